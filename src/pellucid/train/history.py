@@ -1,0 +1,52 @@
+"""What a run of training leaves: a row for every epoch, and which was the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["EpochResult", "History"]
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch: means over its training images, measures on the validation part where there is one, and its speed.
+
+    `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
+    fixed sample of the training images, unchanged by augmentation. `seconds` counts training and evaluation,
+    `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last batch, empty
+    where it was not asked for.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    gradient_norms: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class History:
+    """Every epoch that ran, in order.
+
+    `best_epoch` is the number (from 1) of the epoch whose parameters the model has now: the one with the least
+    validation loss, or the last where there is no validation part. `stopped_early`: patience ran out.
+    """
+
+    epochs: tuple[EpochResult, ...]
+    best_epoch: int
+    stopped_early: bool
+
+    @property
+    def best(self) -> EpochResult:
+        """The row of `best_epoch`."""
+        return self.epochs[self.best_epoch - 1]
+
+    @property
+    def seconds(self) -> float:
+        """The time of all epochs together."""
+        return sum(result.seconds for result in self.epochs)

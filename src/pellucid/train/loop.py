@@ -1,0 +1,191 @@
+"""The training loop: epochs of steps, validation, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pellucid.errors import ArgumentError, TrainingError
+from pellucid.train.augmentation import Augmentation
+from pellucid.train.batches import BatchPlan, epoch_batches
+from pellucid.train.dataset import Dataset, Part
+from pellucid.train.history import EpochResult, History
+from pellucid.train.observer import Observer, RunStart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["TrainableModel", "fit"]
+
+# A training accuracy over this many images is within half a percent or so, and costs little beside an epoch.
+_ACCURACY_SAMPLE = 1000
+
+
+class TrainableModel(Protocol):
+    """What the loop asks of a model; `nn.Model` gives it."""
+
+    @property
+    def parameters(self) -> Mapping[str, NDArray[np.floating]]:
+        """Every parameter and running statistic by name."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the last step used."""
+        ...
+
+    def load_parameters(self, parameters: Mapping[str, NDArray[np.floating]], /) -> None:
+        """Take these values."""
+        ...
+
+    def train_step(self, x: NDArray[np.float32], t: NDArray[np.int64], /) -> float:
+        """One step of the optimiser; the loss before it."""
+        ...
+
+    def evaluate(self, x: NDArray[np.float32], t: NDArray[np.int64], /) -> Mapping[str, float]:
+        """The keys `loss` and `accuracy`."""
+        ...
+
+    def gradients(
+        self, x: NDArray[np.float32], t: NDArray[np.int64], /
+    ) -> tuple[float, Mapping[str, NDArray[np.floating]]]:
+        """The loss, and the gradient of every parameter."""
+        ...
+
+
+@dataclass
+class _Best:
+    """The parameters of the best epoch so far."""
+
+    epoch: int = 0
+    loss: float = math.inf
+    parameters: Mapping[str, NDArray[np.floating]] | None = None
+
+
+def fit(
+    model: TrainableModel,
+    data: Dataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int = 0,
+    augmentation: Augmentation | None = None,
+    patience: int | None = None,
+    gradient_norms: bool = False,
+    observers: Iterable[Observer] = (),
+) -> History:
+    """Train `model` on `data.train` for `epochs`, in batches of `batch_size` in an order drawn from `seed`.
+
+    The images are given to the model as they are; call `data.normalised()` first where that is wanted. The last batch
+    of an epoch may be smaller. The learning rate follows the optimiser's own schedule. With a validation part, the
+    model has the parameters of the epoch of least validation loss when training ends, and `patience` epochs without
+    a lower one end it early. `data.test` is never looked at. The same arguments give the same history, times apart.
+
+    Args:
+        model: built; it keeps its optimiser's state between calls.
+        data: float32 images in [0, 1] or normalised.
+        epochs: how many times each image is used, 1 or more.
+        batch_size: images a step, 1 or more.
+        seed: 0 or more.
+        augmentation: random changes to the training images; none by default.
+        patience: needs a validation part.
+        gradient_norms: record each parameter's gradient norm on the last batch of every epoch, one extra pass.
+        observers: told of every step and epoch, in this order.
+
+    Raises:
+        ArgumentError: a number is outside its rule, or `patience` is given without a validation part.
+        TrainingError: a loss is not finite; names the step.
+    """
+    _check_arguments(data, epochs, batch_size, seed, patience)
+    observers = tuple(observers)
+    plan = BatchPlan(batch_size, seed, augmentation or Augmentation())
+    validation_images = len(data.validation) if data.validation is not None else 0
+    run = RunStart(epochs, batch_size, plan.batch_count(data.train), len(data.train), validation_images, seed)
+    for observer in observers:
+        observer.on_start(run)
+    best, results = _Best(), list[EpochResult]()
+    for epoch in range(1, epochs + 1):
+        result = _run_epoch(model, data, plan, epoch, gradient_norms, observers)
+        results.append(result)
+        if result.validation_loss is not None and result.validation_loss < best.loss:
+            best = _Best(
+                epoch, result.validation_loss, {name: value.copy() for name, value in model.parameters.items()}
+            )
+        for observer in observers:
+            observer.on_epoch_end(result)
+        if patience is not None and epoch - best.epoch >= patience:
+            break
+    if best.parameters is not None:
+        model.load_parameters(best.parameters)
+    history = History(tuple(results), best.epoch or len(results), stopped_early=len(results) < epochs)
+    for observer in observers:
+        observer.on_end(history)
+    return history
+
+
+def _check_arguments(data: Dataset, epochs: int, batch_size: int, seed: int, patience: int | None) -> None:
+    for name, value, least in (
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("patience", 1 if patience is None else patience, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"`{name}` (={value}) must be a whole number of at least {least}")
+    if patience is not None and data.validation is None:
+        raise ArgumentError(f"`patience` (={patience}) needs a validation part; see `Dataset.with_validation`")
+
+
+def _run_epoch(
+    model: TrainableModel,
+    data: Dataset,
+    plan: BatchPlan,
+    epoch: int,
+    gradient_norms: bool,
+    observers: tuple[Observer, ...],
+) -> EpochResult:
+    """One pass over the training part, then the measures."""
+    start = time.perf_counter()
+    total, batch = 0.0, None
+    for step, batch in enumerate(epoch_batches(plan, data.train, epoch, data.background), 1):
+        loss = model.train_step(*batch)
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
+        total += loss * len(batch[1])
+        for observer in observers:
+            observer.on_step_end(epoch, step, loss)
+    assert batch is not None  # a Part is never empty
+    trained = time.perf_counter()
+    norms = _gradient_norms(model, *batch) if gradient_norms else {}
+    sample = _accuracy_sample(data.train)
+    accuracy = model.evaluate(sample.images, sample.labels)["accuracy"]
+    measures: Mapping[str, float] = {}
+    if data.validation is not None:
+        measures = model.evaluate(data.validation.images, data.validation.labels)
+    return EpochResult(
+        epoch=epoch,
+        loss=total / len(data.train),
+        accuracy=accuracy,
+        validation_loss=measures.get("loss"),
+        validation_accuracy=measures.get("accuracy"),
+        learning_rate=model.learning_rate,
+        seconds=time.perf_counter() - start,
+        images_per_second=len(data.train) / max(trained - start, 1e-9),
+        gradient_norms=norms,
+    )
+
+
+def _accuracy_sample(part: Part) -> Part:
+    """Training images evenly spread over the part."""
+    return part.take(np.linspace(0, len(part) - 1, min(len(part), _ACCURACY_SAMPLE)).astype(np.int64))
+
+
+def _gradient_norms(model: TrainableModel, images: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """The L2 norm of every parameter's gradient, float64 sums."""
+    _, gradients = model.gradients(images, labels)
+    return {name: math.sqrt(float(np.sum(np.square(value, dtype=np.float64)))) for name, value in gradients.items()}
