@@ -1,0 +1,227 @@
+"""A network as a graph of equations: named values, and the nodes that make them.
+
+    Node = Equation(output, formula, constants, extents, bindings)     one formula applied to values
+         | View(output, source)                                        the same memory with another shape
+
+A formula speaks of its tensors by *local* names (`x`, `w`, `z`); `bindings` says which value of the graph each of
+them is. Nodes stand in an order in which they can run. The graph knows no array: it is what `reverse.py`
+differentiates and what `run.py` executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from types import MappingProxyType
+from typing import TypeAlias
+
+from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
+from pellucid.language.syntax import Formula, Reduce
+from pellucid.language.system import System
+
+__all__ = ["Equation", "Graph", "Node", "Value", "View", "rename_sources"]
+
+FLOATING = ("float32", "float64")
+DTYPES = (*FLOATING, "int64")
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array that the graph takes or makes; `dtype` is float32, float64 or int64."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def floating(self) -> bool:
+        """Whether the value can have a gradient."""
+        return self.dtype in FLOATING
+
+
+@dataclass(frozen=True)
+class Equation:
+    """The value `output` is `formula` of the values that `bindings` gives for its local tensor names."""
+
+    output: str
+    formula: Formula
+    constants: Mapping[str, int | float]
+    extents: Mapping[str, int]
+    bindings: Mapping[str, str]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The values that are read, each once."""
+        return tuple(dict.fromkeys(self.bindings.values()))
+
+
+@dataclass(frozen=True)
+class View:
+    """The value `output` is `source` seen with another shape of as many elements, in C order; nothing is copied."""
+
+    output: str
+    source: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The value that is seen."""
+        return (self.source,)
+
+
+Node: TypeAlias = Equation | View
+
+
+class Graph:
+    """Values and nodes, added one after the other. `dtype` is the floating type of everything computed."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        if dtype not in FLOATING:
+            raise DtypeError(f"`dtype` (={dtype!r}) must be one of {', '.join(FLOATING)}")
+        self.dtype = dtype
+        self._values: dict[str, Value] = {}
+        self._inputs: list[str] = []
+        self._nodes: list[Node] = []
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Every value by name, in order of appearance."""
+        return MappingProxyType(self._values)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the values that the caller gives."""
+        return tuple(self._inputs)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes in an order in which they can run."""
+        return tuple(self._nodes)
+
+    def input(self, name: str, shape: Shape, dtype: str | None = None) -> str:
+        """A value given by the caller, of the graph's floating type unless said otherwise; its name."""
+        if name in self._values:
+            raise ArgumentError(f"`name` (={name!r}) is already a value of the graph")
+        if dtype is not None and dtype not in DTYPES:
+            raise DtypeError(f"`dtype` (={dtype!r}) of input {name!r} must be one of {', '.join(DTYPES)}")
+        self._inputs.append(name)
+        return self._add_value(name, shape, dtype or self.dtype)
+
+    def system(self, system: System, bindings: Mapping[str, str], prefix: str = "") -> str:
+        """Adds every equation of a system; the name of the value that its `output` became.
+
+        `bindings` gives a value for every local tensor (or scalar) that no equation of the system makes. Values
+        are called `prefix.local`, with a number behind where that name is taken.
+        Raises ShapeError where the shapes do not fit the equations, ArgumentError where a binding is missing.
+        """
+        return self.system_values(system, bindings, prefix)[system.output]
+
+    def system_values(self, system: System, bindings: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+        """As `system`, but gives the value of every equation's output by its local name."""
+        known = dict(bindings)
+        for formula in system.equations:
+            local = formula.output.tensor
+            known[local] = self.formula(
+                formula, known, constants=system.constants, extents=system.extents, prefix=prefix
+            )
+        return {formula.output.tensor: known[formula.output.tensor] for formula in system.equations}
+
+    def formula(
+        self,
+        formula: Formula,
+        bindings: Mapping[str, str],
+        *,
+        constants: Mapping[str, int | float] | None = None,
+        extents: Mapping[str, int] | None = None,
+        output_extents: Shape | None = None,
+        prefix: str = "",
+    ) -> str:
+        """Adds one formula and gives the name of its value.
+
+        `extents` gives axes that no bound value determines, `output_extents` the output's shape where it is known
+        beforehand (a gradient has the shape of its variable). Names in both mappings that the formula does not
+        have are ignored.
+        """
+        constants = dict(constants or {})
+        bound = self._bind(formula, bindings, constants)
+        tensors = inputs(formula)
+        shapes = {local: self._values[name].shape for local, name in bound.items() if local in tensors}
+        if output_extents is not None:
+            shapes[formula.output.tensor] = output_extents
+        own_axes = set(axes(formula))
+        given = {name: extent for name, extent in (extents or {}).items() if name in own_axes}
+        solved = infer_extents(formula, constants, shapes, given)
+        shape = output_shape(formula, constants, solved) if output_extents is None else output_extents
+        positions = isinstance(formula.body, Reduce) and formula.body.op in ("argmax", "argmin")
+        name = self._fresh(f"{prefix}.{formula.output.tensor}" if prefix else formula.output.tensor)
+        self._add_value(name, shape, "int64" if positions else self.dtype)
+        self._nodes.append(Equation(name, formula, MappingProxyType(constants), MappingProxyType(solved), bound))
+        return name
+
+    def view(self, value: str, shape: Shape, prefix: str = "") -> str:
+        """The value seen with another shape of as many elements; its name. A view of its own shape is itself."""
+        source = self._get(value)
+        if prod(shape) != source.size:
+            raise ShapeError(f"a view of {value} {source.shape} ({source.size} elements) cannot have shape {shape}")
+        if shape == source.shape:
+            return value
+        name = self._fresh(f"{prefix or value}.view")
+        self._add_value(name, shape, source.dtype)
+        self._nodes.append(View(name, value))
+        return name
+
+    def replace_nodes(self, nodes: tuple[Node, ...]) -> Graph:
+        """A graph of the same inputs with other nodes, whose outputs are values of this one."""
+        other = Graph(self.dtype)
+        made = {node.output for node in nodes} | set(self._inputs)
+        other._values = {name: value for name, value in self._values.items() if name in made}
+        other._inputs = list(self._inputs)
+        other._nodes = list(nodes)
+        return other
+
+    def _add_value(self, name: str, shape: Shape, dtype: str) -> str:
+        if any(extent < 1 for extent in shape):
+            raise ShapeError(f"{name} has shape {shape}: every extent must be at least 1")
+        self._values[name] = Value(name, tuple(shape), dtype)
+        return name
+
+    def _get(self, name: str) -> Value:
+        if name not in self._values:
+            raise ArgumentError(f"{name!r} is no value of the graph")
+        return self._values[name]
+
+    def _bind(
+        self, formula: Formula, bindings: Mapping[str, str], constants: Mapping[str, int | float]
+    ) -> Mapping[str, str]:
+        wanted = [*inputs(formula), *scalars(formula, constants)]
+        missing = [local for local in wanted if local not in bindings]
+        if missing:
+            raise ArgumentError(
+                f"`bindings` lacks {', '.join(missing)}, read by the equation of {formula.output.tensor}"
+            )
+        for local in wanted:
+            self._get(bindings[local])
+        return MappingProxyType({local: bindings[local] for local in wanted})
+
+    def _fresh(self, wish: str) -> str:
+        if wish not in self._values:
+            return wish
+        number = 1
+        while f"{wish}.{number}" in self._values:
+            number += 1
+        return f"{wish}.{number}"
+
+
+def rename_sources(node: Node, names: Mapping[str, str]) -> Node:
+    """The node reading `names[source]` wherever a source is a key there."""
+    if isinstance(node, View):
+        return replace(node, source=names.get(node.source, node.source))
+    return replace(node, bindings={local: names.get(name, name) for local, name in node.bindings.items()})

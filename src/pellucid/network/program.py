@@ -1,0 +1,109 @@
+"""A graph as one program: the nests of all its equations in order, and a place in memory for every temporary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pellucid.network.graph import Equation, Graph
+from pellucid.network.inplace import roots
+from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.schedule import lower
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Load, Nest, Program, Statement, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.plan import Plan
+
+__all__ = ["Assembled", "assemble", "element_bytes", "lifetimes"]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """`program`, the arena of its temporaries, the tensor that each value of the graph lies in, and for each
+    equation's output the plans of its nests."""
+
+    program: Program
+    arena: Arena
+    tensors: Mapping[str, str]
+    plans: Mapping[str, Sequence[Plan]]
+
+
+def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine) -> Assembled:
+    """Lowers every equation and lays the results side by side.
+
+    `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over.
+    """
+    places = _places(graph, homes)
+    table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
+    nests: list[Nest] = []
+    plans: dict[str, Sequence[Plan]] = {}
+    for number, node in enumerate(graph.nodes):
+        if not isinstance(node, Equation):
+            continue
+        bound = {**node.bindings, node.formula.output.tensor: node.output}
+        local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
+        lowered = lower(node.formula, node.constants, node.extents, local, machine, f"n{number}.{node.output}")
+        nests += lowered.nests
+        plans[node.output] = lowered.plans
+        table |= {tensor.name: tensor for tensor in lowered.tensors}
+    program = Program(_touched(table, nests), tuple(nests))
+    return Assembled(program, plan_arena(lifetimes(program)), places, plans)
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of `dtype`."""
+    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
+
+
+def lifetimes(program: Program) -> list[Lifetime]:
+    """From when to when each temporary of a program is in use, counted in nests."""
+    sizes = {
+        tensor.name: tensor.size * element_bytes(tensor.dtype)
+        for tensor in program.tensors
+        if tensor.role == "temporary"
+    }
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, nest in enumerate(program.nests):
+        for name in tensors_of(nest):
+            if name in sizes:
+                first.setdefault(name, number)
+                last[name] = number
+    return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
+
+
+def tensors_of(nest: Nest) -> Iterator[str]:
+    """The names of all tensors that a nest reads or writes, with repetitions."""
+    for statement in statements(nest.body):
+        yield from _tensors_of_statement(statement)
+
+
+def _tensors_of_statement(statement: Statement) -> Iterator[str]:
+    if isinstance(statement, Update):
+        yield from (operand.tensor for operand in operands(statement.value))
+    elif isinstance(statement, Tile):
+        for store in statement.stores:
+            yield from (operand.tensor for operand in operands(Load(store.operand)))
+            yield from (operand.tensor for operand in operands(store.value))
+
+
+def _places(graph: Graph, homes: Mapping[str, str]) -> dict[str, str]:
+    """The tensor in whose memory each value lies: views share their source's, updates their input's."""
+    return {name: homes.get(source, source) for name, source in roots(graph).items()}
+
+
+def _tensor_table(graph: Graph, places: Mapping[str, str], written: Collection[str]) -> dict[str, Tensor]:
+    table: dict[str, Tensor] = {}
+    for name in dict.fromkeys(places.values()):
+        value = graph.values[name]
+        role = "output" if name in written else "input" if name in graph.inputs else "temporary"
+        table[name] = Tensor(name, value.dtype, value.shape, role)
+    return table
+
+
+def _seen_as(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return tensor if tensor.shape == shape else replace(tensor, shape=shape)
+
+
+def _touched(table: Mapping[str, Tensor], nests: Sequence[Nest]) -> tuple[Tensor, ...]:
+    used = {name for nest in nests for name in tensors_of(nest)}
+    return tuple(tensor for name, tensor in table.items() if name in used)

@@ -1,0 +1,138 @@
+"""Reverse mode through a graph: gradient equations are added behind the equations they belong to.
+
+Each equation is differentiated by rule (`language.gradient`) towards each of its operands that matters; the
+contributions of a value that is used more than once are added by an equation of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pellucid.errors import ArgumentError, ShapeError
+from pellucid.language.gradient import gradient
+from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce, walk
+from pellucid.network.graph import Equation, Graph, Node, View
+
+__all__ = ["add_values", "differentiate", "zeros"]
+
+
+def differentiate(graph: Graph, output: str, upstream: str, wrt: Sequence[str]) -> dict[str, str | None]:
+    """Adds the gradient of a scalar with respect to each value of `wrt`, where `upstream` is the gradient
+    of that scalar with respect to `output`; gives the name of each gradient.
+
+    None stands for a value that has no influence on `output` through floating arithmetic (integer arrays among
+    them); `zeros` makes an array of one where it is wanted. `upstream` has the shape of `output`.
+    Raises ArgumentError for a name that is no value of the graph, ShapeError for an upstream of another shape.
+    """
+    for name in (output, upstream, *wrt):
+        if name not in graph.values:
+            raise ArgumentError(f"{name!r} is no value of the graph")
+    if graph.values[upstream].shape != graph.values[output].shape:
+        raise ShapeError(
+            f"`upstream` {upstream} has shape {graph.values[upstream].shape}, "
+            f"but {output} has shape {graph.values[output].shape}"
+        )
+    relevant = _between(graph, wrt, output)
+    arrived: dict[str, list[str]] = {output: [upstream]}
+    for node in reversed(graph.nodes):
+        if node.output not in relevant or node.output not in arrived:
+            continue
+        total = arrived[node.output] = [_total(graph, node.output, arrived[node.output])]
+        for source, contribution in _contributions(graph, node, total[0], relevant):
+            arrived.setdefault(source, []).append(contribution)
+    return {name: _total(graph, name, arrived[name]) if name in arrived else None for name in wrt}
+
+
+def zeros(graph: Graph, like: str) -> str:
+    """Adds a value of zeros with the shape of `like`."""
+    shape = graph.values[like].shape
+    indices, extents = _indices(shape)
+    formula = Formula(Access("zero", indices), Number(0))
+    return graph.formula(formula, {}, extents=extents, output_extents=shape, prefix=f"d.{like}")
+
+
+def add_values(graph: Graph, values: Iterable[str], prefix: str) -> str:
+    """Adds the elementwise sum of values of one shape; the value itself where there is only one."""
+    names = list(values)
+    if len(names) == 1:
+        return names[0]
+    indices, _ = _indices(graph.values[names[0]].shape)
+    locals_ = [f"a{number}" for number in range(len(names))]
+    body: Expr = Access(locals_[0], indices) if indices else Name(locals_[0])
+    for local in locals_[1:]:
+        body = Binary("+", body, Access(local, indices) if indices else Name(local))
+    formula = Formula(Access("total", indices), body)
+    return graph.formula(formula, dict(zip(locals_, names, strict=True)), prefix=prefix)
+
+
+def _indices(shape: Sequence[int]) -> tuple[tuple[Name, ...], Mapping[str, int]]:
+    names = [f"i{number}" for number in range(len(shape))]
+    return tuple(Name(name) for name in names), dict(zip(names, shape, strict=True))
+
+
+def _between(graph: Graph, wrt: Sequence[str], output: str) -> set[str]:
+    """The floating values that depend on one of `wrt` and that `output` depends on (both ends included)."""
+    depends = {name for name in wrt if graph.values[name].floating}
+    for node in graph.nodes:
+        if graph.values[node.output].floating and any(source in depends for source in node.sources):
+            depends.add(node.output)
+    needed = {output}
+    for node in reversed(graph.nodes):
+        if node.output in needed:
+            needed.update(node.sources)
+    return depends & needed
+
+
+def _total(graph: Graph, value: str, contributions: list[str]) -> str:
+    return add_values(graph, contributions, prefix=f"d.{value}")
+
+
+def _contributions(graph: Graph, node: Node, upstream: str, relevant: set[str]) -> list[tuple[str, str]]:
+    """(source, name of the gradient's contribution) for every relevant source of a node."""
+    if isinstance(node, View):
+        if node.source not in relevant:
+            return []
+        return [(node.source, graph.view(upstream, graph.values[node.source].shape, prefix=f"d.{node.source}"))]
+    found: list[tuple[str, str]] = []
+    for local, source in node.bindings.items():
+        if source in relevant:
+            contribution = _equation_gradient(graph, node, local, upstream)
+            if contribution is not None:
+                found.append((source, contribution))
+    return found
+
+
+def _equation_gradient(graph: Graph, node: Equation, local: str, upstream: str) -> str | None:
+    """Adds the gradient of one equation towards one operand; None where the rule says that it is 0."""
+    source = node.bindings[local]
+    name = _free_name(node, "g")
+    formula = gradient(node.formula, local, upstream=name)
+    if _vanishes(formula.body):
+        return None
+    return graph.formula(
+        formula,
+        {**node.bindings, name: upstream},
+        constants=node.constants,
+        extents=node.extents,
+        output_extents=graph.values[source].shape,
+        prefix=f"d.{source}",
+    )
+
+
+def _vanishes(body: Expr) -> bool:
+    while isinstance(body, Reduce) and body.op == "sum":
+        body = body.body
+    return isinstance(body, Number) and body.value == 0
+
+
+def _free_name(node: Equation, wish: str) -> str:
+    """`wish`, with a number behind where the equation already uses that name."""
+    used = {entry.name for entry in walk(node.formula.body) if isinstance(entry, Name)}
+    used |= {entry.name for entry in walk(node.formula.output) if isinstance(entry, Name)}
+    used |= {axis for entry in walk(node.formula.body) if isinstance(entry, Reduce) for axis in entry.axes}
+    used |= set(node.bindings) | set(node.constants) | {node.formula.output.tensor}
+    name, number = wish, 0
+    while name in used:
+        number += 1
+        name = f"{wish}{number}"
+    return name

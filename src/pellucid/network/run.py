@@ -1,0 +1,178 @@
+"""Graphs that run: `compile_graph` gives a callable from arrays to arrays.
+
+Two backends do the same. `reference` evaluates node by node in float64, `compiled` runs the whole graph as one
+program that every thread enters once per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.network.graph import Equation, Graph
+from pellucid.network.inplace import place_updates, roots
+from pellucid.network.lookup import Lookup, check_lookups, lookups_of_inputs
+from pellucid.network.prune import prune
+from pellucid.reference import evaluate
+
+__all__ = ["BACKENDS", "Array", "CompiledGraph", "compile_graph"]
+
+Array: TypeAlias = NDArray[Any]
+
+BACKENDS = ("compiled", "reference")
+
+
+class Engine(Protocol):
+    """What executes a graph: gets checked input arrays, fills the outputs and overwrites what is updated."""
+
+    def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """Fills `outputs` (C-contiguous arrays by value name) from `arrays` (all inputs that are read)."""
+        ...
+
+
+class CompiledGraph:
+    """A graph for given shapes, ready to run. Not to be entered by two threads at once."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Mapping[str, str],
+        updates: Mapping[str, str],
+        lookups: Sequence[Lookup],
+        engine: Engine,
+    ) -> None:
+        self.graph = graph
+        self.engine = engine
+        self.updates = updates
+        self._outputs = outputs
+        self._lookups = lookups
+        read = {source for node in graph.nodes for source in node.sources} | set(outputs.values())
+        self.required = tuple(name for name in graph.inputs if name in read or name in updates)
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for these inputs; the arrays of updated inputs are written over.
+
+        Floats are taken in the type of the input they are for (another floating type is converted), integer types
+        become int64. Inputs that the graph does not read may be left out.
+        Raises ArgumentError for a missing or unknown name and for an index array that reaches outside what it
+        indexes, ShapeError and DtypeError for arrays of another shape or kind, and for an array to be updated that
+        is not C-contiguous, of the exact type, writeable, and apart from all others.
+        """
+        given = self._take(arrays)
+        results = {wish: np.empty(self._shape(name), self._dtype(name)) for wish, name in self._outputs.items()}
+        check_lookups(self._lookups, given)
+        self.engine.run(given, {self._outputs[wish]: result for wish, result in results.items()})
+        return results
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.graph.values[name].shape
+
+    def _dtype(self, name: str) -> str:
+        return self.graph.values[name].dtype
+
+    def _take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        unknown = [name for name in arrays if name not in self.graph.inputs]
+        if unknown:
+            raise ArgumentError(f"{', '.join(unknown)}: no input of the graph; it has {', '.join(self.graph.inputs)}")
+        missing = [name for name in self.required if name not in arrays]
+        if missing:
+            raise ArgumentError(f"the graph's input {', '.join(missing)} is missing")
+        given = {name: self._take_one(name, np.asarray(arrays[name])) for name in self.required}
+        _check_apart(given, self.updates)
+        return given
+
+    def _take_one(self, name: str, array: Array) -> Array:
+        value = self.graph.values[name]
+        if array.shape != value.shape:
+            raise ShapeError(f"{name} has shape {array.shape}; the graph was made for {value.shape}")
+        kind = "f" if value.floating else "iu"
+        if array.dtype.kind not in kind:
+            wanted = "a floating type" if value.floating else "an integer type"
+            raise DtypeError(f"{name} has dtype {array.dtype}; {wanted} is needed ({value.dtype} inside)")
+        if name not in self.updates:
+            return np.ascontiguousarray(array, value.dtype).reshape(value.shape)
+        if array.dtype != value.dtype or not array.flags.c_contiguous or not array.flags.writeable:
+            raise DtypeError(f"{name} is updated in place: it must be a writeable C-contiguous array of {value.dtype}")
+        return array
+
+
+def compile_graph(
+    graph: Graph,
+    outputs: Sequence[str],
+    *,
+    threads: int = 1,
+    backend: str = "compiled",
+    updates: Mapping[str, str] | None = None,
+) -> CompiledGraph:
+    """Makes a graph executable: equal nodes merged, unneeded ones dropped, and with `compiled` machine code made.
+
+    `outputs` names the values to give back; `updates` maps inputs to values that replace them in their own arrays,
+    once everything that reads the old ones has run. `graph` itself is left as it is.
+    Raises ArgumentError for an unknown backend, output or update, and for `threads` below 1.
+    """
+    updates = dict(updates or {})
+    if backend not in BACKENDS:
+        raise ArgumentError(f"`backend` (={backend!r}) must be one of {', '.join(BACKENDS)}")
+    if threads < 1:
+        raise ArgumentError(f"`threads` (={threads}) must be at least 1")
+    unknown = [name for name in (*outputs, *updates.values()) if name not in graph.values]
+    if unknown:
+        raise ArgumentError(f"{', '.join(unknown)}: no value of the graph")
+    pruned = prune(graph, (*outputs, *updates.values()))
+    wanted = {name: pruned.names[name] for name in outputs}
+    new = {state: pruned.names[value] for state, value in updates.items()}
+    if backend == "reference":
+        engine: Engine = ReferenceEngine(pruned.graph, new)
+    else:
+        # llvmlite is loaded only when machine code is wanted.
+        from pellucid.network.engine import CompiledEngine
+
+        homes = place_updates(pruned.graph, new, wanted.values())
+        engine = CompiledEngine(pruned.graph, tuple(wanted.values()), homes, threads)
+    return CompiledGraph(pruned.graph, wanted, new, lookups_of_inputs(pruned.graph), engine)
+
+
+class ReferenceEngine:
+    """Evaluates node by node, literally and in float64."""
+
+    def __init__(self, graph: Graph, updates: Mapping[str, str]) -> None:
+        self._graph = graph
+        self._updates = updates
+
+    def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """As `Engine.run`; outputs and updated arrays are rounded to their own type at the end."""
+        known: dict[str, Array] = dict(arrays)
+        for node in self._graph.nodes:
+            if isinstance(node, Equation):
+                local = {name: known[value] for name, value in node.bindings.items()}
+                target = np.zeros(self._graph.values[node.output].shape, _wide(self._graph.values[node.output].dtype))
+                known[node.output] = evaluate(node.formula, node.constants, node.extents, local, out=target)
+            else:
+                known[node.output] = known[node.source].reshape(self._graph.values[node.output].shape)
+        for name, array in outputs.items():
+            array[...] = known[name]
+        for state, value in self._updates.items():
+            arrays[state][...] = known[value].reshape(arrays[state].shape)
+
+
+def _wide(dtype: str) -> str:
+    return "int64" if dtype == "int64" else "float64"
+
+
+def _check_apart(given: Mapping[str, Array], updates: Mapping[str, str]) -> None:
+    """Walks the arrays by address: nothing may begin inside an updated array, nor an updated one inside another."""
+    spans = sorted((array.ctypes.data, array.nbytes, name) for name, array in given.items())
+    end, end_name, updated_end, updated_name = 0, "", 0, ""
+    for start, size, name in spans:
+        if start < updated_end:
+            raise ArgumentError(f"{updated_name} is updated in place and overlaps {name}")
+        if name in updates and start < end:
+            raise ArgumentError(f"{name} is updated in place and overlaps {end_name}")
+        if start + size > end:
+            end, end_name = start + size, name
+        if name in updates:
+            updated_end, updated_name = start + size, name
