@@ -105,12 +105,13 @@ def fit(
     observers = tuple(observers)
     plan = BatchPlan(batch_size, seed, augmentation or Augmentation())
     validation_images = len(data.validation) if data.validation is not None else 0
-    run = RunStart(epochs, batch_size, plan.batch_count(data.train), len(data.train), validation_images, seed)
+    start = RunStart(epochs, batch_size, plan.batch_count(data.train), len(data.train), validation_images, seed)
     for observer in observers:
-        observer.on_start(run)
+        observer.on_start(start)
+    run = _Run(model, data, plan, gradient_norms, observers)
     best, results = _Best(), list[EpochResult]()
     for epoch in range(1, epochs + 1):
-        result = _run_epoch(model, data, plan, epoch, gradient_norms, observers)
+        result = run.epoch(epoch)
         results.append(result)
         if result.validation_loss is not None and result.validation_loss < best.loss:
             best = _Best(
@@ -141,43 +142,51 @@ def _check_arguments(data: Dataset, epochs: int, batch_size: int, seed: int, pat
         raise ArgumentError(f"`patience` (={patience}) needs a validation part; see `Dataset.with_validation`")
 
 
-def _run_epoch(
-    model: TrainableModel,
-    data: Dataset,
-    plan: BatchPlan,
-    epoch: int,
-    gradient_norms: bool,
-    observers: tuple[Observer, ...],
-) -> EpochResult:
-    """One pass over the training part, then the measures."""
-    start = time.perf_counter()
-    total, batch = 0.0, None
-    for step, batch in enumerate(epoch_batches(plan, data.train, epoch, data.background), 1):
-        loss = model.train_step(*batch)
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
-        total += loss * len(batch[1])
-        for observer in observers:
-            observer.on_step_end(epoch, step, loss)
-    assert batch is not None  # a Part is never empty
-    trained = time.perf_counter()
-    norms = _gradient_norms(model, *batch) if gradient_norms else {}
-    sample = _accuracy_sample(data.train)
-    accuracy = model.evaluate(sample.images, sample.labels)["accuracy"]
-    measures: Mapping[str, float] = {}
-    if data.validation is not None:
-        measures = model.evaluate(data.validation.images, data.validation.labels)
-    return EpochResult(
-        epoch=epoch,
-        loss=total / len(data.train),
-        accuracy=accuracy,
-        validation_loss=measures.get("loss"),
-        validation_accuracy=measures.get("accuracy"),
-        learning_rate=model.learning_rate,
-        seconds=time.perf_counter() - start,
-        images_per_second=len(data.train) / max(trained - start, 1e-9),
-        gradient_norms=norms,
-    )
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from epoch to epoch."""
+
+    model: TrainableModel
+    data: Dataset
+    plan: BatchPlan
+    gradient_norms: bool
+    observers: tuple[Observer, ...]
+
+    def epoch(self, epoch: int) -> EpochResult:
+        """One pass over the training part, then the measures."""
+        model, train, start = self.model, self.data.train, time.perf_counter()
+        loss, last_batch = self._steps(epoch)
+        trained = time.perf_counter()
+        norms = _gradient_norms(model, *last_batch) if self.gradient_norms else {}
+        sample = _accuracy_sample(train)
+        accuracy = model.evaluate(sample.images, sample.labels)["accuracy"]
+        measures: Mapping[str, float] = {}
+        if self.data.validation is not None:
+            measures = model.evaluate(self.data.validation.images, self.data.validation.labels)
+        return EpochResult(
+            epoch=epoch,
+            loss=loss,
+            accuracy=accuracy,
+            validation_loss=measures.get("loss"),
+            validation_accuracy=measures.get("accuracy"),
+            learning_rate=model.learning_rate,
+            seconds=time.perf_counter() - start,
+            images_per_second=len(train) / max(trained - start, 1e-9),
+            gradient_norms=norms,
+        )
+
+    def _steps(self, epoch: int) -> tuple[float, tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Every step of an epoch; the mean loss of an image, and the last batch."""
+        total, batch = 0.0, None
+        for step, batch in enumerate(epoch_batches(self.plan, self.data.train, epoch, self.data.background), 1):
+            loss = self.model.train_step(*batch)
+            if not math.isfinite(loss):
+                raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
+            total += loss * len(batch[1])
+            for observer in self.observers:
+                observer.on_step_end(epoch, step, loss)
+        assert batch is not None  # a Part is never empty
+        return total / len(self.data.train), batch
 
 
 def _accuracy_sample(part: Part) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,9 +18,9 @@ _COLUMNS = ("epoch", "loss", "accuracy", "val loss", "val acc", "lr", "seconds",
 _WIDTHS = (7, 9, 9, 9, 9, 9, 8, 9)
 
 
-def progress_observer(stream: TextIO | None = None) -> Observer:
+def progress_observer(stream: TextIO | None = None) -> EpochLines | ProgressBar:
     """A `ProgressBar` where `stream` (stderr by default) is a terminal, else `EpochLines`."""
-    stream = sys.stderr if stream is None else stream
+    stream = stream or sys.stderr or io.StringIO()  # there is no stderr where a windowed Python runs
     return ProgressBar(stream) if stream.isatty() else EpochLines(stream)
 
 
@@ -64,6 +65,9 @@ class EpochLines(Observer):
         if history.best_epoch != len(history.epochs):
             self._write(f"parameters of epoch {history.best_epoch} restored (least validation loss)")
 
+    def close(self) -> None:
+        """Nothing is left open."""
+
     def _write(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
@@ -76,17 +80,16 @@ class ProgressBar(Observer):
 
         self._console = Console(file=stream, highlight=False)
         self._lines = EpochLines(stream)
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._run: RunStart | None = None
+        self._epochs = 0
+        self._bar: tuple[Progress, TaskID] | None = None
 
     def on_start(self, run: RunStart) -> None:
         """Show the names of the columns and an empty bar."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._run = run
+        self._epochs = run.epochs
         self._console.print(header_line(), style="bold")
-        self._progress = Progress(
+        progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(run.epochs)),
             BarColumn(),
             MofNCompleteColumn(),
@@ -95,18 +98,18 @@ class ProgressBar(Observer):
             console=self._console,
             transient=True,
         )
-        self._task = self._progress.add_task("steps", total=run.epochs * run.batches, epoch=1, loss=0.0)
-        self._progress.start()
+        self._bar = progress, progress.add_task("steps", total=run.epochs * run.batches, epoch=1, loss=0.0)
+        progress.start()
 
     def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """Move the bar."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=1, epoch=epoch, loss=loss)
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, advance=1, epoch=epoch, loss=loss)
 
     def on_epoch_end(self, result: EpochResult) -> None:
         """Print the row above the bar."""
-        if self._progress is not None and self._run is not None:
-            self._progress.console.print(epoch_line(result, self._run.epochs))
+        self._console.print(epoch_line(result, self._epochs))
 
     def on_end(self, history: History) -> None:
         """Take the bar away."""
@@ -115,6 +118,6 @@ class ProgressBar(Observer):
 
     def close(self) -> None:
         """Take the bar away; to be called where training ends by an exception."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
