@@ -1,0 +1,82 @@
+"""Names and who binds them: which are taken, which are free, and renaming without capture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from pellucid.language.syntax import Access, Formula, Name, Node, Reduce, map_children, walk
+
+__all__ = ["AxisCopies", "bound_axes", "names_of", "numbered", "separate", "tensors_of"]
+
+
+def names_of(nodes: Iterable[Node]) -> frozenset[str]:
+    """Every name that is read or bound at or below the nodes, names of tensors excepted."""
+    found: set[str] = set()
+    for node in (below for top in nodes for below in walk(top)):
+        if isinstance(node, Name):
+            found.add(node.name)
+        elif isinstance(node, Reduce):
+            found.update(node.axes)
+    return frozenset(found)
+
+
+def tensors_of(nodes: Iterable[Node]) -> frozenset[str]:
+    """The names of the tensors read at or below the nodes."""
+    return frozenset(node.tensor for top in nodes for node in walk(top) if isinstance(node, Access))
+
+
+def bound_axes(formula: Formula) -> frozenset[str]:
+    """The names in the output's indices and those that a reduction binds."""
+    reduced = {axis for node in walk(formula.body) if isinstance(node, Reduce) for axis in node.axes}
+    return names_of(formula.output.indices) | reduced
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """`name` itself where it is free, else the first of `name1`, `name2` ... that is (`i1` is followed by `i2`)."""
+    if name not in taken:
+        return name
+    stem = name.rstrip("0123456789") or name
+    return next(candidate for number in count(1) if (candidate := f"{stem}{number}") not in taken)
+
+
+@dataclass
+class AxisCopies:
+    """The copies of axes made in one derivation: a copy has the extent of its origin.
+
+    Copies that stand beside each other share a name; `taken` are the names that no copy may have.
+    """
+
+    taken: frozenset[str]
+    origins: dict[str, str] = field(default_factory=dict[str, str])
+
+    def copy(self, axis: str, scope: Collection[str]) -> str:
+        """A name for a copy of `axis` that is not in `scope`."""
+        origin = self.origins.get(axis, axis)
+        others = {name for name, source in self.origins.items() if source != origin}
+        name = numbered(axis, self.taken | others | set(scope) | {axis})
+        self.origins[name] = origin
+        return name
+
+
+def separate(node: Node, renamed: Mapping[str, str], scope: frozenset[str], copies: AxisCopies) -> Node:
+    """The node with free names replaced by `renamed`, and no reduction in it binding a name of `scope`.
+
+    `scope` holds every axis bound around the node, under its new name, so that nothing is captured.
+    """
+    if isinstance(node, Name):
+        return replace(node, name=renamed[node.name]) if node.name in renamed else node
+    if isinstance(node, Reduce):
+        inner = dict(renamed)
+        axes: list[str] = []
+        for axis in node.axes:
+            name = copies.copy(axis, scope | set(axes)) if axis in scope else axis
+            axes.append(name)
+            if name != axis:
+                inner[axis] = name
+            else:
+                inner.pop(axis, None)
+        node = replace(node, axes=tuple(axes))
+        renamed, scope = inner, scope | set(axes)
+    return map_children(node, lambda child: separate(child, renamed, scope, copies))
