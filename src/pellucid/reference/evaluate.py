@@ -69,8 +69,7 @@ def evaluate(
     index that leaves `out`, `DtypeError` for indices that are no integers, `EquationError` for what has no meaning.
     """
     axes = _output_axes(formula, constants)
-    for axis in axes:
-        _extent(axis, extents)
+    no_cells = 0 in [_extent(axis, extents) for axis in axes]
     scope = _Scope(constants, extents, {name: np.asarray(array) for name, array in arrays.items()})
     if out is None:
         out = np.zeros(_output_shape(formula, axes, scope), dtype=_result_type(formula.body))
@@ -79,6 +78,8 @@ def evaluate(
             f"`{formula.output.tensor}` has {len(formula.output.indices)} indices but `out` has shape {out.shape}",
             formula.output.span,
         )
+    if no_cells:
+        return out
     with np.errstate(all="ignore"):
         for grid in _blocks(formula, axes, scope):
             cells = _output_cells(formula.output, grid, scope, out.shape)
@@ -147,7 +148,7 @@ def _output_shape(formula: Formula, axes: tuple[str, ...], scope: _Scope) -> tup
         )
         grid = _Grid((), {}).inside(names, scope.extents)
         values = _Evaluator(scope, grid, "sum", np.int64).expression(index)
-        shape.append(int(values.max()) + 1)
+        shape.append(int(values.max(initial=-1)) + 1)
     return tuple(shape)
 
 
@@ -352,9 +353,9 @@ def _reduced(op: str, values: Array, allowed: NDArray[np.bool_], dimensions: tup
         case "sum":
             return values.sum(axis=dimensions)
         case "max":
-            return values.max(axis=dimensions)
+            return values.max(axis=dimensions, initial=-np.inf)
         case _:
-            return values.min(axis=dimensions)
+            return values.min(axis=dimensions, initial=np.inf)
 
 
 def _first_winner(op: str, values: Array, allowed: NDArray[np.bool_], front: int) -> Array:

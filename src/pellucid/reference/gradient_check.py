@@ -90,14 +90,20 @@ def check_gradient(
         if gradient.shape != point.shape:
             raise ShapeError(f"the gradient of `{name}` has shape {gradient.shape}, the array has {point.shape}")
         # A generator for each array: its direction does not depend on which others are checked.
-        generator = np.random.default_rng([direction_seed, *name.encode()])
-        direction = generator.standard_normal(point.shape)
+        direction = _direction(point.shape, np.random.default_rng([direction_seed, *name.encode()]))
         above = _weighed(function({**arrays, name: point + eps * direction}), upstream)
         below = _weighed(function({**arrays, name: point - eps * direction}), upstream)
         numeric = float(np.sum(above - below)) / (2.0 * eps)
         analytic = float(np.sum(gradient * direction))
         checks.append(GradientCheck(name, numeric, analytic, _relative_error(numeric, analytic, gradient)))
     return GradientReport(tuple(checks))
+
+
+def _direction(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float64]:
+    """A random direction whose entries have a mean square of 1, so that none is short by chance."""
+    direction = np.asarray(generator.standard_normal(shape))
+    length = float(np.linalg.norm(direction))
+    return direction * (np.sqrt(direction.size) / length) if length else direction
 
 
 def _weighed(value: NDArray[Any] | float, upstream: NDArray[Any] | float) -> NDArray[np.float64]:
