@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network.graph import Equation, Graph
-from pellucid.network.inplace import place_updates, roots
+from pellucid.network.inplace import place_updates
 from pellucid.network.lookup import Lookup, check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
 from pellucid.reference import evaluate
