@@ -118,6 +118,7 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool",
     "mape_loss",
     "max_pool",
     "maxout",

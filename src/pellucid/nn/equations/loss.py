@@ -86,11 +86,9 @@ def kl_div(y: Shape, t: Shape, *, reduction: str = "mean", log_target: bool = Fa
 
     reduction="batchmean" divides the sum by the first extent: the divergence by its definition.
     """
-    if log_target:
-        text = "exp(t[...])*(t[...] - y[...])"
-    else:
-        text = "t[...]*(log(where(t[...] > 0, t[...], 1)) - y[...])"
-    return _loss(text, y, t, reduction, batchmean=True)
+    target = "exp(t[...])" if log_target else "t[...]"
+    logarithm = "t[...]" if log_target else "log(where(t[...] > 0, t[...], 1))"
+    return _loss(f"{target}*({logarithm} - y[...])", y, t, reduction, batchmean=True)
 
 
 def binary_cross_entropy(y: Shape, t: Shape, w: Shape | None = None, *, reduction: str = "mean") -> System:

@@ -20,6 +20,8 @@ __all__ = [
     "WINDOW_AXES",
     "Shape",
     "channel_of",
+    "check_image",
+    "check_layout",
     "check_rank",
     "check_shape",
     "elementwise_axes",

@@ -25,7 +25,15 @@ from pellucid.nn.equations.notation import (
 )
 from pellucid.nn.equations.window import Integers, Padding, Window, integer, pooling_windows, window_constants
 
-__all__ = ["adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "global_avg_pool", "global_max_pool", "lp_pool", "max_pool"]
+__all__ = [
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "global_max_pool",
+    "lp_pool",
+    "max_pool",
+]
 
 
 def max_pool(
@@ -109,8 +117,8 @@ def lp_pool(
     if power == 2:
         term, root = f"x[{read}]**2", f"sqrt({safe})"
     else:
-        term, root = f"abs(x[{read}])**P", f"({safe})**R"
-        constants |= {"P": power, "R": 1 / power}
+        term, root = f"abs(x[{read}])**Q", f"({safe})**R"
+        constants |= {"Q": power, "R": 1 / power}
     return system(
         f"total[{cells}] = sum({_window_axes(rank)}) {term}",
         f"z[{cells}] = {root}*[total[{cells}] > 0]",
@@ -228,7 +236,7 @@ def _uniform_windows(extents: Shape, sizes: Shape) -> tuple[int, ...]:
 def _adaptive_windows(rank: int) -> list[str]:
     """The conditions under which input position `s` lies in window `i`, one for each axis."""
     names = zip(OUTPUT_AXES[rank], WINDOW_AXES[rank], SUFFIXES[rank], strict=True)
-    return [f"(i*N{a})//M{a} <= {s}, {s} < ((i+1)*N{a}+M{a}-1)//M{a}".replace("i", i) for i, s, a in names]
+    return [f"({i}*N{a})//M{a} <= {s}, {s} < (({i}+1)*N{a}+M{a}-1)//M{a}" for i, s, a in names]
 
 
 def _adaptive_bindings(extents: Shape, sizes: Shape) -> tuple[dict[str, int], dict[str, int]]:

@@ -32,12 +32,10 @@ def flatten(x: Shape, *, start_dim: int = 1) -> System:
         raise ArgumentError(f"`start_dim` (={start_dim}) must be from {-len(x)} to {len(x) - 1}")
     axes = elementwise_axes(len(x))
     kept, joined = axes[: start % len(x)], axes[start % len(x) :]
-    place, constants = joined[0], dict[str, int]()
+    place = joined[0]
     for axis, extent in zip(joined[1:], x[start % len(x) + 1 :], strict=True):
-        constant = f"X{axis}"
-        constants[constant] = extent
-        place = f"({place})*{constant} + {axis}" if "+" in place else f"{place}*{constant} + {axis}"
-    return system(f"z[{','.join((*kept, place))}] = x[{','.join(axes)}]", constants=constants)
+        place = f"({place})*{extent} + {axis}" if "+" in place else f"{place}*{extent} + {axis}"
+    return system(f"z[{','.join((*kept, place))}] = x[{','.join(axes)}]")
 
 
 def concatenate(shapes: Sequence[Shape], *, dim: int = -1) -> System:
@@ -104,8 +102,9 @@ def space_to_depth(x: Shape, *, block: int) -> System:
         if extent % block:
             raise ArgumentError(f"`{name}` (={extent}) must be divisible by `block` (={block})")
     extents = {"i": x[1] // block, "j": x[2] // block, "s": block, "t": block}
-    constants = {"R": block, "C": x[3]}
-    return system("z[n,i,j,(s*R + t)*C + c] = x[n,i*R + s,j*R + t,c]", constants=constants, extents=extents)
+    # A name in an output's index would be an axis, so the extents stand there as numbers.
+    text = f"z[n,i,j,(s*{block} + t)*{x[3]} + c] = x[n,i*{block} + s,j*{block} + t,c]"
+    return system(text, extents=extents)
 
 
 def _blocks_from_channels(channel: str, x: Shape, block: int, name: str = "block") -> System:
@@ -117,5 +116,3 @@ def _blocks_from_channels(channel: str, x: Shape, block: int, name: str = "block
     extents = {"i": x[1] * block, "j": x[2] * block, "c": channels}
     constants = {"R": block} | ({"C": channels} if "C" in channel else {})
     return system(f"z[n,i,j,c] = x[n,i//R,j//R,{channel}]", constants=constants, extents=extents)
-
-

@@ -112,9 +112,7 @@ def transposed_windows(
         size = results[axis] if padding == "same" else size
         if size < 1:
             raise ShapeError(f"output {name} (={size}) must be at least 1: `padding` (={before}, {after}) is too large")
-        windows.append(
-            Window(name, size, kernels[axis], strides[axis], dilations[axis], before, after, extents[axis])
-        )
+        windows.append(Window(name, size, kernels[axis], strides[axis], dilations[axis], before, after, extents[axis]))
     return tuple(windows)
 
 
@@ -180,12 +178,14 @@ def padding_sides(
             for extent, kernel, stride, dilation in zip(extents, kernels, strides, dilations, strict=True)
         )
     if not isinstance(padding, Sequence):
-        return ((integer("padding", padding, 0),) * 2,) * rank
+        both = integer("padding", padding, 0)
+        return ((both, both),) * rank
     if len(padding) == rank and all(isinstance(entry, Sequence) and len(entry) == 2 for entry in padding):
         pairs = cast("Sequence[tuple[int, int]]", padding)
         return tuple((integer("padding", pair[0], 0), integer("padding", pair[1], 0)) for pair in pairs)
     if len(padding) == rank and not any(isinstance(entry, Sequence) for entry in padding):
-        return tuple((integer("padding", entry, 0),) * 2 for entry in padding)
+        numbers = [integer("padding", entry, 0) for entry in padding]
+        return tuple((number, number) for number in numbers)
     forms = "1 number or 1 pair" if rank == 1 else f"{rank} numbers or {rank} pairs"
     raise ArgumentError(f"`padding` (={padding!r}) must be an integer, {forms} (before, after), or a name")
 
