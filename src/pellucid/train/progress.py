@@ -20,8 +20,10 @@ _WIDTHS = (7, 9, 9, 9, 9, 9, 8, 9)
 
 def progress_observer(stream: TextIO | None = None) -> EpochLines | ProgressBar:
     """A `ProgressBar` where `stream` (stderr by default) is a terminal, else `EpochLines`."""
-    stream = stream or sys.stderr or io.StringIO()  # there is no stderr where a windowed Python runs
-    return ProgressBar(stream) if stream.isatty() else EpochLines(stream)
+    target: TextIO = io.StringIO() if sys.stderr is None else sys.stderr  # a windowed Python has no stderr
+    if stream is not None:
+        target = stream
+    return ProgressBar(target) if target.isatty() else EpochLines(target)
 
 
 def header_line() -> str:

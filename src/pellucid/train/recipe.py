@@ -1,0 +1,83 @@
+"""Recipes: which network, optimiser, schedule and augmentation to train with, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pellucid.train.augmentation import Augmentation
+
+__all__ = ["MODELS", "OPTIMIZERS", "SCHEDULES", "Recipe", "recipe_for"]
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+SCHEDULES = ("constant", "step", "cosine", "onecycle")
+
+# The usual rate of each optimiser, for when a recipe's optimiser is exchanged and no rate is given.
+USUAL_RATES = {"sgd": 0.02, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "adagrad": 0.01}
+
+
+_UNCHANGED = Augmentation()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training needs beside data, seed and threads.
+
+    `learning_rate` is the highest that the schedule reaches; `momentum` is of `sgd` alone.
+    """
+
+    model: str
+    epochs: int
+    batch_size: int = 50
+    optimizer: str = "sgd"
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "onecycle"
+    augmentation: Augmentation = _UNCHANGED
+
+    def changed(
+        self,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        optimizer: str | None = None,
+        learning_rate: float | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        schedule: str | None = None,
+        augment: bool = True,
+    ) -> Recipe:
+        """The recipe with what is not None exchanged.
+
+        Another optimiser without a rate gets that optimiser's usual rate, and its weight decay is 0 unless given.
+        """
+        recipe = self
+        if optimizer is not None and optimizer != self.optimizer:
+            recipe = replace(recipe, optimizer=optimizer, learning_rate=USUAL_RATES[optimizer], weight_decay=0.0)
+        return replace(
+            recipe,
+            epochs=recipe.epochs if epochs is None else epochs,
+            batch_size=recipe.batch_size if batch_size is None else batch_size,
+            learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
+            momentum=recipe.momentum if momentum is None else momentum,
+            weight_decay=recipe.weight_decay if weight_decay is None else weight_decay,
+            schedule=recipe.schedule if schedule is None else schedule,
+            augmentation=recipe.augmentation if augment else _UNCHANGED,
+        )
+
+
+_HAND_WRITING = Augmentation(shift=1.5, rotation=10.0, scale=0.1)
+
+_RECIPES = {
+    "lenet5": Recipe("lenet5", epochs=18, augmentation=_HAND_WRITING),
+    "s4": Recipe("s4", epochs=10, augmentation=_HAND_WRITING),
+    "vgg": Recipe("vgg", epochs=5, augmentation=_HAND_WRITING),
+    "resnet": Recipe("resnet", epochs=3, augmentation=_HAND_WRITING),
+}
+
+MODELS = tuple(_RECIPES)
+
+
+def recipe_for(model: str) -> Recipe:
+    """The recipe of a ready network, one of `MODELS`."""
+    return _RECIPES[model]
