@@ -202,7 +202,7 @@ def _value(value: Value) -> tuple[str, int]:
         case Constant(number):
             return _number(number), _ATOM if number >= 0 else 7
         case Position(index):
-            return str(index), _ATOM if len(index.terms) + bool(index.const) <= 1 else 5
+            return str(index), _strength(index)
         case Load(operand):
             return show_operand(operand), _ATOM
         case Accumulated(which):
@@ -216,11 +216,23 @@ def _value(value: Value) -> tuple[str, int]:
             return f"{function}({', '.join(show_value(argument) for argument in arguments)})", _ATOM
 
 
+def _strength(index: Affine) -> int:
+    """How strongly the outermost operation of an affine form binds, as it is printed."""
+    if index.terms and (len(index.terms) > 1 or index.const):
+        return 5
+    number = index.terms[0][1] if index.terms else index.const
+    if index.terms and abs(number) != 1:
+        return 6
+    return _ATOM if number >= 0 else 7
+
+
 def _infix(function: str, arguments: tuple[Value, ...]) -> tuple[str, int]:
     symbol, strength = _INFIX[function]
     left, right = arguments
     # The right side of a chain is put in parentheses: a - (b - c), and a + (b + c) because rounding depends on it.
-    return f"{_parenthesised(left, strength)} {symbol} {_parenthesised(right, strength + 1)}", strength
+    # Comparisons are no chains at all.
+    left_strength = strength + 1 if symbol in ("==", "!=", "<", "<=", ">", ">=") else strength
+    return f"{_parenthesised(left, left_strength)} {symbol} {_parenthesised(right, strength + 1)}", strength
 
 
 def _parenthesised(value: Value, at_least: int) -> str:

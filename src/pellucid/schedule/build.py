@@ -1,0 +1,271 @@
+"""Plan -> loop nests: the levels become loops, the innermost one a register tile; borders become pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import (
+    Accumulated,
+    Apply,
+    Bound,
+    For,
+    Group,
+    Load,
+    Nest,
+    Operand,
+    Position,
+    Statement,
+    Store,
+    Tensor,
+    Tile,
+    Value,
+)
+from pellucid.schedule.panels import Binding, PlacedPanel, place_panels
+from pellucid.schedule.parallel import divide
+from pellucid.schedule.plan import Level, Plan, near_equal
+from pellucid.schedule.reduction import Reduction
+from pellucid.schedule.rewrite import bind_guard, bind_operand, bind_value, map_operands
+from pellucid.schedule.vectors import lane_groups, vector_pieces
+
+__all__ = ["build"]
+
+SUFFIX = {"slab": "slab", "loop": "block", "vector": "block", "tile": "tile", "chain": "chain"}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the levels the builder is: bindings of axes, interval of every loop variable, first and last slab."""
+
+    env: Mapping[str, Binding]
+    ranges: Mapping[str, tuple[int, int]]
+    slabs: Affine = Affine()  # noqa: RUF009 - frozen; 0 in the first slab, above 0 in later ones
+    is_last: bool = True
+
+
+def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nest], list[Tensor]]:
+    """The nests of a plan (panels that every thread shares first), and the tensors that they need."""
+    panels = place_panels(plan, name, dtype)
+    nests = [
+        Nest(f"{placed.tensors[0].name}.copy", divide(tuple(placed.copies({}, "p"))))
+        for placed in panels
+        if placed.panel.depth == 0
+    ]
+    builder = _Builder(plan, machine, panels)
+    body = builder.level(0, _Place({}, {}))
+    nests.append(Nest(name, divide(tuple(body))))
+    return nests, [tensor for placed in panels for tensor in placed.tensors]
+
+
+class _Builder:
+    def __init__(self, plan: Plan, machine: Machine, panels: list[PlacedPanel]) -> None:
+        self.plan, self.machine, self.panels = plan, machine, panels
+        self.nest = plan.contraction
+        self.extents = self.nest.extents
+        self.panel_of = {placed.panel.operand: placed for placed in panels}
+        self.is_plain = self.nest.result == Accumulated("value")
+
+    # ------------------------------------------------------------ levels
+    def level(self, depth: int, place: _Place) -> list[Statement]:
+        """The statements inside the first `depth` levels."""
+        copies = [
+            statement
+            for number, placed in enumerate(self.panels)
+            if placed.panel.depth == depth > 0
+            for statement in placed.copies(place.env, f"p{number}")
+        ]
+        if depth == len(self.plan.levels):
+            return [*copies, self.tile(place)]
+        level = self.plan.levels[depth]
+        result = copies
+        for number, piece in enumerate(self._pieces(level, place)):
+            result += self._piece(depth, level, number, piece, place)
+        return result
+
+    def _pieces(self, level: Level, place: _Place) -> list[tuple[int, int, int]]:
+        """The level's axis as (start, size, count), cut where a border begins."""
+        length = self._length(level.axis, place)
+        if level.kind == "vector":
+            return vector_pieces(length, level.size, self.plan.lanes)
+        pieces = near_equal(length, level.size)
+        if level.kind in ("slab", "chain") and not self.is_plain:
+            start, size, count = pieces[-1]
+            if count > 1:
+                pieces[-1:] = [(start, size, count - 1), (start + size * (count - 1), size, 1)]
+        if level.kind == "tile":
+            inner = self._interior(level.axis)
+            return [part for piece in pieces for part in _cut_borders(piece, inner)]
+        return pieces
+
+    def _length(self, axis: str, place: _Place) -> int:
+        return place.env[axis].length if axis in place.env else self.extents[axis]
+
+    def _interior(self, axis: str) -> tuple[int, int]:
+        """The values of a tile axis for which every guard on it holds, whatever the other axes are."""
+        low, high = 0, self.extents[axis]
+        for guard in self.nest.guards:
+            step = guard.index.coefficient(axis)
+            if not step:
+                continue
+            rest_low, rest_high = (guard.index - Affine.name(axis) * step).span(self.extents)
+            if step < 0:
+                return 0, 0
+            low = max(low, -((rest_low - guard.low) // step))
+            high = min(high, (guard.high - 1 - rest_high) // step + 1)
+        return low, high
+
+    def _piece(
+        self, depth: int, level: Level, number: int, piece: tuple[int, int, int], place: _Place
+    ) -> list[Statement]:
+        start, size, count = piece
+        axis = level.axis
+        outer = place.env.get(axis, Binding(Affine(), self.extents[axis]))
+        blocks = number if level.kind == "vector" else self._part(level, start)
+        variable = axis if level.kind == "loop" and level.size == 1 else f"{axis}.{SUFFIX[level.kind]}"
+        counter = Affine() if count == 1 else Affine.name(variable)
+        first_block = self._first_block(level, start)
+        binding = Binding(outer.base + counter * size + start, size, counter + first_block, blocks)
+        place = replace(
+            place,
+            env={**place.env, axis: binding},
+            ranges=place.ranges if count == 1 else {**place.ranges, variable: (0, count - 1)},
+        )
+        if level.kind in ("slab", "chain"):
+            ends = start + size * count == self._length(axis, _Place({axis: outer}, {}))
+            place = replace(place, slabs=place.slabs + counter + start, is_last=place.is_last and ends)
+        body = self.level(depth + 1, place)
+        if count == 1:
+            return body
+        return [For(variable, Bound.of(0), Bound.of(count), 1, tuple(body))]
+
+    def _part(self, level: Level, start: int) -> int:
+        """Which piece of the uncut axis a tile piece belongs to (panels are laid out by uncut pieces)."""
+        if level.kind != "tile":
+            return 0
+        pieces = near_equal(self.extents[level.axis], level.size)
+        return max((n for n, piece in enumerate(pieces) if piece[0] <= start), default=0)
+
+    def _first_block(self, level: Level, start: int) -> int:
+        if level.kind != "tile":
+            return 0
+        begin, size, _ = near_equal(self.extents[level.axis], level.size)[self._part(level, start)]
+        return (start - begin) // size
+
+    # ------------------------------------------------------------ the register tile
+    def tile(self, place: _Place) -> Tile:
+        """The tile at the bottom of all levels."""
+        plan, nest = self.plan, self.nest
+        points = tuple(
+            (level.axis, place.env[level.axis].length)
+            for level in plan.levels
+            if level.kind == "tile" and place.env[level.axis].length > 1
+        )
+        lane = plan.vector or "lane"
+        names = {axis for axis, _ in points} | ({lane} if plan.vector and not plan.across else set())
+        bindings = {
+            axis: binding.base + (Affine.name(axis) if axis in names or axis in plan.reductions else 0)
+            for axis, binding in place.env.items()
+        }
+        if plan.across:
+            bindings.pop(lane, None)
+        width = self._width(place)
+        groups = lane_groups(width, plan.lanes) if plan.vector else (Group(0, 1, 1),)
+        target = bind_operand(nest.output, bindings)
+        if nest.reduction is None:
+            return Tile(points, lane, groups, None, (), (Store(target, bind_value(nest.result, bindings)),))
+        body = self._body(place, points, lane, groups, bindings)
+        stores = self._stores(place, target, bindings)
+        return Tile(points, lane, groups, nest.reduction, body, stores, plan.chains, plan.across)
+
+    def _width(self, place: _Place) -> int:
+        vector = self.plan.vector
+        if vector is None:
+            return 1
+        if self.plan.across:
+            return min(self.plan.block, -(-self.extents[vector] // self.plan.lanes) * self.plan.lanes)
+        return place.env[vector].length
+
+    def _body(
+        self, place: _Place, points: tuple[tuple[str, int], ...], lane: str, groups: tuple[Group, ...],
+        bindings: Mapping[str, Affine | int],
+    ) -> tuple[Statement, ...]:  # fmt: skip
+        plan, nest = self.plan, self.nest
+        assert nest.value is not None
+        assert nest.reduction is not None
+
+        def bind(operand: Operand) -> Operand:
+            bound = bind_operand(operand, bindings)
+            placed = self.panel_of.get(operand)
+            return (
+                bound
+                if placed is None
+                else placed.operand(place.env, bound, self._inner_name(placed, points, plan.vector))
+            )
+
+        probe = Tile(points, lane, groups, None, (), ())
+        vectors = len(groups)
+        reduction = Reduction(
+            [probe.point(number) for number in range(probe.point_count)],
+            lane,
+            groups,
+            nest.reduction.removeprefix("arg"),
+            plan.across,
+            plan.chains,
+            plan.unroll,
+            max(2, self.machine.registers - probe.point_count * vectors * plan.chains - 1),
+        )
+        value: Value = map_operands(_bind_positions(nest.value, bindings), bind)
+        axes = [(axis, 0, self._length(axis, place)) for axis in plan.reductions]
+        guards = tuple(bind_guard(guard, bindings) for guard in nest.guards)
+        position = None if nest.position is None else nest.position.substitute(bindings)
+        return reduction.body(value, position, guards, axes, dict(place.ranges))
+
+    @staticmethod
+    def _inner_name(placed: PlacedPanel, points: tuple[tuple[str, int], ...], vector: str | None) -> Affine:
+        """The innermost index of a panel: the lane or point name; 0 for a point axis of one point."""
+        axis = placed.panel.axis
+        return Affine.name(axis) if axis == vector or axis in dict(points) else Affine()
+
+    def _stores(self, place: _Place, target: Operand, bindings: Mapping[str, Affine | int]) -> tuple[Store, ...]:
+        later = place.slabs.terms or place.slabs.const
+        if self.is_plain or not place.is_last:
+            add = place.slabs if later else None
+            return (Store(target, Accumulated("value"), add),)
+        result = bind_value(self.nest.result, bindings)
+        if later:
+            result = _with_accumulated(result, Apply("add", (Accumulated("value"), Load(target))))
+        return (Store(target, result),)
+
+
+def _cut_borders(piece: tuple[int, int, int], interior: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """A run of tiles as single tiles at the borders and a loop in the interior."""
+    start, size, count = piece
+    result = list[tuple[int, int, int]]()
+    number = 0
+    while number < count:
+        at = start + number * size
+        run = 0
+        while number + run < count and at + run * size >= interior[0] and at + (run + 1) * size <= interior[1]:
+            run += 1
+        result.append((at, size, max(run, 1)))
+        number += max(run, 1)
+    return result
+
+
+def _bind_positions(value: Value, bindings: Mapping[str, Affine | int]) -> Value:
+    """Positions bound; operands left as they are, so that panels can be found for them."""
+    if isinstance(value, Position):
+        return Position(value.index.substitute(bindings))
+    if isinstance(value, Apply):
+        return Apply(value.function, tuple(_bind_positions(argument, bindings) for argument in value.arguments))
+    return value
+
+
+def _with_accumulated(value: Value, new: Value) -> Value:
+    if isinstance(value, Accumulated):
+        return new
+    if isinstance(value, Apply):
+        return Apply(value.function, tuple(_with_accumulated(argument, new) for argument in value.arguments))
+    return value

@@ -1,0 +1,59 @@
+"""The whole of the room: a formula, its extents and a machine -> loop nests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pellucid.language.syntax import Formula
+from pellucid.schedule.build import build
+from pellucid.schedule.decide import decide
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Nest, Tensor
+from pellucid.schedule.normal import normalise
+from pellucid.schedule.plan import Options, Plan
+
+__all__ = ["Lowered", "lower"]
+
+ELEMENT_BYTES = {"float32": 4, "float64": 8, "int64": 8}
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Nests to run in order; the temporaries, scratch panels and tables that they need beside the caller's tensors;
+    the plan of each contraction."""
+
+    nests: tuple[Nest, ...]
+    tensors: tuple[Tensor, ...]
+    plans: tuple[Plan, ...]
+
+
+def lower(
+    formula: Formula,
+    constants: Mapping[str, int | float],
+    extents: Mapping[str, int],
+    tensors: Mapping[str, Tensor],
+    machine: Machine,
+    name: str,
+    options: Options | None = None,
+) -> Lowered:
+    """Loop nests for one formula.
+
+    `extents` gives every axis; `tensors` maps the formula's tensor and scalar names, its output among them, to
+    tensors of the program; `name` prefixes the names of all that is new.
+    """
+    contractions, new = normalise(formula, constants, extents, tensors, name)
+    nests, plans = list[Nest](), list[Plan]()
+    known = {tensor.name: tensor for tensor in (*tensors.values(), *new)}
+    for number, nest in enumerate(contractions):
+        dtype = next(
+            (known[o.tensor].dtype for o in (*nest.loads, *nest.late_loads) if known[o.tensor].dtype != "int64"),
+            known[nest.output.tensor].dtype,
+        )
+        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
+        own = name if len(contractions) == 1 else f"{name}.{number}"
+        built, needed = build(plan, machine, own, dtype)
+        nests += built
+        new += needed
+        plans.append(plan)
+    return Lowered(tuple(nests), tuple(new), tuple(plans))

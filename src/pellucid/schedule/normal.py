@@ -1,0 +1,202 @@
+"""Formula -> contractions: one reduction of a pointwise value each, every index affine, ready to be scheduled.
+
+    Contraction:  output[affine] = result(reduction(reduced axes : guards) value)
+
+Steps, each a function here:
+
+1. `stage`: a reduction inside a reduction, a second reduction beside the first, or one that does not depend on
+   all output axes becomes an equation of its own with a temporary as its output.
+       before:  p[n,k] = exp(z[n,k]) / sum(j) exp(z[n,j])
+       after:   p.1[n] = sum(j) exp(z[n,j]);   p[n,k] = exp(z[n,k]) / p.1[n]
+2. `pellucid.language.solve`: conditions of gradients are solved; pieces write disjoint cells.
+3. `contraction`: expressions become values; an access that can leave its array gets guards, and where its absence
+   makes the whole term vanish, the guards become guards of the term, which is then skipped rather than multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import prod
+
+from pellucid.errors import EquationError
+from pellucid.language.affine import Affine
+from pellucid.language.solve import solve
+from pellucid.language.syntax import Access, Expr, Formula, Name, Node, Reduce, children, map_children, substitute, walk
+from pellucid.schedule.axes import bind_contraction
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.nest import IDENTITY, Apply, Constant, Load, Operand, Tensor, Value, operands
+from pellucid.schedule.rewrite import map_operands
+from pellucid.schedule.values import Lowering
+
+__all__ = ["normalise", "stage"]
+
+
+def normalise(
+    formula: Formula,
+    constants: Mapping[str, int | float],
+    extents: Mapping[str, int],
+    tensors: Mapping[str, Tensor],
+    name: str,
+) -> tuple[list[Contraction], list[Tensor]]:
+    """The contractions that compute a formula, in order, and the temporaries and tables they need.
+
+    `tensors` maps every tensor and scalar name of the formula, and its output, to a tensor of the program.
+    """
+    known, new, contractions = dict(tensors), list[Tensor](), list[Contraction]()
+    dtype = _floating_type(tensors)
+    for staged in stage(formula, extents, name):
+        if staged.output.tensor not in known:
+            shape = tuple(extents[axis] for axis in staged.free_axes)
+            integral = isinstance(staged.body, Reduce) and staged.body.op.startswith("arg")
+            temporary = Tensor(staged.output.tensor, "int64" if integral else dtype, shape, "temporary")
+            known[temporary.name] = temporary
+            new.append(temporary)
+        for piece in solve(staged, constants, extents):
+            lowering = Lowering(constants, piece.extents, known, f"{name}.{len(new)}")
+            contractions.append(contraction(piece.formula, lowering))
+            new += lowering.tables
+    return contractions, new
+
+
+def _floating_type(tensors: Mapping[str, Tensor]) -> str:
+    return next((tensor.dtype for tensor in tensors.values() if tensor.dtype.startswith("float")), "float32")
+
+
+# ---------------------------------------------------------------- stages
+def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[Formula]:
+    """The formula as equations with at most one reduction each, in order of evaluation; the formula itself last."""
+    found = dict[Node, Access]()
+    outer = _axes_of_output(formula)
+
+    def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
+        axes = tuple(axis for axis in scope if axis in _free_names(reduce))
+        key = _canonical(reduce)
+        if key in found:
+            return [], found[key]
+        inner, body = split(reduce.body, (*axes, *reduce.axes))
+        target = Access(f"{name}.{len(found) + 1}", tuple(Name(axis) for axis in axes))
+        found[key] = target
+        return [*inner, Formula(target, replace(reduce, body=body))], target
+
+    def split(node: Node, scope: tuple[str, ...]) -> tuple[list[Formula], Expr]:
+        if isinstance(node, Reduce):
+            formulas, access = hoist(node, scope)
+            return formulas, access
+        before = list[Formula]()
+
+        def visit(child: Node) -> Node:
+            formulas, new = split(child, scope)
+            before.extend(formulas)
+            return new
+
+        result = map_children(node, visit)
+        return before, result  # type: ignore[return-value]
+
+    tops = sorted(_top_reductions(formula.body), key=lambda node: -prod(extents[axis] for axis in node.axes))
+    wide = {axis for axis in outer if extents.get(axis, 1) > 1}
+    kept = next((node for node in tops if wide <= _free_names(node)), None)
+    before = list[Formula]()
+
+    def replace_tops(node: Node) -> Node:
+        if node is kept:
+            assert isinstance(node, Reduce)
+            formulas, body = split(node.body, (*outer, *node.axes))
+            before.extend(formulas)
+            return replace(node, body=body)
+        if isinstance(node, Reduce):
+            formulas, access = hoist(node, outer)
+            before.extend(formulas)
+            return access
+        return map_children(node, replace_tops)
+
+    body = replace_tops(formula.body)
+    yield from before
+    yield replace(formula, body=body)  # type: ignore[arg-type]
+
+
+def _axes_of_output(formula: Formula) -> tuple[str, ...]:
+    names = (node.name for index in formula.output.indices for node in walk(index) if isinstance(node, Name))
+    return tuple(dict.fromkeys(names))
+
+
+def _top_reductions(node: Node) -> Iterator[Reduce]:
+    if isinstance(node, Reduce):
+        yield node
+    else:
+        for child in children(node):
+            yield from _top_reductions(child)
+
+
+def _free_names(reduce: Reduce) -> set[str]:
+    bound = {axis for node in walk(reduce) if isinstance(node, Reduce) for axis in node.axes}
+    return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
+
+
+def _canonical(reduce: Reduce) -> Node:
+    """The reduction with its own axes renamed by position, so that copies under other names are equal."""
+    names = {axis: Name(f"%{number}") for number, axis in enumerate(reduce.axes)}
+    inner = map_children(replace(reduce, axes=()), lambda child: substitute(child, dict(names)))
+    return replace(inner, axes=tuple(name.name for name in names.values()))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- one contraction
+def contraction(formula: Formula, lowering: Lowering) -> Contraction:
+    """The contraction of a staged and solved formula, whose body holds at most one reduction."""
+    axes = tuple(axis for axis in _axes_of_output(formula) if axis in lowering.extents)
+    free = tuple((axis, lowering.extents[axis]) for axis in axes)
+    reduce = next(_top_reductions(formula.body), None)
+    target = lowering.operand(formula.output, 0.0)
+    if reduce is None:
+        result = lowering.value(formula.body, 0.0)
+        return _without_unit_axes(Contraction(replace(target, guards=()), free, (), None, None, None, result))
+    kind = reduce.op.removeprefix("arg")
+    value = lowering.value(reduce.body, IDENTITY[kind])
+    reduced = tuple((axis, lowering.extents[axis]) for axis in reduce.axes)
+    guards, rest = lowering.conditions(reduce.conditions)
+    for condition in rest:
+        value = Apply("where", (condition, value, lowering.constant(IDENTITY[kind])))
+    value = map_operands(value, lambda operand: replace(operand, guards=(*operand.guards, *guards)))
+    skipping = dict.fromkeys(guards)
+    for operand in operands(value):
+        if operand.guards and _vanishes(value, operand, kind):
+            skipping.update(dict.fromkeys(operand.guards))
+    result = lowering.value(formula.body, 0.0, accumulated=reduce)
+    position = None
+    if reduce.op.startswith("arg"):
+        position = Affine()
+        for axis, extent in reduced:
+            position = position * extent + Affine.name(axis)
+    return _without_unit_axes(
+        Contraction(replace(target, guards=()), free, reduced, reduce.op, value, position, result, tuple(skipping))
+    )
+
+
+def _vanishes(value: Value, absent: Operand, kind: str) -> bool:
+    """Whether the value is the identity of the reduction wherever the operand's guards fail."""
+    if isinstance(value, Load):
+        return value.operand == absent
+    if not isinstance(value, Apply):
+        return False
+    inside = [_vanishes(argument, absent, kind) for argument in value.arguments]
+    if value.function == "where":
+        return inside[1] and (inside[2] or value.arguments[2] == Constant(IDENTITY[kind]))
+    if kind == "sum":
+        if value.function == "div":
+            return inside[0]
+        return any(inside) if value.function == "mul" else all(inside) and value.function in ("add", "sub", "neg")
+    return any(inside) and value.function == "add"
+
+
+def _without_unit_axes(nest: Contraction) -> Contraction:
+    """Axes of extent 1 replaced by 0, except that a reduction keeps one axis to run over."""
+    units = {axis: 0 for axis, extent in nest.free + nest.reduced if extent == 1}
+    bound = bind_contraction(nest, units)
+    bound = replace(
+        bound,
+        free=tuple(axis for axis in nest.free if axis[1] != 1),
+        reduced=tuple(axis for axis in nest.reduced if axis[1] != 1),
+    )
+    if not bound.reduced and any(extent < 1 for _, extent in nest.free):
+        raise EquationError("an equation with an axis of extent 0 cannot be scheduled")
+    return bound

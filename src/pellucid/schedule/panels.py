@@ -1,0 +1,183 @@
+"""Panels: copies of an operand's tensor with one dimension blocked and innermost.
+
+    w[s, t, c, k]  by k in blocks of 16     w.panel[k // 16, s, t, c, k % 16]
+
+Where the axis is cut into pieces of several sizes, each piece has its own panel tensor. Dimensions whose axis an
+outer loop fixes are left out, or are as long as that loop's share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.nest import Bound, For, Group, Load, Operand, Statement, Store, Tensor, Tile
+from pellucid.schedule.plan import Panel, Plan, near_equal
+from pellucid.schedule.vectors import exact_groups, vector_pieces
+
+__all__ = ["Binding", "PlacedPanel", "place_panels"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a loop level binds an axis to: values `base .. base + length - 1`; the `block`-th of piece `piece`."""
+
+    base: Affine
+    length: int
+    block: Affine = Affine()  # noqa: RUF009 - frozen
+    piece: int = 0
+
+
+@dataclass(frozen=True)
+class PlacedPanel:
+    """A panel in a plan: which dimension of the operand is blocked, which are kept in which order, and its parts."""
+
+    panel: Panel
+    dimension: int
+    kept: tuple[int, ...]
+    ranged: Mapping[int, str]  # kept dimensions that an outer level limits -> its axis
+    pieces: tuple[tuple[int, int, int], ...]
+    keeps_block: bool
+    tensors: tuple[Tensor, ...]
+    lanes: int
+
+    def operand(self, env: Mapping[str, Binding], own: Operand, axis_name: Affine) -> Operand:
+        """The operand that reads the panel in the piece that `env` is in; `own` is the bound original."""
+        binding = env[self.panel.axis]
+        tensor = self.tensors[binding.piece]
+        index = [binding.block] if self.keeps_block else []
+        for d in self.kept:
+            axis = self.ranged.get(d)
+            index.append(own.index[d] if axis is None else own.index[d] - env[axis].base)
+        return Operand(tensor.name, tensor.shape, (*index, axis_name), outside=own.outside)
+
+    def copies(self, env: Mapping[str, Binding], prefix: str) -> list[Statement]:
+        """The statements that fill the panel, of every piece or of the one that `env` is in."""
+        if not self.keeps_block:
+            binding = env[self.panel.axis]
+            return self._copy(env, prefix, binding.piece, binding.base, None)
+        result = list[Statement]()
+        for number, (start, width, count) in enumerate(self.pieces):
+            block = f"{prefix}.block"
+            body = self._copy(env, prefix, number, Affine.name(block) * width + start, Affine.name(block))
+            result.append(For(block, Bound.of(0), Bound.of(count), 1, tuple(body)))
+        return result
+
+    def _copy(
+        self, env: Mapping[str, Binding], prefix: str, number: int, base: Affine, block: Affine | None
+    ) -> list[Statement]:
+        source, axis, width = self.panel.operand, self.panel.axis, self.pieces[number][1]
+        tensor = self.tensors[number]
+        lane = Affine.name(axis)
+        index: list[Affine] = [Affine()] * len(source.index)
+        target: list[Affine] = [] if block is None else [block]
+        loops = list[tuple[str, int]]()
+        for place, d in enumerate(self.kept):
+            name = f"{prefix}.{d}"
+            extent = tensor.shape[place + (block is not None)]
+            limited = self.ranged.get(d)
+            if limited is not None:
+                extent = min(extent, env[limited].length)
+            index[d] = Affine.name(name) + (env[limited].base if limited is not None else 0)
+            target.append(Affine.name(name))
+            loops.append((name, extent))
+        for d, form in enumerate(source.index):
+            if d != self.dimension and d not in self.kept:
+                index[d] = form.substitute({name: env[name].base for name in form.names})
+        index[self.dimension] = base + lane
+        read = Operand(source.tensor, source.shape, tuple(index))
+        write = Operand(tensor.name, tensor.shape, (*target, lane))
+        last = len(source.index) - 1
+        turned = next(((name, n) for d, (name, n) in zip(self.kept, loops, strict=True) if d == last), None)
+        if self.dimension == last or turned is None:
+            body: tuple[Statement, ...] = (self._tile((), axis, exact_groups(width, self.lanes), read, write),)
+            return list(_loops(loops, body))
+        return self._turned(axis, width, read, write, loops, turned)
+
+    def _turned(
+        self, axis: str, width: int, read: Operand, write: Operand, loops: list[tuple[str, int]],
+        turned: tuple[str, int],
+    ) -> list[Statement]:  # fmt: skip
+        """A transposing copy: squares of lanes x lanes are turned in registers."""
+        name, extent = turned
+        outer = [loop for loop in loops if loop != turned]
+        result = list[Statement]()
+        whole = extent // self.lanes
+        groups = exact_groups(width, self.lanes)
+        for start, size, count in ((0, self.lanes, whole), (whole * self.lanes, extent % self.lanes, 1)):
+            if not size or not count:
+                continue
+            step = f"{name}.tile"
+            at = Affine.name(step) * size + start + Affine.name(name)
+            bound = {name: at}
+            tile = self._tile(((name, size),), axis, groups, _bound(read, bound), _bound(write, bound))
+            result += _loops([*outer, (step, count)], (tile,))
+        return result
+
+    @staticmethod
+    def _tile(
+        points: tuple[tuple[str, int], ...], lane: str, groups: tuple[Group, ...], read: Operand, write: Operand
+    ) -> Tile:
+        return Tile(points, lane, groups, None, (), (Store(write, Load(read)),))
+
+
+def _bound(operand: Operand, bindings: Mapping[str, Affine]) -> Operand:
+    return Operand(operand.tensor, operand.shape, tuple(index.substitute(bindings) for index in operand.index))
+
+
+def _loops(loops: list[tuple[str, int]], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    for name, extent in reversed(loops):
+        body = (For(name, Bound.of(0), Bound.of(extent), 1, body),)
+    return body
+
+
+def place_panels(plan: Plan, name: str, dtype: str) -> list[PlacedPanel]:
+    """The panels of a plan with their tensors. One outside all loops is a temporary that a nest of its own fills and
+    every thread reads; one inside is each thread's own scratch."""
+    return [_place(plan, panel, f"{name}.panel{number}", dtype) for number, panel in enumerate(plan.panels)]
+
+
+def _place(plan: Plan, panel: Panel, name: str, dtype: str) -> PlacedPanel:
+    operand, outer = panel.operand, plan.levels[: panel.depth]
+    dimension = next(d for d, index in enumerate(operand.index) if index.coefficient(panel.axis))
+    lengths = {level.axis: level.size for level in outer if level.kind in ("slab", "loop")}
+    keeps_block = not any(level.axis == panel.axis for level in outer)
+    extents = plan.contraction.extents
+    if panel.axis == plan.vector:
+        pieces = vector_pieces(extents[panel.axis], plan.block, plan.lanes)
+    else:
+        pieces = near_equal(extents[panel.axis], dict(plan.tile)[panel.axis])
+    ranged, kept, shape = dict[int, str](), list[int](), list[int]()
+    for d in _order_of_dimensions(operand, plan):
+        if d == dimension:
+            continue
+        limiting = next((axis for axis in operand.index[d].names if axis in lengths), None)
+        if limiting is not None and lengths[limiting] == 1:
+            continue
+        kept.append(d)
+        if limiting is not None:
+            ranged[d] = limiting
+            shape.append(lengths[limiting])
+        else:
+            shape.append(operand.shape[d])
+    tensors = tuple(
+        Tensor(
+            f"{name}.{number}" if len(pieces) > 1 else name,
+            dtype,
+            (*((count,) if keeps_block else ()), *shape, width),
+            "scratch" if panel.depth else "temporary",
+        )
+        for number, (_, width, count) in enumerate(pieces)
+    )
+    return PlacedPanel(panel, dimension, tuple(kept), ranged, tuple(pieces), keeps_block, tensors, plan.lanes)
+
+
+def _order_of_dimensions(operand: Operand, plan: Plan) -> list[int]:
+    """Dimensions walked by outer loops first, then those of the reductions in their order; innermost last."""
+    rank = {axis: number for number, axis in enumerate(plan.reductions)}
+
+    def key(d: int) -> tuple[int, int]:
+        return max((rank.get(axis, -1) for axis in operand.index[d].names), default=-1), d
+
+    return sorted(range(len(operand.index)), key=key)

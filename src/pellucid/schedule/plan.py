@@ -1,0 +1,93 @@
+"""The plan: every decision about one contraction, with its reason; printable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.nest import Operand
+
+__all__ = ["Level", "Options", "Panel", "Plan", "near_equal"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One loop level: `axis` in steps of `size`.
+
+    kind: `slab` (a reduction cut for the caches), `loop` (an output axis), `vector` (blocks of lanes), `tile`
+    (points in registers), `chain` (a reduction cut for accuracy, innermost).
+    """
+
+    axis: str
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A copy of an operand's tensor with the dimension of `axis` blocked and innermost.
+
+    `depth` levels stand outside the copy; the dimensions whose axes those levels fix are not copied.
+    before: w[s, t, c, k]      after: w.panel[k // 16, s, t, c, k % 16]
+    """
+
+    operand: Operand
+    axis: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """Decisions taken from outside: by a test, or by a measured search."""
+
+    vector: str | None = None
+    tile: tuple[tuple[str, int], ...] | None = None
+    block: int | None = None
+    panels: bool | None = None
+    slabs: tuple[tuple[str, int], ...] | None = None
+    unroll: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided. `tile` and `block` are the largest sizes: an axis is cut into pieces as equal as possible."""
+
+    contraction: Contraction
+    lanes: int
+    vector: str | None
+    across: bool
+    tile: tuple[tuple[str, int], ...]
+    block: int
+    levels: tuple[Level, ...]
+    reductions: tuple[str, ...]
+    panels: tuple[Panel, ...] = ()
+    chains: int = 1
+    unroll: int = 1
+    cycles: float = 0.0
+    reasons: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        levels = ", ".join(f"{level.axis} by {level.size} ({level.kind})" for level in self.levels)
+        lines = [
+            f"vector  {self.vector or 'none'}{' (reduced across)' if self.across else ''}, {self.lanes} lanes",
+            f"tile    {' x '.join(f'{size} {axis}' for axis, size in self.tile) or '1 point'} x {self.block} lanes",
+            f"levels  {levels}",
+            f"reduce  {', '.join(self.reductions) or 'nothing'}; {self.chains} chain(s)",
+            *(
+                f"panel   {panel.operand.tensor} by {panel.axis}, inside {panel.depth} level(s)"
+                for panel in self.panels
+            ),
+            *(f"because {reason}" for reason in self.reasons),
+        ]
+        return "\n".join(lines)
+
+
+def near_equal(extent: int, size: int) -> list[tuple[int, int, int]]:
+    """`extent` cut into the fewest pieces of at most `size`, as equal as possible: (start, size, count), larger first.
+
+    28 by 6 is 3 pieces of 6 and 2 of 5, rather than 4 of 6 and one of 4: a small last piece hides no latency.
+    """
+    count = -(-extent // size)
+    small, large_count = divmod(extent, count)
+    pieces = [(0, small + 1, large_count), (large_count * (small + 1), small, count - large_count)]
+    return [piece for piece in pieces if piece[2]]

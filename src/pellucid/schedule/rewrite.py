@@ -1,0 +1,59 @@
+"""Substitution and traversal for values and operands: index names replaced, operands mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.nest import Apply, Guard, Load, Lookup, Operand, Position, Value
+
+__all__ = ["bind_operand", "bind_value", "map_operands", "names_of"]
+
+Bindings = Mapping[str, "Affine | int"]
+
+
+def bind_guard(guard: Guard, bindings: Bindings) -> Guard:
+    """The guard with index names replaced."""
+    return Guard(guard.index.substitute(bindings), guard.low, guard.high)
+
+
+def bind_operand(operand: Operand, bindings: Bindings) -> Operand:
+    """The operand with index names replaced, in its guards and lookups too."""
+    return replace(
+        operand,
+        index=tuple(index.substitute(bindings) for index in operand.index),
+        guards=tuple(bind_guard(guard, bindings) for guard in operand.guards),
+        lookups=tuple(
+            Lookup(lookup.dimension, bind_operand(lookup.operand, bindings), lookup.stride)
+            for lookup in operand.lookups
+        ),
+    )
+
+
+def bind_value(value: Value, bindings: Bindings) -> Value:
+    """The value with index names replaced."""
+    if isinstance(value, Position):
+        return Position(value.index.substitute(bindings))
+    if isinstance(value, Load):
+        return Load(bind_operand(value.operand, bindings))
+    if isinstance(value, Apply):
+        return Apply(value.function, tuple(bind_value(argument, bindings) for argument in value.arguments))
+    return value
+
+
+def map_operands(value: Value, function: Callable[[Operand], Operand]) -> Value:
+    """The value with `function` applied to every operand that it loads (lookups are the operand's own affair)."""
+    if isinstance(value, Load):
+        return Load(function(value.operand))
+    if isinstance(value, Apply):
+        return Apply(value.function, tuple(map_operands(argument, function) for argument in value.arguments))
+    return value
+
+
+def names_of(operand: Operand) -> set[str]:
+    """The index names that an operand's cell depends on."""
+    names = {name for index in operand.index for name in index.names}
+    for lookup in operand.lookups:
+        names |= names_of(lookup.operand)
+    return names
