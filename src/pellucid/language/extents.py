@@ -252,12 +252,11 @@ def _room(name: str, use: _Use, constants: Constants, known: Mapping[str, int]) 
     overhang = max(0, -low)
     room = cells - 1 + overhang - high
     if room < 0:
-        message = (
-            f"the kernel is larger than its padded input: `{to_text(use.index, compact=True)}` spans {high + overhang + 1} cells, "
-            f"dimension {use.dimension} of {use.tensor} {use.shape} has {cells}"
-        )
-        padding = f" and twice a padding of {overhang}" if overhang else ""
-        raise ShapeError(f"{message}{padding}", use.index.span)
+        text, wanted = to_text(use.index, compact=True), high + overhang + 1
+        padded = f" and {overhang} of padding on each side" if overhang else ""
+        where = f"dimension {use.dimension} of {use.tensor} {use.shape}"
+        message = f"kernel larger than its padded input: `{text}` spans {wanted} cells, {where} has {cells}{padded}"
+        raise ShapeError(message, use.index.span)
     return room // stride + 1
 
 
