@@ -187,7 +187,7 @@ class _TileProof:
         return None
 
     def inside_with_guards(self, index: Affine, extent: int, guards: tuple[Guard, ...], cells: _Cells) -> bool:
-        """Whether an index stays inside where the guards hold: elimination for each point, the lane as one more name."""
+        """Whether an index stays inside where the guards hold: elimination for each point, the lane one more name."""
         lane = Affine.name(_LANE)
         lanes = (lane - cells.lanes[0], -lane + cells.lanes[-1])
         names = {name for form in (index, *(guard.index for guard in guards)) for name in form.names}
