@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
-from pellucid.language.syntax import Formula, Reduce
+from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
 
 __all__ = ["Equation", "Graph", "Node", "Value", "View", "rename_sources"]
@@ -150,7 +150,10 @@ class Graph:
         beforehand (a gradient has the shape of its variable). Names in both mappings that the formula does not
         have are ignored.
         """
-        constants = dict(constants or {})
+        # Only what the formula names: two equal formulas stay equal whatever else their systems hold.
+        named = {node.name for node in walk(formula.body) if isinstance(node, Name)}
+        named |= {node.name for node in walk(formula.output) if isinstance(node, Name)}
+        constants = {name: value for name, value in (constants or {}).items() if name in named}
         bound = self._bind(formula, bindings, constants)
         tensors = inputs(formula)
         shapes = {local: self._values[name].shape for local, name in bound.items() if local in tensors}

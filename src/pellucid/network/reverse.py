@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.language.gradient import gradient
-from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce, walk
+from pellucid.language.gradient import derive
+from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce
 from pellucid.network.graph import Equation, Graph, Node, View
 
 __all__ = ["add_values", "differentiate", "zeros"]
@@ -105,15 +105,15 @@ def _contributions(graph: Graph, node: Node, upstream: str, relevant: set[str]) 
 def _equation_gradient(graph: Graph, node: Equation, local: str, upstream: str) -> str | None:
     """Adds the gradient of one equation towards one operand; None where the rule says that it is 0."""
     source = node.bindings[local]
-    name = _free_name(node, "g")
-    formula = gradient(node.formula, local, upstream=name)
-    if _vanishes(formula.body):
+    derived = derive(node.formula, local)
+    if _vanishes(derived.formula.body):
         return None
+    copies = {copy: node.extents[axis] for copy, axis in derived.copies.items()}
     return graph.formula(
-        formula,
-        {**node.bindings, name: upstream},
+        derived.formula,
+        {**node.bindings, derived.upstream: upstream},
         constants=node.constants,
-        extents=node.extents,
+        extents={**node.extents, **copies},
         output_extents=graph.values[source].shape,
         prefix=f"d.{source}",
     )
@@ -124,15 +124,3 @@ def _vanishes(body: Expr) -> bool:
         body = body.body
     return isinstance(body, Number) and body.value == 0
 
-
-def _free_name(node: Equation, wish: str) -> str:
-    """`wish`, with a number behind where the equation already uses that name."""
-    used = {entry.name for entry in walk(node.formula.body) if isinstance(entry, Name)}
-    used |= {entry.name for entry in walk(node.formula.output) if isinstance(entry, Name)}
-    used |= {axis for entry in walk(node.formula.body) if isinstance(entry, Reduce) for axis in entry.axes}
-    used |= set(node.bindings) | set(node.constants) | {node.formula.output.tensor}
-    name, number = wish, 0
-    while name in used:
-        number += 1
-        name = f"{wish}{number}"
-    return name

@@ -1,0 +1,93 @@
+"""What a layer is: attributes, and a function from the shapes of its inputs to a `Stage`.
+
+A `Stage` holds equations and the parameters that they read, nothing that runs. Layers are values: applying one twice
+makes two stages with parameters of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from pellucid.language.system import System
+from pellucid.nn.initialisers import Initialiser
+
+__all__ = ["Layer", "Mask", "Parameter", "Reshape", "Running", "Shape", "Stage"]
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An array that belongs to a layer.
+
+    `name` is the user's ("weight"), `local` the equations' ("w"). One that is not `trained` is changed by a
+    `Running` alone; regularisers act on those that are `decayed`: weights, not biases or the scales of norms.
+    """
+
+    name: str
+    local: str
+    shape: Shape
+    initial: Initialiser
+    fan_in: int = 1
+    fan_out: int = 1
+    trained: bool = True
+    decayed: bool = False
+
+
+@dataclass(frozen=True)
+class Running:
+    """In every training step the result of `system`, which reads the layer's `x` and the parameter as `running`,
+    takes the parameter's place."""
+
+    parameter: str
+    system: System
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An input of ones and zeros, drawn anew for each step: an element is 0 with probability `rate`."""
+
+    local: str
+    shape: Shape
+    rate: float
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The input's memory seen with another shape; `system` is the equation that this obeys."""
+
+    shape: Shape
+    system: System
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer for given input shapes.
+
+    `training` and `inference` (the same unless given) read the inputs under the names `sources`, the parameters
+    under their local names and, in training, the mask.
+    """
+
+    training: System | Reshape
+    parameters: tuple[Parameter, ...] = ()
+    sources: tuple[str, ...] = ("x",)
+    inference: System | Reshape | None = None
+    running: tuple[Running, ...] = ()
+    mask: Mask | None = None
+
+    def step(self, training: bool) -> System | Reshape:
+        """What computes the layer."""
+        return self.training if training or self.inference is None else self.inference
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """What `Sequential` and `Graph` ask of a layer."""
+
+    def stage(self, *shapes: Shape) -> Stage:
+        """The equations for inputs of these shapes, batch first.
+
+        Raises ShapeError or ArgumentError where the shapes do not suit the layer.
+        """
+        ...
