@@ -1,0 +1,161 @@
+"""One nest becomes one function: loops, tiles, and which thread runs what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pellucid.emit.access import Access, Checks
+from pellucid.emit.ir import BYTES, Code, Register
+from pellucid.emit.loops import Loops
+from pellucid.emit.tiles import Tiles
+from pellucid.emit.values import Values
+from pellucid.schedule.nest import For, Nest, Operand, Program, Statement, Tensor, Tile, Update, operands, statements
+
+__all__ = ["NestFunction", "emit_nest"]
+
+
+@dataclass(frozen=True)
+class NestFunction:
+    """A nest's function: its parameters and body as text, the tensors that its parameters stand for, in order.
+
+    The text names tensors by their place among the parameters, so that nests which differ only in the tensors
+    they work on have one text, and share one function.
+    """
+
+    text: str
+    tensors: tuple[str, ...]
+    declarations: frozenset[str]
+
+
+def emit_nest(program: Program, number: int, floating: str, has_fma: bool, checked: bool) -> NestFunction:
+    """Nest `number` of a program, of the floating type `floating` (float or double)."""
+    nest = program.nests[number]
+    names = used_tensors(nest)
+    tensors = {tensor.name: tensor for tensor in program.tensors}
+    numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
+    code = Code(floating)
+    checks = Checks(Register("%errors", "ptr"), number) if checked else None
+    writer = _NestWriter(code, {name: tensors[name] for name in names}, numbers, has_fma, checks)
+    writer.statements(nest.body, parallel=False)
+    code.block.end = "  ret void"
+    parameters = ", ".join(
+        ["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr %t{place}" for place in range(len(names)))]
+    )
+    body = "\n".join(block.text() for block in code.blocks)
+    return NestFunction(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
+
+
+def used_tensors(nest: Nest) -> tuple[str, ...]:
+    """The tensors that a nest reads or writes, in order of first use."""
+    names: dict[str, None] = {}
+    for statement in statements(nest.body):
+        for operand in _operands_of(statement):
+            names.setdefault(operand.tensor)
+    return tuple(names)
+
+
+def _operands_of(statement: Statement) -> list[Operand]:
+    if isinstance(statement, Update):
+        return list(operands(statement.value))
+    if isinstance(statement, Tile):
+        return [
+            operand
+            for store in statement.stores
+            for operand in (*operands(store.value), store.operand, *_lookup_operands(store.operand))
+        ]
+    return []
+
+
+def _lookup_operands(operand: Operand) -> list[Operand]:
+    return [inner for lookup in operand.lookups for inner in (lookup.operand, *_lookup_operands(lookup.operand))]
+
+
+class _NestWriter:
+    def __init__(
+        self,
+        code: Code,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, int],
+        has_fma: bool,
+        checks: Checks | None,
+    ) -> None:
+        self.code = code
+        self.tensors = tensors
+        thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
+        self.loops = Loops(code, {}, thread, threads)
+        self.access = Access(code, self.loops, tensors, numbers, checks)
+        self.loops.element_bytes = {name: BYTES[kind] for name, kind in self.access.kinds.items()}
+        self.loops.bases = {name: Register(f"%t{place}", "ptr") for place, name in enumerate(tensors)}
+        self.tiles = Tiles(code, self.loops, self.access, Values(code, self.access, has_fma))
+
+    def statements(self, body: Sequence[Statement], parallel: bool) -> None:
+        """Statements in order. What no parallel loop divides is run by thread 0, or, in scratch, by every thread."""
+        for statement in body:
+            if parallel or _has_parallel_loop(statement) or not self._writes_shared(statement) or (isinstance(statement, For) and self._writes_scratch(statement)):
+                self._statement(statement, parallel)
+            else:
+                first = self.code.compare("icmp eq", self.loops.thread, self.code.number(0, "i64"))
+                with self.code.when(first):
+                    self._statement(statement, True)
+
+    def _statement(self, statement: Statement, parallel: bool) -> None:
+        if isinstance(statement, For):
+            self._loop(statement, None, parallel)
+        elif isinstance(statement, Tile):
+            self.tiles.write(statement, lambda tile: self._tile_body(tile, tile.body))
+        else:
+            raise AssertionError("an Update stands outside a tile")
+
+    def _tile_body(self, tile: Tile, body: Sequence[Statement]) -> None:
+        for statement in body:
+            if isinstance(statement, Update):
+                self.tiles.update(tile, statement)
+            elif isinstance(statement, For):
+                self._loop(statement, tile, True)
+            else:
+                raise AssertionError("a tile stands inside a tile")
+
+    def _loop(self, loop: For, tile: Tile | None, parallel: bool) -> None:
+        """A loop; one that is known to run never or once becomes nothing or its body."""
+        low, high = loop.low.static, loop.high.static
+        if not loop.parallel and low is not None and high is not None:
+            if low >= high:
+                return
+            if low + loop.step >= high:
+                self.loops.fixed[loop.variable] = low
+                self._body(loop, tile, parallel)
+                del self.loops.fixed[loop.variable]
+                self.access.loops_changed()
+                return
+        slots = [] if tile is None else self.tiles.updated_in(tile, loop)
+        state = self.tiles.state
+        inside = self.loops.open(loop, [state[slot] for slot in slots])
+        state.update(zip(slots, inside, strict=True))
+        self._body(loop, tile, parallel or loop.parallel)
+        after = self.loops.close([state[slot] for slot in slots])
+        state.update(zip(slots, after, strict=True))
+        self.access.loops_changed()
+
+    def _body(self, loop: For, tile: Tile | None, parallel: bool) -> None:
+        self.access.loops_changed()
+        if tile is None:
+            self.statements(loop.body, parallel)
+        else:
+            self._tile_body(tile, loop.body)
+
+    def _writes_shared(self, statement: Statement) -> bool:
+        return any(self.tensors[name].role != "scratch" for name in _written(statement))
+
+    def _writes_scratch(self, statement: Statement) -> bool:
+        return any(self.tensors[name].role == "scratch" for name in _written(statement))
+
+
+def _written(statement: Statement) -> set[str]:
+    return {
+        store.operand.tensor for inner in statements((statement,)) if isinstance(inner, Tile) for store in inner.stores
+    }
+
+
+def _has_parallel_loop(statement: Statement) -> bool:
+    return any(isinstance(inner, For) and inner.parallel for inner in statements((statement,)))
