@@ -29,6 +29,7 @@ __all__ = [
     "image",
     "spatial_of",
     "system",
+    "text_of",
 ]
 
 Shape = tuple[int, ...]
@@ -46,6 +47,12 @@ _INNER_AXES = ("i", "j", "l", "m", "p", "r")
 def formula(text: str) -> Formula:
     """The syntax tree of an equation's text; the same object for the same text, for as long as the process lives."""
     return parse(text)
+
+
+def text_of(equation: Formula) -> str:
+    """The text that an equation of this folder was parsed from."""
+    assert equation.span is not None, "made by `formula`, so from a text"
+    return equation.span.source
 
 
 def system(
