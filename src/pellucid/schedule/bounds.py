@@ -227,7 +227,7 @@ class _TileProof:
             if all(guard.low <= guard.index.value(cell) < guard.high for guard in guards):
                 reached = index.value(cell) + sum(self.looked_up(lookup, cell) for lookup in lookups)
                 if not 0 <= reached < extent:
-                    return reached
+                    return reached if cells.scope.runs() else None
         return None
 
     def looked_up(self, lookup: Lookup, cell: Mapping[str, int]) -> int:

@@ -27,6 +27,10 @@ TILE_START = 20.0
 # The rounding error of a chain of n additions of one sign is about sqrt(n)/4 units; of m such pieces added,
 # (sqrt(n/m') + sqrt(m))/4. Reductions are cut so that this stays below the limit (a 4.5 sigma bound of 15 units).
 CHAIN_ERROR_LIMIT = 3.3
+# No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
+SHORTEST_SLAB = 256
+# An axis is nearly free to run inside where its next step adds at most 1 / NEARLY_FREE of what a tile touches.
+NEARLY_FREE = 6
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def choose_product_tile(
         count = prod(size for _, size in points)
         most = -(-extent // lanes)
         for vectors in range(1, min(8, most) + 1) if options.block is None else [-(-options.block // lanes)]:
-            if count * vectors + min(vectors, 2) + 1 > machine.registers and (count > 1 or vectors > 1):
+            if count * vectors + vectors + 1 > machine.registers and (count > 1 or vectors > 1):
                 continue
             cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
             if best is None or cycles < best.cycles:
@@ -292,42 +296,59 @@ def footprint(operand: Operand, names: Iterable[str], extents: dict[str, int], e
 def choose_slabs(
     nest: Contraction, tile: _Tile, vector: str | None, machine: Machine, element_bytes: int, options: Options
 ) -> tuple[tuple[str, int], ...]:
-    """A reduction that walks past half the second cache is cut, outermost axis first, so that every tile of a slab
-    finds its operands near."""
+    """A reduction whose walk by one tile leaves the second cache is cut, outermost axis first, until what all tiles
+    of a slab read is near: every tile of the slab then finds it there."""
     if options.slabs is not None:
         return options.slabs
-    if not is_product(nest) or not any(len(names_of(nest.output) - {vector, a}) for a in ("",)):
+    if not is_product(nest):
         return ()
     extents, names = nest.extents, [axis for axis, _ in nest.reduced]
-    free = [axis for axis, _ in nest.free]
+    block = {axis: min(size, extents[axis]) for axis, size in tile.points}
+    if vector is not None:
+        block[vector] = min(tile.block, extents[vector])
     room = machine.l2 // 2
-
-    def walked(lengths: dict[str, int]) -> int:
-        # What the tiles of one slab touch together, or one block of each operand where that is all that is reused.
-        return sum(footprint(operand, names + free, {**extents, **lengths}, element_bytes) for operand in nest.loads)
-
-    def fixed(lengths: dict[str, int]) -> int:
-        return sum(footprint(operand, free, extents, element_bytes) for operand in nest.loads)
-
-    lengths: dict[str, int] = {}
-    tiled = {axis for axis, _ in tile.points}
-    if walked(lengths) <= room or fixed(lengths) * 4 > walked(lengths):
+    own = [*names, *block]
+    if sum(_lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= room:
         return ()
+    lengths: dict[str, int] = {}
+
+    def walked() -> int:
+        # A vector operand is copied to a panel, of which one block is in use; the others are read where they are.
+        spans = {**extents, **lengths}
+        free = [axis for axis, _ in nest.free]
+        return sum(
+            footprint(operand, own, {**spans, **block}, element_bytes)
+            if stride(operand, vector)
+            else footprint(operand, [*names, *free], spans, element_bytes)
+            for operand in nest.loads
+        )
+
+    tiled = {axis for axis, _ in tile.points}
     for axis in names:
         if any(axis in guard.index.names and tiled & set(guard.index.names) for guard in nest.guards):
             continue
+        rest = prod(lengths.get(name, extents[name]) for name in names if name != axis)
         for size in range(extents[axis], 0, -1):
             lengths[axis] = size
-            if walked(lengths) <= room:
+            if walked() <= room or rest * size <= SHORTEST_SLAB:
                 break
-            if prod(lengths.get(name, extents[name]) for name in names) <= 128:
-                break
-        count = -(-extents[axis] // lengths[axis])
-        lengths[axis] = -(-extents[axis] // count)
-        chain = prod(lengths.get(name, extents[name]) for name in names)
-        if walked(lengths) <= room or chain <= 1024:
+        lengths[axis] = -(-extents[axis] // -(-extents[axis] // lengths[axis]))
+        if walked() <= room or rest * lengths[axis] <= SHORTEST_SLAB:
             break
     return tuple((axis, size) for axis, size in lengths.items() if size < extents[axis])
+
+
+def _lines(operand: Operand, names: Iterable[str], extents: dict[str, int], element_bytes: int) -> int:
+    """Bytes of the cache lines that the operand's cells lie in while `names` run."""
+    inside = set(names)
+    total, width = element_bytes, 1
+    for number, (size, index) in enumerate(zip(operand.shape, operand.index, strict=True)):
+        low, high = Affine.of(0, {name: c for name, c in index.terms if name in inside}).span(extents)
+        width = min(size, high - low + 1)
+        if number == len(operand.shape) - 1:
+            width = max(width, min(size, 64 // element_bytes))
+        total *= width
+    return total
 
 
 # ---------------------------------------------------------------- 5. order of loops
@@ -335,58 +356,42 @@ def order_levels(
     nest: Contraction, vector: str | None, across: bool, tile: _Tile, slabs: tuple[tuple[str, int], ...],
     machine: Machine, element_bytes: int,
 ) -> tuple[Level, ...]:  # fmt: skip
-    """Slabs outermost; then, from the inside out, the loop that adds least to what the loops inside it touch."""
+    """Slabs outermost, then the output's axes in their order, but innermost those that are nearly free: whose next
+    step makes a tile touch little that it has not touched before (the windows of a convolution overlap)."""
     extents = {**nest.extents, **dict(slabs)}
     sizes = {axis: ("tile", size) for axis, size in tile.points}
     if vector is not None and not across:
         sizes[vector] = ("vector", tile.block)
-    still = [axis for axis, _ in nest.free]
     one_tile = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
-    inside = [axis for axis, _ in nest.reduced] + list(one_tile)
-    order: list[str] = []
-    every = nest.loads or nest.late_loads
-    current = {**extents, **one_tile}
+    inside = [*(axis for axis, _ in nest.reduced), *one_tile]
+    spans = {**extents, **one_tile}
+    touched = sum(footprint(operand, inside, spans, element_bytes) for operand in nest.loads)
 
-    def touched(names: list[str], spans: dict[str, int]) -> int:
-        return sum(footprint(operand, names, spans, element_bytes) for operand in every)
+    def is_nearly_free(axis: str) -> bool:
+        step = one_tile.get(axis, 1)
+        wider = {**spans, axis: step + 1}
+        more = sum(footprint(operand, {*inside, axis}, wider, element_bytes) for operand in nest.loads)
+        return (more - touched) * step * NEARLY_FREE <= touched
 
-    while still:
-
-        def growth(axis: str) -> tuple[int, int]:
-            spans = {**current, axis: extents[axis]}
-            return touched([*inside, axis], spans), -still.index(axis)
-
-        # An elementwise equation has no reuse: keep the order of the output, so that its lines are written whole.
-        chosen = min(still, key=growth) if is_product(nest) else still[-1]
-        still.remove(chosen)
-        order.insert(0, chosen)
-        current[chosen] = extents[chosen]
-        inside.append(chosen)
+    free = [axis for axis, _ in nest.free]
+    last = [axis for axis in free if is_product(nest) and axis != vector and is_nearly_free(axis)]
+    order = [axis for axis in free if axis not in last] + last
     levels = [Level(axis, "slab", size) for axis, size in slabs]
-    levels += [Level(axis, *_level_of(axis, sizes)) for axis in order]
-    return tuple(_block_moving_tile(nest, levels, vector, machine, element_bytes, extents))
-
-
-def _level_of(axis: str, sizes: dict[str, tuple[str, int]]) -> tuple[str, int]:
-    return sizes.get(axis, ("loop", 1))
+    levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
+    return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
 
 
 def _block_moving_tile(
-    nest: Contraction, levels: list[Level], vector: str | None, machine: Machine, element_bytes: int,
-    extents: dict[str, int],
-) -> list[Level]:  # fmt: skip
-    """Where the vector blocks run inside a tile axis, that axis is blocked once more around them, so that a block's
+    nest: Contraction, levels: list[Level], machine: Machine, element_bytes: int, extents: dict[str, int]
+) -> list[Level]:
+    """Where the vector blocks run innermost inside a tile axis, that axis is blocked around them, so that a block's
     panel serves many tiles from the first cache.
 
     before: for m-tile: for k-block        after: for m-block: for k-block: for m-tile
     """
-    kinds = [level.kind for level in levels]
-    if "vector" not in kinds or "tile" not in kinds or not is_product(nest):
+    if not is_product(nest) or [level.kind for level in levels[-2:]] != ["tile", "vector"]:
         return levels
-    tile_at, vector_at = kinds.index("tile"), kinds.index("vector")
-    if tile_at > vector_at:
-        return levels
-    level = levels[tile_at]
+    level, vectors = levels[-2:]
     if any(level.axis in guard.index.names for guard in nest.guards):
         return levels
     names = [axis for axis, _ in nest.reduced] + [level.axis]
@@ -395,10 +400,8 @@ def _block_moving_tile(
     block = int(machine.l2 / 4 / per) // level.size * level.size
     if block < 2 * level.size:
         return levels
-    moved = [entry for entry in levels if entry is not level]
-    moved.insert(tile_at, Level(level.axis, "loop", block))
-    moved.append(level)
-    return moved
+    outer = [Level(level.axis, "loop", block)] if block < extents[level.axis] else []
+    return [*levels[:-2], *outer, vectors, level]
 
 
 # ---------------------------------------------------------------- 6. panels

@@ -71,6 +71,10 @@ class Scope:
             known = self.reaches[form, more] = smallest(form, rows), largest(form, rows)
         return known
 
+    def runs(self) -> bool:
+        """Whether all loops together ever run."""
+        return next(_combinations(list(self.loops), {}), None) is not None
+
     def points(self, variables: set[str]) -> Iterator[dict[str, int]]:
         """Every combination of values of the loop variables that matter to `variables`, each loop as it would run.
 

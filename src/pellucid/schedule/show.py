@@ -8,7 +8,7 @@
               acc[j = 1 .. 5] += x[n, i + s - 1, j + t - 1, c] * w[s, t, c, k]
             z[n, i, j, k] = max(acc + b[k], 0)
 
-Every statement is a line, every loop and tile a block. The text is complete: two nests that read alike are alike.
+Every statement is a line, every loop and tile a block. Active points are listed where they are not all.
 """
 
 from __future__ import annotations

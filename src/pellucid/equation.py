@@ -1,0 +1,242 @@
+"""`pellucid.Equation`: one equation of a user, with all that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.language.explain import Explanation, explain
+from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
+from pellucid.language.gradient import gradient
+from pellucid.language.latex import to_latex
+from pellucid.language.parse import parse
+from pellucid.language.render import to_text
+from pellucid.language.solve import solve
+from pellucid.language.syntax import Access, Formula, Reduce, walk
+from pellucid.reference import evaluate
+from pellucid.schedule.lower import lower
+from pellucid.schedule.nest import Program, Tensor
+from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.show import show
+
+__all__ = ["Equation", "Kernel", "LoopNest"]
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class LoopNest:
+    """What the scheduler made of an equation for given extents; `str()` prints it."""
+
+    program: Program
+    plans: tuple[Plan, ...]
+
+    def __str__(self) -> str:
+        return show(self.program)
+
+
+class Kernel:
+    """An equation compiled for given shapes and element type."""
+
+    def __init__(self, formula: Formula, loop_nest: LoopNest, shape: tuple[int, ...], dtype: str) -> None:
+        from pellucid.emit import compile_program
+
+        self.loop_nest, self.shape, self.dtype = loop_nest, shape, dtype
+        self._output = formula.output.tensor
+        self.executable = compile_program(loop_nest.program)
+
+    def __call__(self, arrays: Arrays, threads: int = 1) -> Array:
+        """The output for checked arrays of exactly the compiled shapes and types."""
+        result = np.empty(self.shape, self.dtype)
+        self.executable.call({**arrays, self._output: result}, threads)
+        return result
+
+
+class Equation:
+    """One equation in index notation: `Equation("z[n,o] = sum(q) x[n,q] * w[q,o] + b[o]")`.
+
+    `source` is the text (grammar: docs/language.md). Keyword arguments bind names to integers (strides, paddings) or
+    floats (slopes); names left free in value position are scalar inputs. EquationError where the text is not in the
+    language.
+    """
+
+    def __init__(self, source: str | Formula, **constants: float) -> None:
+        self.formula = parse(source) if isinstance(source, str) else source
+        self.constants: dict[str, int | float] = dict(constants)
+        self._shape_sources: dict[str, str] = {}
+        self._kernels: dict[object, Kernel] = {}
+        self._check_constants()
+
+    def _check_constants(self) -> None:
+        tensors = {node.tensor for node in walk(self.formula.body) if isinstance(node, Access)}
+        own = set(axes(self.formula, self.constants))
+        for name, value in self.constants.items():
+            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+                raise ArgumentError(f"constant `{name}` (={value!r}) must be an integer or a float")
+            if name in own or name in tensors:
+                raise ArgumentError(f"constant `{name}` (={value!r}) is the name of an index or array of the equation")
+
+    # ------------------------------------------------------------ what it says
+    def __str__(self) -> str:
+        return to_text(self.formula)
+
+    def __repr__(self) -> str:
+        bound = "".join(f", {name}={value}" for name, value in self.constants.items())
+        return f"Equation({to_text(self.formula)!r}{bound})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Equation):
+            return NotImplemented
+        return (self.formula, self.constants) == (other.formula, other.constants)
+
+    def __hash__(self) -> int:
+        return hash((self.formula, tuple(sorted(self.constants.items()))))
+
+    def latex(self) -> str:
+        """The equation as LaTeX."""
+        return to_latex(self.formula)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The arrays and scalars that the equation reads, in order of appearance."""
+        return (*inputs(self.formula), *scalars(self.formula, self.constants))
+
+    # ------------------------------------------------------------ what follows from it
+    def gradient(self, wrt: str, upstream: str = "g") -> Equation:
+        """The gradient of a loss with respect to input `wrt`, as an equation in the gradient `upstream` with respect
+        to this equation's output. When it is evaluated, `wrt` may be given for its shape alone.
+
+        ArgumentError where `wrt` is not an input, or `upstream` is the name of one.
+        """
+        if wrt not in self.inputs:
+            raise ArgumentError(f"`wrt` (={wrt!r}) must be one of the equation's inputs: {', '.join(self.inputs)}")
+        if upstream in self.inputs:
+            raise ArgumentError(f"`upstream` (={upstream!r}) is the name of one of the equation's inputs")
+        result = Equation(gradient(self.formula, wrt, upstream), **self.constants)
+        result._shape_sources = {wrt: result.formula.output.tensor}
+        return result
+
+    def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
+        """The equation with its conditions solved for these arrays' shapes (a gradient, per residue of the stride):
+        equations that write disjoint cells, every index affine, all constants bound."""
+        _, found = self._extents(extents, arrays)
+        return tuple(Equation(piece.formula) for piece in solve(self.formula, self.constants, found))
+
+    def explain(
+        self, index: tuple[int, ...], base: int = 0, extents: Mapping[str, int] | None = None, **arrays: ArrayLike
+    ) -> Explanation:
+        """Where the output's value at `index` comes from: its terms, their factors and values, their sum.
+
+        With `base` 1 indices are counted from 1, in `index` and in what is printed.
+        """
+        given, found = self._extents(extents, arrays)
+        return explain(self.formula, index, self.constants, found, given, base)
+
+    # ------------------------------------------------------------ evaluation
+    def reference(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Array:
+        """The literal meaning in float64 (int64 for argmax), without scheduler or compiler."""
+        given, found = self._extents(extents, arrays)
+        return evaluate(self.formula, self.constants, found, given)
+
+    def __call__(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Array:
+        """The output, by compiled code, in the element type of the arrays (float32 or float64).
+
+        Extents are inferred from the arrays; `extents` gives those that they leave open. Arrays that are not
+        contiguous are copied. ShapeError, DtypeError, ArgumentError where arrays do not fit.
+        """
+        kernel, given = self._kernel(extents, arrays)
+        return kernel(given)
+
+    def compile(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Kernel:
+        """The kernel for arrays of these shapes and types; calling the equation uses the same one."""
+        return self._kernel(extents, arrays)[0]
+
+    def loop_nest(
+        self, extents: Mapping[str, int] | None = None, options: Options | None = None, **arrays: ArrayLike
+    ) -> LoopNest:
+        """What the scheduler makes of the equation for arrays of these shapes and types on this processor."""
+        given, found = self._extents(extents, arrays)
+        return self._schedule(given, found, options)
+
+    # ------------------------------------------------------------ inside
+    def _kernel(self, extents: Mapping[str, int] | None, arrays: Mapping[str, ArrayLike]) -> tuple[Kernel, Arrays]:
+        given, found = self._extents(extents, arrays)
+        given = {name: given[name] for name in self.inputs}
+        shapes = tuple((name, array.shape, array.dtype.str) for name, array in given.items())
+        key = (shapes, tuple(found.items()))
+        if key not in self._kernels:
+            nest = self._schedule(given, found, None)
+            output = nest.program.tensor(self.formula.output.tensor)
+            self._kernels[key] = Kernel(self.formula, nest, output.shape, output.dtype)
+        return self._kernels[key], given
+
+    def _schedule(self, given: Arrays, found: Mapping[str, int], options: Options | None) -> LoopNest:
+        from pellucid.emit import target
+
+        dtype = next((str(array.dtype) for array in given.values() if array.dtype.kind == "f"), "float32")
+        tensors = {name: Tensor(name, str(given[name].dtype), given[name].shape, "input") for name in self.inputs}
+        winner = isinstance(self.formula.body, Reduce) and self.formula.body.op.startswith("arg")
+        shape = output_shape(self.formula, self.constants, found)
+        output = Tensor(self.formula.output.tensor, "int64" if winner else dtype, shape, "output")
+        known = {**tensors, output.name: output}
+        lowered = lower(self.formula, self.constants, found, known, target().machine, "equation", options)
+        program = Program((*known.values(), *lowered.tensors), lowered.nests)
+        return LoopNest(program, lowered.plans)
+
+    def _extents(
+        self, extents: Mapping[str, int] | None, arrays: Mapping[str, ArrayLike]
+    ) -> tuple[Arrays, dict[str, int]]:
+        """The arrays, checked and of one floating type, and the extent of every axis."""
+        accepted = {*self.inputs, *self._shape_sources}
+        for name in arrays:
+            if name not in accepted:
+                raise ArgumentError(f"`{name}` is not an input of the equation; it has {', '.join(self.inputs)}")
+        missing = [name for name in self.inputs if name not in arrays]
+        if missing:
+            raise ArgumentError(f"the equation needs {', '.join(missing)}")
+        given = _uniform({name: np.asarray(value) for name, value in arrays.items()}, self._indexing())
+        shapes = {name: array.shape for name, array in given.items()}
+        for source, target in self._shape_sources.items():
+            if source in shapes:
+                shapes[target] = shapes[source]
+        return given, infer_extents(self.formula, self.constants, shapes, dict(extents or {}))
+
+    def _indexing(self) -> set[str]:
+        """The arrays that stand inside an index of another."""
+        return {
+            inner.tensor
+            for node in walk(self.formula.body)
+            if isinstance(node, Access)
+            for index in node.indices
+            for inner in walk(index)
+            if isinstance(inner, Access)
+        }
+
+
+def _uniform(arrays: Mapping[str, Array], indexing: set[str]) -> dict[str, Array]:
+    """Contiguous arrays: index arrays int64, all others of the one floating type among them."""
+    floating = {name: array.dtype for name, array in arrays.items() if array.dtype.kind == "f" and array.ndim}
+    for name, dtype in floating.items():
+        if dtype not in (np.dtype("float32"), np.dtype("float64")):
+            raise DtypeError(f"`{name}` has dtype {dtype}; float32 or float64 is needed")
+    if len(set(floating.values())) > 1:
+        listed = ", ".join(f"{name} {dtype}" for name, dtype in floating.items())
+        raise DtypeError(f"the arrays have different floating types: {listed}")
+    common = next(iter(floating.values()), np.dtype("float32" if not arrays else "float64"))
+    result = dict[str, Array]()
+    for name, array in arrays.items():
+        if name in indexing and array.dtype.kind not in "iu":
+            raise DtypeError(f"`{name}` has dtype {array.dtype}; an array used as an index must be of integers")
+        if array.dtype.kind not in "fiub":
+            raise DtypeError(f"`{name}` has dtype {array.dtype}; numbers are needed")
+        if 0 in array.shape:
+            raise ShapeError(f"`{name}` is empty: its shape is {array.shape}")
+        integral = array.dtype.kind in "iu" and (name in indexing or array.ndim > 0)
+        result[name] = np.ascontiguousarray(array, "int64" if integral else common).reshape(array.shape)
+    return result
