@@ -56,7 +56,8 @@ def check_expression(expression: Expr, axes: frozenset[str] = frozenset()) -> No
             for argument in node.arguments:
                 if not isinstance(argument, Name):
                     raise EquationError("position takes the names of axes", argument.span)
-    _check_scalars(expression, axes, ranks)
+    reductions = {axis: node.op for node in walk(expression) if isinstance(node, Reduce) for axis in node.axes}
+    _check_names(expression, axes, reductions, ranks)
 
 
 def _check_depth(expression: Expr) -> None:
@@ -103,11 +104,17 @@ def _check_index(index: Expr, tensor: str) -> None:
             )
 
 
-def _check_scalars(node: Node, axes: frozenset[str], tensors: dict[str, Access]) -> None:
-    """A tensor's name stands without indices only where it is (also) the name of an axis."""
-    if isinstance(node, Name) and node.name in tensors and node.name not in axes:
-        raise EquationError(f"`{node.name}` stands with indices and without", node.span)
+def _check_names(node: Node, axes: frozenset[str], reductions: dict[str, str], tensors: dict[str, Access]) -> None:
+    """A name means one thing: the axis of a reduction stands inside it, a tensor's name has indices."""
+    if isinstance(node, Name) and node.name not in axes:
+        if node.name in reductions:
+            message = f"`{node.name}` is an axis of a {reductions[node.name]} and stands outside of it"
+            raise EquationError(
+                f"{message}; a reduction takes the product that follows, parentheses take more", node.span
+            )
+        if node.name in tensors:
+            raise EquationError(f"`{node.name}` stands with indices and without", node.span)
     if isinstance(node, Reduce):
         axes = axes | frozenset(node.axes)
     for child in children(node):
-        _check_scalars(child, axes, tensors)
+        _check_names(child, axes, reductions, tensors)
