@@ -18,7 +18,7 @@ condition. The derivative of a body towards one access (a `Partial`) follows fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
@@ -87,30 +87,36 @@ class Partial:
         return (self.axes, self.conditions, self.indices) == (other.axes, other.conditions, other.indices)
 
 
-def gradient(formula: Formula, wrt: str, upstream: str = "g") -> Formula:
-    """`derive(formula, wrt, upstream).formula`: the gradient with respect to the tensor or scalar `wrt`."""
-    return derive(formula, wrt, upstream).formula
+def gradient(formula: Formula, wrt: str, upstream: str = "g", constants: Collection[str] = ()) -> Formula:
+    """`derive(formula, wrt, upstream, constants).formula`: the gradient with respect to `wrt` alone."""
+    return derive(formula, wrt, upstream, constants).formula
 
 
-def derive(formula: Formula, wrt: str, upstream: str = "g") -> Gradient:
+def derive(formula: Formula, wrt: str, upstream: str = "g", constants: Collection[str] = ()) -> Gradient:
     """The gradient of `sum(output * upstream)` with respect to the tensor or scalar `wrt`, an equation again.
 
     The output is `d` + `wrt`, with the shape of `wrt`; its inputs are `upstream`, with the shape of the formula's
     output (a scalar where that has no indices), and what the derivative reads. Where the formula uses the
-    name `upstream` or `d` + `wrt` itself, the name gets a number. Every name in the output's indices counts as an
-    axis. ArgumentError where `wrt` is no input, or is read in indices alone.
+    name `upstream` or `d` + `wrt` itself, the name gets a number. Every name in the output's indices that is not
+    in `constants` counts as an axis. ArgumentError where `wrt` is no input, or is read in indices alone.
     """
     tensors = tensors_of((formula.body,))
     taken = names_of((*formula.output.indices, formula.body)) | tensors
     partials = _merge(_partials(formula.body, wrt))
     rank = _rank(formula, wrt, taken)
+    outer = tuple(name for name in _names_in_order(formula.output.indices) if name not in constants)
     upstream = numbered(upstream, taken)
     output = numbered(f"d{wrt}", taken | {upstream})
-    axes = _gradient_axes(formula, partials, rank, (taken - tensors) | {upstream})
+    axes = _gradient_axes(outer, partials, rank, (taken - tensors) | {upstream})
     copies = AxisCopies(taken | {upstream, output} | frozenset(axes))
-    terms = [_contribution(formula, partial, axes, upstream, copies) for partial in partials]
+    arriving = Access(upstream, formula.output.indices) if formula.output.indices else Name(upstream)
+    terms = [_contribution(arriving, (*outer, *partial.axes), partial, axes, copies) for partial in partials]
     target = Access(output, tuple(Name(axis) for axis in axes))
     return Gradient(Formula(target, _add(terms)), wrt, upstream, MappingProxyType(copies.origins))
+
+
+def _names_in_order(indices: Iterable[Expr]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(node.name for index in indices for node in walk(index) if isinstance(node, Name)))
 
 
 def _rank(formula: Formula, wrt: str, taken: frozenset[str]) -> int:
@@ -255,13 +261,14 @@ def _merge(partials: Iterable[Partial]) -> list[Partial]:
 # Assembly
 
 
-def _gradient_axes(formula: Formula, partials: list[Partial], rank: int, taken: frozenset[str]) -> tuple[str, ...]:
+def _gradient_axes(
+    outer: tuple[str, ...], partials: list[Partial], rank: int, taken: frozenset[str]
+) -> tuple[str, ...]:
     """The names of the gradient's axes: bare axes of the accesses where there are any, new names elsewhere."""
-    outer = names_of(formula.output.indices)
     axes: list[str | None] = [None] * rank
     for partial in partials:
         for dimension, index in enumerate(partial.indices):
-            bare = index.name if isinstance(index, Name) and index.name in outer | set(partial.axes) else None
+            bare = index.name if isinstance(index, Name) and index.name in outer + partial.axes else None
             if axes[dimension] is None and bare is not None and bare not in axes:
                 axes[dimension] = bare
     lookups = {
@@ -279,11 +286,12 @@ def _gradient_axes(formula: Formula, partials: list[Partial], rank: int, taken: 
 
 
 def _contribution(
-    formula: Formula, partial: Partial, axes: tuple[str, ...], upstream: str, copies: AxisCopies
+    arriving: Expr, own: tuple[str, ...], partial: Partial, axes: tuple[str, ...], copies: AxisCopies
 ) -> Product:
-    """`sum(axes left : index == y, conditions) g[o] * value` for one partial, its axes renamed clear of `axes`."""
-    outer = [node.name for index in formula.output.indices for node in walk(index) if isinstance(node, Name)]
-    own = (*dict.fromkeys(outer), *partial.axes)
+    """`sum(axes left : index == y, conditions) g[o] * value` for one partial, its axes renamed clear of `axes`.
+
+    `own` are the axes around the access, those of the output first.
+    """
     adopted = _adopted(partial, axes, own)
     renamed = dict(adopted)
     for axis in own:
@@ -301,7 +309,6 @@ def _contribution(
         if not (isinstance(index, Name) and adopted.get(index.name) == axis)
     ]
     conditions = [*equalities, *(separated(condition) for condition in partial.conditions)]
-    arriving = Access(upstream, formula.output.indices) if formula.output.indices else Name(upstream)
     left = [renamed[axis] for axis in own if axis not in adopted]
     under = [condition for condition in conditions if names_of((condition,)) & set(left)]
     brackets = [Bracket(condition) for condition in conditions if condition not in under]  # type: ignore[arg-type]

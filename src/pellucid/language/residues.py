@@ -6,6 +6,7 @@ Each step is *before -> after*; `S*e + rest == 0` is the difference of both side
                 where S divides rest; where it does not divide the coefficient D of another reduced axis v,
                 v = m*v' + rho with m = S / gcd(S, D), one term for each rho that S allows
     residues    sum(v) f(v)                          -> sum(v') f(m*v') + sum(v') f(m*v' + 1) + ...
+    ranges      sum(v) f((v + 1) % V)                -> sum(v') f(v' + 1) + sum(v') f(0)
     pair        sum(v) f(v // k, v % k)              -> sum(v', r) f(v', r),  v = k*v' + r
     match       sum(u, c : C*u + c == C*p + q) f     -> f(u = p, c = q),  digits of a mixed radix being unique
 
@@ -64,12 +65,14 @@ class Wanted:
     """What has to be done to an axis where it is bound.
 
     `modulus` > 0: replace it by `modulus * v' + rho`, a copy for each rho; with `pair`, by `modulus * v' + r`
-    with a second axis r. `digits` (coefficient, extent, origin), largest first: replace it by their sum.
+    with a second axis r. `at` > 0: cut its range there. `digits` (coefficient, extent, origin), largest first:
+    replace it by their sum.
     """
 
     axis: str
     modulus: int = 0
     pair: bool = False
+    at: int = 0
     digits: tuple[tuple[int, int, str], ...] = ()
 
 
@@ -128,6 +131,13 @@ def _quotient(node: Binary, left: Expr, divisor: int, scope: Scope, table: AxisT
         binder = scope.binders.get(axis, "")
         if table.extents[axis] % divisor == 0 or binder in ("sum", "max", "min"):
             return Wanted(axis, divisor, pair=True)
+    low, high = form.span(table.extents)
+    if len(form.terms) == 1 and high // divisor - low // divisor == 1 and scope.divisible(cut[0][0]):
+        # One axis that passes one multiple of the divisor, as in (i + 1) % N: its range is cut where it does.
+        axis, value = form.terms[0]
+        multiple = high // divisor * divisor
+        below = -((form.const - multiple) // value) if value > 0 else (form.const - multiple) // -value + 1
+        return Wanted(axis, at=below)
     for axis, value in cut:
         modulus = divisor // gcd(divisor, value)
         if modulus <= MOST_RESIDUES and scope.divisible(axis):
@@ -139,7 +149,18 @@ def _quotient(node: Binary, left: Expr, divisor: int, scope: Scope, table: AxisT
 
 
 def _cut(node: Reduce, wanted: Wanted, table: AxisTable) -> Node:
+    if wanted.at:
+        return _ranges(node, wanted, table)
     return _pair(node, wanted, table) if wanted.pair else _residues(node, wanted, table)
+
+
+def _ranges(node: Reduce, wanted: Wanted, table: AxisTable) -> Expr:
+    terms: list[Expr] = []
+    for start, end in ((0, wanted.at), (wanted.at, table.extents[wanted.axis])):
+        part = table.digit(table.origins[wanted.axis], end - start)
+        axes = tuple(part if axis == wanted.axis else axis for axis in node.axes)
+        terms.append(_with(node, axes, node.conditions, {wanted.axis: Affine.name(part) + start}))
+    return _together(node, terms)
 
 
 def _residues(node: Reduce, wanted: Wanted, table: AxisTable) -> Expr:
@@ -375,7 +396,7 @@ def _output_digits(difference: Affine, own: Sequence[str], inner: Scope, table: 
     digits = sorted((-sign * difference.coefficient(axis), table.extents[axis], axis) for axis in own)
     expected = 1
     for size, extent, _ in digits:
-        if size != expected:
+        if size != expected or extent == 1:
             return None
         expected *= extent
     top_size, top_extent, top = digits[-1]

@@ -137,6 +137,11 @@ def _cut(piece: _Piece, wanted: Wanted) -> Iterator[_Piece]:
             table = piece.table.copy()
             rest = table.add(origin, extent - size * count)
             yield _replaced(piece, table, axis, Affine.name(rest) + size * count, [rest])
+    elif wanted.at:
+        for start, end in ((0, wanted.at), (wanted.at, extent)):
+            table = piece.table.copy()
+            part = table.add(origin, end - start)
+            yield _replaced(piece, table, axis, Affine.name(part) + start, [part])
     elif wanted.pair:
         table = piece.table.copy()
         part, remainder = table.add(origin, extent // modulus), table.add(origin, modulus)
