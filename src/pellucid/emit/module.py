@@ -58,6 +58,8 @@ done:
 }
 """
 _SPINS = 2000
+BARRIER_WORDS = 32
+YIELD_WORD, ENTERED_WORD = 16, 24
 
 # Record of checked mode, i64 each: whether a violation is recorded, nest, tensor, flat index.
 _CHECKED = """
@@ -149,8 +151,14 @@ def _entry(program: Program, functions: Sequence[NestFunction], names: dict[str,
     used = sorted({places[name] for function in functions for name in function.tensors})
     lines = [
         f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors) #0 {{",
+        # Thread 0 says that it is in: an interrupted caller asks before it calls again.
+        "  %first = icmp eq i64 %thread, 0",
+        "  br i1 %first, label %say, label %work",
+        "say:",
         "  %entered = getelementptr i8, ptr %barrier, i64 192",
-        "  %count = atomicrmw add ptr %entered, i64 1 acq_rel",
+        "  store i64 1, ptr %entered",
+        "  br label %work",
+        "work:",
     ]
     for place in used:
         lines += _argument(program.tensors[place], place, floating)

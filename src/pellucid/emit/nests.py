@@ -92,8 +92,10 @@ class _NestWriter:
     def statements(self, body: Sequence[Statement], parallel: bool) -> None:
         """Statements in order. What no parallel loop divides is run by thread 0, or, in scratch, by every thread."""
         for statement in body:
-            if parallel or _has_parallel_loop(statement) or not self._writes_shared(statement) or (isinstance(statement, For) and self._writes_scratch(statement)):
+            if parallel or _has_parallel_loop(statement) or not self._writes_shared(statement):
                 self._statement(statement, parallel)
+            elif isinstance(statement, For) and self._writes_scratch(statement):
+                self._statement(statement, parallel)  # its statements are told apart one by one
             else:
                 first = self.code.compare("icmp eq", self.loops.thread, self.code.number(0, "i64"))
                 with self.code.when(first):

@@ -16,7 +16,8 @@ __all__ = ["transpose"]
 def transpose(code: Code, rows: Sequence[Register]) -> list[Register]:
     """The columns of a square of registers; the number of lanes is a power of two."""
     width = len(rows)
-    assert width == rows[0].lanes and width & (width - 1) == 0
+    assert width == rows[0].lanes
+    assert width & (width - 1) == 0
     square = list(rows)
     section = min(width, 16 // BYTES[rows[0].kind])
     block = 1
