@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pellucid.cli.group import debug_option, name_option
+from pellucid.cli.threads import available_cores
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, recipe_for
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def command(
     data = data.normalised()
     from pellucid.train.build import build_model
 
-    trained = build_model(recipe, data, seed=seed, threads=threads or _default_threads())
+    trained = build_model(recipe, data, seed=seed, threads=threads or min(available_cores(), _MOST_THREADS))
     if not quiet:
         click.echo(_facts(source, data, recipe))
     history = _fit(trained, data, recipe, _Run(patience, seed, log, quiet))
@@ -150,9 +150,3 @@ def _facts(source: str, data: Dataset, recipe: Recipe) -> str:
         f"{recipe.model}: {recipe.epochs} epochs, batch size {recipe.batch_size}, {recipe.optimizer}, "
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule})"
     )
-
-
-def _default_threads() -> int:
-    """One a core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
