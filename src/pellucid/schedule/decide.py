@@ -328,10 +328,12 @@ def choose_slabs(
         if any(axis in guard.index.names and tiled & set(guard.index.names) for guard in nest.guards):
             continue
         rest = prod(lengths.get(name, extents[name]) for name in names if name != axis)
-        for size in range(extents[axis], 0, -1):
-            lengths[axis] = size
-            if walked() <= room or rest * size <= SHORTEST_SLAB:
-                break
+        small, large = 1, extents[axis]
+        while small < large:  # the largest size that is near enough, or short enough to stop
+            lengths[axis] = middle = (small + large + 1) // 2
+            fits = walked() <= room or rest * middle <= SHORTEST_SLAB
+            small, large = (middle, large) if fits else (small, middle - 1)
+        lengths[axis] = small
         lengths[axis] = -(-extents[axis] // -(-extents[axis] // lengths[axis]))
         if walked() <= room or rest * lengths[axis] <= SHORTEST_SLAB:
             break
@@ -425,9 +427,9 @@ def choose_panels(
             axis = vector
         elif step == 1 and abs(stride(operand, inner)) > tile.block and reuse(nest, operand, vector) >= 16:
             axis = vector
-        elif step == 0 and options.panels:
+        elif step == 0 and reuse(nest, operand, None) >= 16:
             near = [name for name, size in tile.points if stride(operand, name) == 1 and size > 1]
-            axis = near[0] if near and abs(stride(operand, inner)) > 64 else None
+            axis = near[0] if near and abs(stride(operand, inner)) >= 4 * lanes else None
         if axis is not None and _bare_dimension(operand, axis) is not None and not operand.lookups:
             panels.append(Panel(operand, axis, _panel_depth(operand, axis, levels)))
     return tuple(panels)
@@ -444,7 +446,7 @@ def _panel_depth(operand: Operand, axis: str, levels: tuple[Level, ...]) -> int:
     """How many levels stand outside the copy: those whose axis is a bare dimension of the operand."""
     for depth, level in enumerate(levels):
         whole_axis = level.kind in ("vector", "tile") and level.axis == axis
-        fixed = level.size == 1 and level.kind in ("slab", "loop") and _bare_dimension(operand, level.axis) is not None
+        fixed = level.kind in ("slab", "loop") and _bare_dimension(operand, level.axis) is not None
         if not whole_axis and not fixed:
             return depth
     return len(levels)
