@@ -98,7 +98,7 @@ def _check_index(index: Expr, tensor: str) -> None:
         if isinstance(node, Binary) and node.op == "/":
             raise EquationError("`/` in an index gives no integer; write `//`", node.span)
         if not isinstance(node, Number | Name | Access | Negative | Binary):
-            kind = f"a {node.op} over axes" if isinstance(node, Reduce) else "a function or a condition"
+            kind = "a reduction" if isinstance(node, Reduce) else "a function or a condition"
             raise EquationError(
                 f"an index of {tensor} holds {kind}; it may hold axes, integers, + - * // % and lookups", node.span
             )

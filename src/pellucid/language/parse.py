@@ -306,10 +306,9 @@ class _Parser:
 
     def _access(self, name: Token) -> Access:
         self._take()
-        if self._at("]"):
-            raise EquationError(
-                f"`{name.text}[]` has no index; a single number is written `{name.text}`", self._span_since(name)
-            )
+        if self._accept("]"):
+            message = f"`{name.text}[]` has no index; a single number is written `{name.text}`"
+            raise EquationError(message, self._span_since(name))
         indices = self._separated(lambda: self.value(ANY))
         self._expect("]", f"after the indices of {name.text}")
         return Access(name.text, indices, self._span_since(name))
