@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from pellucid.language.syntax import Access, Formula, Name, Node, Reduce, map_children, walk
+from pellucid.language.syntax import Access, Name, Node, Reduce, map_children, walk
 
-__all__ = ["AxisCopies", "bound_axes", "names_of", "numbered", "separate", "tensors_of"]
+__all__ = ["AxisCopies", "names_of", "numbered", "separate", "tensors_of"]
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
@@ -25,12 +25,6 @@ def names_of(nodes: Iterable[Node]) -> frozenset[str]:
 def tensors_of(nodes: Iterable[Node]) -> frozenset[str]:
     """The names of the tensors read at or below the nodes."""
     return frozenset(node.tensor for top in nodes for node in walk(top) if isinstance(node, Access))
-
-
-def bound_axes(formula: Formula) -> frozenset[str]:
-    """The names in the output's indices and those that a reduction binds."""
-    reduced = {axis for node in walk(formula.body) if isinstance(node, Reduce) for axis in node.axes}
-    return names_of(formula.output.indices) | reduced
 
 
 def numbered(name: str, taken: Collection[str]) -> str:

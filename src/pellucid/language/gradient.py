@@ -24,7 +24,8 @@ from functools import cache
 from types import MappingProxyType
 
 from pellucid.errors import ArgumentError
-from pellucid.language.binding import AxisCopies, bound_axes, names_of, numbered, separate, tensors_of
+from pellucid.language.binding import AxisCopies, names_of, numbered, separate, tensors_of
+from pellucid.language.extents import inputs, scalars
 from pellucid.language.functions import FUNCTIONS
 from pellucid.language.parse import parse_expression
 from pellucid.language.simplify import ZERO, Product, simplify
@@ -43,6 +44,7 @@ from pellucid.language.syntax import (
     Node,
     Number,
     Reduce,
+    children,
     map_children,
     substitute,
     walk,
@@ -103,7 +105,7 @@ def derive(formula: Formula, wrt: str, upstream: str = "g", constants: Collectio
     tensors = tensors_of((formula.body,))
     taken = names_of((*formula.output.indices, formula.body)) | tensors
     partials = _merge(_partials(formula.body, wrt))
-    rank = _rank(formula, wrt, taken)
+    rank = _rank(formula, wrt, constants)
     outer = tuple(name for name in _names_in_order(formula.output.indices) if name not in constants)
     upstream = numbered(upstream, taken)
     output = numbered(f"d{wrt}", taken | {upstream})
@@ -119,17 +121,22 @@ def _names_in_order(indices: Iterable[Expr]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(node.name for index in indices for node in walk(index) if isinstance(node, Name)))
 
 
-def _rank(formula: Formula, wrt: str, taken: frozenset[str]) -> int:
-    nodes = list(walk(formula.body))
-    in_indices = {id(below) for node in nodes if isinstance(node, Access) for i in node.indices for below in walk(i)}
-    reads = [node for node in nodes if isinstance(node, Access) and node.tensor == wrt]
-    axes = bound_axes(formula)
-    if wrt not in taken or (not reads and wrt in axes):
-        inputs = sorted(tensors_of((formula.body,)) | {name for name in names_of((formula.body,)) if name not in axes})
-        raise ArgumentError(f"`wrt` (={wrt}) must be an input of {formula.output.tensor}: {', '.join(inputs)}")
-    if reads and all(id(read) in in_indices for read in reads):
+def _rank(formula: Formula, wrt: str, constants: Collection[str]) -> int:
+    """The number of dimensions of `wrt`, which must be read as a value somewhere."""
+    ranks, numbers = inputs(formula), scalars(formula, constants)
+    if wrt not in ranks and wrt not in numbers:
+        raise ArgumentError(
+            f"`wrt` (={wrt}) must be an input of {formula.output.tensor}: {', '.join((*ranks, *numbers))}"
+        )
+    if wrt in ranks and not _is_value(formula.body, wrt):
         raise ArgumentError(f"`wrt` (={wrt}) is read as an index alone, which has no derivative")
-    return len(reads[0].indices) if reads else 0
+    return ranks.get(wrt, 0)
+
+
+def _is_value(node: Node, wrt: str) -> bool:
+    if isinstance(node, Access):
+        return node.tensor == wrt
+    return any(_is_value(child, wrt) for child in children(node))
 
 
 # Partial derivatives of an expression

@@ -148,7 +148,7 @@ def _sum(node: Binary, left: Expr, right: Expr) -> Expr:
         return Binary("-", left, Number(-right.value, right.span), node.span)
     if left == right:
         return Binary("*", Number(2), left, node.span)
-    return replace(node, left=left, right=right)
+    return _operation(node, left, right)
 
 
 def _difference(node: Binary, left: Expr, right: Expr) -> Expr:
@@ -160,7 +160,7 @@ def _difference(node: Binary, left: Expr, right: Expr) -> Expr:
         return _sum(replace(node, op="+"), left, right.operand)
     if isinstance(right, Number) and right.value < 0:
         return Binary("+", left, Number(-right.value, right.span), node.span)
-    return replace(node, left=left, right=right)
+    return _operation(node, left, right)
 
 
 def _times(node: Binary, left: Expr, right: Expr) -> Expr:
@@ -178,7 +178,7 @@ def _times(node: Binary, left: Expr, right: Expr) -> Expr:
         return _negative(Negative(right, node.span))
     if _is(right, -1):
         return _negative(Negative(left, node.span))
-    return replace(node, left=left, right=right)
+    return _operation(node, left, right)
 
 
 def _quotient(node: Binary, left: Expr, right: Expr) -> Expr:
@@ -188,7 +188,11 @@ def _quotient(node: Binary, left: Expr, right: Expr) -> Expr:
         return _negative(Negative(_quotient(node, left.operand, right)))
     if isinstance(right, Negative):
         return _negative(Negative(_quotient(node, left, right.operand)))
-    return replace(node, left=left, right=right)
+    return _operation(node, left, right)
+
+
+def _operation(node: Binary, left: Expr, right: Expr) -> Binary:
+    return node if left is node.left and right is node.right else replace(node, left=left, right=right)
 
 
 def _where(node: Call, condition: Condition, first: Node, second: Node) -> Node:
@@ -290,7 +294,7 @@ class Product:
     def over(self, divisor: Expr) -> Product:
         """The product divided by an expression, whose sign and exact reciprocal numbers join the coefficient."""
         parts = Product.of(divisor)
-        if parts.denominators or not parts.numerators:
+        if parts.denominators:
             return self._divided(divisor)
         result = self
         for factor in parts.numerators:
