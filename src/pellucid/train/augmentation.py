@@ -69,13 +69,13 @@ class Augmentation:
         if not self.active:
             return images
         _, height, width, _ = images.shape
-        draws = 2 * uniform_numbers(seed, epoch, numbers, _DRAWS) - 1
+        draws = (2 * uniform_numbers(seed, epoch, numbers, _DRAWS) - 1).astype(np.float32)
         down, right, turn, grow = (draws[:, column, None, None] for column in range(_DRAWS))
-        angle = turn * math.radians(self.rotation)
-        zoom = 1 / (1 + grow * self.scale)
+        angle = turn * np.float32(math.radians(self.rotation))
+        zoom = 1 / (1 + grow * np.float32(self.scale))
         # Seen from an output cell, the centre moves back by the shift, then turns back and shrinks.
-        y = np.arange(height)[None, :, None] - (height - 1) / 2 - down * self.shift
-        x = np.arange(width)[None, None, :] - (width - 1) / 2 - right * self.shift
+        y = np.arange(height, dtype=np.float32)[None, :, None] - (height - 1) / 2 - down * np.float32(self.shift)
+        x = np.arange(width, dtype=np.float32)[None, None, :] - (width - 1) / 2 - right * np.float32(self.shift)
         cosine, sine = np.cos(angle) * zoom, np.sin(angle) * zoom
         source_y = cosine * y - sine * x + (height - 1) / 2
         source_x = sine * y + cosine * x + (width - 1) / 2
@@ -83,7 +83,7 @@ class Augmentation:
 
 
 def _bilinear(
-    images: NDArray[np.float32], y: NDArray[np.float64], x: NDArray[np.float64], background: NDArray[np.float32]
+    images: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32], background: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The images read at real positions `y`, `x` (batch, height, width), between the four cells around each."""
     batch, height, width, channels = images.shape
@@ -91,14 +91,22 @@ def _bilinear(
     padded[...] = background
     padded[:, 1:-1, 1:-1] = images
     y, x = np.clip(y, -1, height) + 1, np.clip(x, -1, width) + 1  # one cell of background stands on every side
-    top, left = np.minimum(y.astype(np.int64), height), np.minimum(x.astype(np.int64), width)
-    low, across = (y - top).astype(np.float32)[..., None], (x - left).astype(np.float32)[..., None]
+    top, left = np.minimum(y.astype(np.int32), height), np.minimum(x.astype(np.int32), width)
+    low, across = (y - top.astype(np.float32))[..., None], (x - left.astype(np.float32))[..., None]
     cells = padded.reshape(-1, channels)
-    first = (np.arange(batch)[:, None, None] * (height + 2) + top) * (width + 2) + left
-    upper = cells[first] * (1 - across) + cells[first + 1] * across
-    lower = cells[first + width + 2] * (1 - across) + cells[first + width + 3] * across
-    result = upper * (1 - low) + lower * low
-    return result.astype(np.float32, copy=False)
+    corner = (np.arange(batch)[:, None, None] * (height + 2) + top) * (width + 2) + left
+    upper = _between(cells.take(corner, axis=0), cells.take(corner + 1, axis=0), across)
+    corner += width + 2
+    lower = _between(cells.take(corner, axis=0), cells.take(corner + 1, axis=0), across)
+    return _between(upper, lower, low)
+
+
+def _between(start: NDArray[np.float32], end: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`start + share * (end - start)`; writes over both."""
+    end -= start
+    end *= share
+    start += end
+    return start
 
 
 def uniform_numbers(seed: int, epoch: int, numbers: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
