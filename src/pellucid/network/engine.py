@@ -8,47 +8,98 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.emit import compile_program
+from pellucid.emit import Executable, compile_program
 from pellucid.emit.target import target
 from pellucid.network.graph import Graph
 from pellucid.network.memory import ALIGNMENT
-from pellucid.network.program import assemble, element_bytes
+from pellucid.network.program import Assembled, assemble, element_bytes
 
-__all__ = ["CompiledEngine"]
+__all__ = ["CompiledEngine", "compile_engine"]
+
+
+def compile_engine(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], threads: int) -> CompiledEngine:
+    """Machine code for a graph; `outputs` and `homes` as in `assemble`."""
+    assembled = assemble(graph, outputs, homes, target().machine)
+    memory = Memory(assembled, threads)
+    copied: dict[str, str] = {}
+    written: dict[str, str] = {}
+    for name in dict.fromkeys(outputs):
+        tensor = assembled.tensors[name]
+        if tensor in graph.inputs:
+            copied[name] = tensor
+        elif written.setdefault(tensor, name) != name:
+            copied[name] = written[tensor]
+    return CompiledEngine(assembled, compile_program(assembled.program), memory, copied, threads)
+
+
+class Memory:
+    """The arena of a program's temporaries and the scratch of its threads; `addresses` says where each begins."""
+
+    def __init__(self, assembled: Assembled, threads: int) -> None:
+        scratch = {
+            tensor.name: tensor.size * element_bytes(tensor.dtype) * threads
+            for tensor in assembled.program.tensors
+            if tensor.role == "scratch"
+        }
+        self._kept = {name: aligned_bytes(size) for name, size in scratch.items()}
+        self._arena = aligned_bytes(assembled.arena.size)
+        base = address(self._arena)
+        self.addresses = {name: base + offset for name, offset in assembled.arena.offsets.items()}
+        self.addresses |= {name: address(array) for name, array in self._kept.items()}
 
 
 class CompiledEngine:
-    """The program of a graph, compiled, with the memory of its temporaries."""
+    """The program of a graph, compiled, with the memory of its temporaries.
 
-    def __init__(self, graph: Graph, outputs: Collection[str], homes: Mapping[str, str], threads: int) -> None:
-        self.assembled = assemble(graph, outputs, homes, target().machine)
-        self.executable = compile_program(self.assembled.program)
+    `copied` names the outputs that no nest writes under their own name (inputs, values that took over an input's
+    memory, second views of one output), each with the input or output that holds it.
+    """
+
+    def __init__(
+        self,
+        assembled: Assembled,
+        executable: Executable,
+        memory: Memory,
+        copied: Mapping[str, str],
+        threads: int,
+        fixed: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        self.assembled = assembled
+        self.executable = executable
+        self._memory = memory
+        self._copied = copied
         self._threads = threads
-        self._arena = aligned_bytes(self.assembled.arena.size)
-        self._scratch = {
-            tensor.name: aligned_bytes(tensor.size * element_bytes(tensor.dtype) * threads)
-            for tensor in self.assembled.program.tensors
-            if tensor.role == "scratch"
-        }
-        base = self._arena.ctypes.data
-        self._own = {name: base + offset for name, offset in self.assembled.arena.offsets.items()}
-        self._own |= {name: array.ctypes.data for name, array in self._scratch.items()}
-        self._order = [tensor.name for tensor in self.assembled.program.tensors if tensor.role != "table"]
-        # Outputs that no nest writes under their own name: inputs, or values that took over an input's memory.
-        self._copied = [name for name in outputs if self.assembled.tensors[name] in graph.inputs]
+        self._fixed = dict(fixed or {})
+        known = {**memory.addresses, **{name: address(array) for name, array in self._fixed.items()}}
+        self._order = [tensor.name for tensor in assembled.program.tensors if tensor.role != "table"]
+        self._pointers = [known.get(name, 0) for name in self._order]
+        self._open = [(place, name) for place, name in enumerate(self._order) if name not in known]
+
+    def bound(self, arrays: Mapping[str, NDArray[Any]]) -> CompiledEngine:
+        """See `Engine`."""
+        fixed = {**self._fixed, **arrays}
+        return CompiledEngine(self.assembled, self.executable, self._memory, self._copied, self._threads, fixed)
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
-        """As `Engine.run`."""
-        given = {name: array.ctypes.data for name, array in arrays.items()}
-        filled = {self.assembled.tensors[name]: array.ctypes.data for name, array in outputs.items()}
-        addresses = {**filled, **given, **self._own}
-        self.executable.run([addresses[name] for name in self._order], self._threads)
-        for name in self._copied:
-            outputs[name][...] = arrays[self.assembled.tensors[name]].reshape(outputs[name].shape)
+        """See `Engine`."""
+        written = {self.assembled.tensors[name]: array for name, array in outputs.items() if name not in self._copied}
+        given = {**written, **arrays}
+        pointers = self._pointers.copy()
+        for place, name in self._open:
+            pointers[place] = address(given[name])
+        self.executable.run(pointers, self._threads)
+        for name, source in self._copied.items():
+            array = next(held[source] for held in (outputs, arrays, self._fixed) if source in held)
+            outputs[name][...] = array.reshape(outputs[name].shape)
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where an array's memory begins."""
+    return array.__array_interface__["data"][0]
 
 
 def aligned_bytes(size: int) -> NDArray[np.uint8]:
     """Zeroed memory of at least `size` bytes that starts at a multiple of `ALIGNMENT`."""
     raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address(raw) % ALIGNMENT
     return raw[start : start + max(size, 1)]

@@ -123,4 +123,3 @@ def _vanishes(body: Expr) -> bool:
     while isinstance(body, Reduce) and body.op == "sum":
         body = body.body
     return isinstance(body, Number) and body.value == 0
-

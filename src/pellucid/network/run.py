@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import place_updates
-from pellucid.network.lookup import Lookup, check_lookups, lookups_of_inputs
+from pellucid.network.lookup import check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
 from pellucid.reference import evaluate
 
@@ -29,8 +29,12 @@ BACKENDS = ("compiled", "reference")
 class Engine(Protocol):
     """What executes a graph: gets checked input arrays, fills the outputs and overwrites what is updated."""
 
+    def bound(self, arrays: Mapping[str, Array]) -> Engine:
+        """An engine that has these inputs already, and keeps them."""
+        ...
+
     def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        """Fills `outputs` (C-contiguous arrays by value name) from `arrays` (all inputs that are read)."""
+        """Fills `outputs` (C-contiguous arrays by value name) from `arrays`, the inputs not yet bound."""
         ...
 
 
@@ -42,16 +46,30 @@ class CompiledGraph:
         graph: Graph,
         outputs: Mapping[str, str],
         updates: Mapping[str, str],
-        lookups: Sequence[Lookup],
         engine: Engine,
+        fixed: Mapping[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.engine = engine
-        self.updates = updates
-        self._outputs = outputs
-        self._lookups = lookups
+        self._outputs = {wish: graph.values[name] for wish, name in outputs.items()}
+        self._updates = updates
+        self._lookups = lookups_of_inputs(graph)
+        self._fixed = dict(fixed or {})
         read = {source for node in graph.nodes for source in node.sources} | set(outputs.values())
-        self.required = tuple(name for name in graph.inputs if name in read or name in updates)
+        self.required = tuple(
+            name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
+        )
+
+    def bind(self, arrays: Mapping[str, Array]) -> CompiledGraph:
+        """The same graph with some inputs given once and for all: parameters, and what is updated in place.
+
+        The arrays themselves are kept, so they must be C-contiguous and of the exact type. Names that the graph does
+        not read are ignored. Raises as the call does.
+        """
+        given = {name: self._take_exactly(name, arrays[name]) for name in self.required if name in arrays}
+        _check_apart(given, self._updates)
+        wishes = {wish: value.name for wish, value in self._outputs.items()}
+        return CompiledGraph(self.graph, wishes, self._updates, self.engine.bound(given), {**self._fixed, **given})
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these inputs; the arrays of updated inputs are written over.
@@ -63,16 +81,10 @@ class CompiledGraph:
         is not C-contiguous, of the exact type, writeable, and apart from all others.
         """
         given = self._take(arrays)
-        results = {wish: np.empty(self._shape(name), self._dtype(name)) for wish, name in self._outputs.items()}
-        check_lookups(self._lookups, given)
-        self.engine.run(given, {self._outputs[wish]: result for wish, result in results.items()})
+        check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
+        results = {wish: np.empty(value.shape, value.dtype) for wish, value in self._outputs.items()}
+        self.engine.run(given, {self._outputs[wish].name: result for wish, result in results.items()})
         return results
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return self.graph.values[name].shape
-
-    def _dtype(self, name: str) -> str:
-        return self.graph.values[name].dtype
 
     def _take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         unknown = [name for name in arrays if name not in self.graph.inputs]
@@ -81,22 +93,33 @@ class CompiledGraph:
         missing = [name for name in self.required if name not in arrays]
         if missing:
             raise ArgumentError(f"the graph's input {', '.join(missing)} is missing")
-        given = {name: self._take_one(name, np.asarray(arrays[name])) for name in self.required}
-        _check_apart(given, self.updates)
+        given = {
+            name: (self._take_exactly if name in self._updates else self._take_converted)(
+                name, np.asarray(arrays[name])
+            )
+            for name in self.required
+        }
+        if self._updates:
+            _check_apart({**self._fixed, **given}, self._updates)
         return given
 
-    def _take_one(self, name: str, array: Array) -> Array:
+    def _take_converted(self, name: str, array: Array) -> Array:
         value = self.graph.values[name]
         if array.shape != value.shape:
             raise ShapeError(f"{name} has shape {array.shape}; the graph was made for {value.shape}")
-        kind = "f" if value.floating else "iu"
-        if array.dtype.kind not in kind:
+        if array.dtype.kind not in ("f" if value.floating else "iu"):
             wanted = "a floating type" if value.floating else "an integer type"
             raise DtypeError(f"{name} has dtype {array.dtype}; {wanted} is needed ({value.dtype} inside)")
-        if name not in self.updates:
-            return np.ascontiguousarray(array, value.dtype).reshape(value.shape)
-        if array.dtype != value.dtype or not array.flags.c_contiguous or not array.flags.writeable:
-            raise DtypeError(f"{name} is updated in place: it must be a writeable C-contiguous array of {value.dtype}")
+        return np.ascontiguousarray(array, value.dtype).reshape(value.shape)
+
+    def _take_exactly(self, name: str, array: Array) -> Array:
+        value = self.graph.values[name]
+        if array.shape != value.shape:
+            raise ShapeError(f"{name} has shape {array.shape}; the graph was made for {value.shape}")
+        if array.dtype != value.dtype or not array.flags.c_contiguous:
+            raise DtypeError(f"{name} is kept or updated in place: it must be a C-contiguous array of {value.dtype}")
+        if name in self._updates and not array.flags.writeable:
+            raise DtypeError(f"{name} is updated in place: it must be writeable")
         return array
 
 
@@ -129,43 +152,46 @@ def compile_graph(
         engine: Engine = ReferenceEngine(pruned.graph, new)
     else:
         # llvmlite is loaded only when machine code is wanted.
-        from pellucid.network.engine import CompiledEngine
+        from pellucid.network.engine import compile_engine
 
         homes = place_updates(pruned.graph, new, wanted.values())
-        engine = CompiledEngine(pruned.graph, tuple(wanted.values()), homes, threads)
-    return CompiledGraph(pruned.graph, wanted, new, lookups_of_inputs(pruned.graph), engine)
+        engine = compile_engine(pruned.graph, tuple(wanted.values()), homes, threads)
+    return CompiledGraph(pruned.graph, wanted, new, engine)
 
 
 class ReferenceEngine:
     """Evaluates node by node, literally and in float64."""
 
-    def __init__(self, graph: Graph, updates: Mapping[str, str]) -> None:
+    def __init__(self, graph: Graph, updates: Mapping[str, str], fixed: Mapping[str, Array] | None = None) -> None:
         self._graph = graph
         self._updates = updates
+        self._fixed = dict(fixed or {})
+
+    def bound(self, arrays: Mapping[str, Array]) -> ReferenceEngine:
+        """See `Engine`."""
+        return ReferenceEngine(self._graph, self._updates, {**self._fixed, **arrays})
 
     def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        """As `Engine.run`; outputs and updated arrays are rounded to their own type at the end."""
-        known: dict[str, Array] = dict(arrays)
+        """See `Engine`; outputs and updated arrays are rounded to their own type at the end."""
+        given = {**self._fixed, **arrays}
+        known: dict[str, Array] = dict(given)
         for node in self._graph.nodes:
+            value = self._graph.values[node.output]
             if isinstance(node, Equation):
-                local = {name: known[value] for name, value in node.bindings.items()}
-                target = np.zeros(self._graph.values[node.output].shape, _wide(self._graph.values[node.output].dtype))
+                local = {name: known[source] for name, source in node.bindings.items()}
+                target = np.zeros(value.shape, "int64" if value.dtype == "int64" else "float64")
                 known[node.output] = evaluate(node.formula, node.constants, node.extents, local, out=target)
             else:
-                known[node.output] = known[node.source].reshape(self._graph.values[node.output].shape)
+                known[node.output] = known[node.source].reshape(value.shape)
         for name, array in outputs.items():
             array[...] = known[name]
-        for state, value in self._updates.items():
-            arrays[state][...] = known[value].reshape(arrays[state].shape)
-
-
-def _wide(dtype: str) -> str:
-    return "int64" if dtype == "int64" else "float64"
+        for state, name in self._updates.items():
+            given[state][...] = known[name].reshape(given[state].shape)
 
 
 def _check_apart(given: Mapping[str, Array], updates: Mapping[str, str]) -> None:
     """Walks the arrays by address: nothing may begin inside an updated array, nor an updated one inside another."""
-    spans = sorted((array.ctypes.data, array.nbytes, name) for name, array in given.items())
+    spans = sorted((array.__array_interface__["data"][0], array.nbytes, name) for name, array in given.items())
     end, end_name, updated_end, updated_name = 0, "", 0, ""
     for start, size, name in spans:
         if start < updated_end:

@@ -34,6 +34,11 @@ class Initialiser(Protocol):
         ...
 
 
+def _finite(name: str, value: float) -> None:
+    if not isfinite(value):
+        raise ArgumentError(f"`{name}` (={value}) must be finite")
+
+
 @dataclass(frozen=True)
 class Constant:
     """Every element `value`."""
@@ -125,8 +130,3 @@ def initialiser(choice: str | Initialiser) -> Initialiser:
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(INITIALISERS)}"
         raise ArgumentError(f"no initialiser is called {choice!r}{hint}")
     return INITIALISERS[choice]
-
-
-def _finite(name: str, value: float) -> None:
-    if not isfinite(value):
-        raise ArgumentError(f"`{name}` (={value}) must be finite")

@@ -12,7 +12,18 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from pellucid.language.system import System
 from pellucid.nn.initialisers import Initialiser
 
-__all__ = ["Layer", "Mask", "Parameter", "Reshape", "Running", "Shape", "Stage"]
+__all__ = [
+    "Block",
+    "Layer",
+    "Mask",
+    "Network",
+    "Parameter",
+    "Place",
+    "Reshape",
+    "Running",
+    "Shape",
+    "Stage",
+]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -91,3 +102,29 @@ class Layer(Protocol):
         Raises ShapeError or ArgumentError where the shapes do not suit the layer.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer in a network: its name ("0", or "2.0" inside a block) and the numbers of the places it reads."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        """`layer 2.0 (Conv2d)`."""
+        return f"layer {self.name} ({type(self.layer).__name__})"
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What can stand in the place of a layer and is itself made of layers."""
+
+    def place_into(self, places: list[Place], entry: tuple[int, ...], prefix: str) -> int:
+        """Appends the places of the network that reads `entry`; the number of its last."""
+        ...
+
+
+Block: TypeAlias = Layer | Network

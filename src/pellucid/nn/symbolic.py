@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from pellucid.errors import ArgumentError, ShapeError
 from pellucid.nn.equations.shape import add, concatenate
-from pellucid.nn.layer import Layer, Shape, Stage
+from pellucid.nn.layer import Block, Shape, Stage
 
 __all__ = ["Add", "Concat", "Input", "Symbol", "apply", "only"]
 
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """The value that `layer` makes of `inputs`; without a layer, the network's input of `shape` (no batch axis)."""
+    """The value that `layer` makes of `inputs`; without a layer, the network's input of `shape` (no batch axis; () is open)."""
 
-    layer: Layer | None
+    layer: Block | None
     inputs: tuple[Symbol, ...] = ()
     shape: Shape = ()
 
@@ -26,14 +26,19 @@ class Symbol:
         return apply(Add(), self, other)
 
 
-def Input(shape: Shape) -> Symbol:
-    """The input of a `Graph`, of this shape without the batch axis; ShapeError for an extent below 1."""
+def Input(shape: Shape | None = None) -> Symbol:
+    """The input of a `Graph`, of this shape without the batch axis; ShapeError for an extent below 1.
+
+    Without a shape it is left to `build`.
+    """
+    if shape is None:
+        return Symbol(None)
     if not shape or any(not isinstance(extent, int) or extent < 1 for extent in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ShapeError(f"`shape` (={shape}) must be a tuple of whole numbers of at least 1")
     return Symbol(None, (), tuple(shape))
 
 
-def apply(layer: Layer, *inputs: Symbol) -> Symbol:
+def apply(layer: Block, *inputs: Symbol) -> Symbol:
     """`layer(input, ...)`: the symbol of the layer's result. Each application has parameters of its own."""
     wrong = next((entry for entry in inputs if not isinstance(entry, Symbol)), None)  # pyright: ignore[reportUnnecessaryIsInstance]
     if wrong is not None:

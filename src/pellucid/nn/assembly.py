@@ -1,0 +1,76 @@
+"""A network's layers laid out as equations in a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pellucid.errors import PellucidError
+from pellucid.language.system import System
+from pellucid.network import Graph
+from pellucid.nn.layer import Mask, Parameter, Place, Reshape, Stage
+from pellucid.nn.topology import INPUT, Topology
+
+__all__ = ["Laid", "lay_out", "parameter_name"]
+
+
+@dataclass(frozen=True)
+class Laid:
+    """What a network became: names of graph values, by layer.
+
+    `outputs` are the values behind each place, in order; `parameters` and `masks` are inputs of the graph, by their
+    names in it; `running` gives for a parameter the value that replaces it after a training step.
+    """
+
+    output: str
+    outputs: Mapping[str, str]
+    stages: Mapping[str, Stage]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
+    masks: Mapping[str, Mask] = field(default_factory=dict[str, Mask])
+    running: Mapping[str, tuple[System, Mapping[str, str]]] = field(
+        default_factory=dict[str, tuple[System, Mapping[str, str]]]
+    )
+
+
+def parameter_name(place: Place, parameter: Parameter) -> str:
+    """`0.weight`."""
+    return f"{place.name}.{parameter.name}"
+
+
+def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid:
+    """Adds every layer's equations, and an input for each parameter and mask.
+
+    Raises what a layer says of its input's shape, with the layer named in front.
+    """
+    values: list[str] = []
+    stages: dict[str, Stage] = {}
+    parameters: dict[str, Parameter] = {}
+    masks: dict[str, Mask] = {}
+    running: dict[str, tuple[System, Mapping[str, str]]] = {}
+    for place in topology.places:
+        sources = [x if number == INPUT else values[number] for number in place.inputs]
+        try:
+            stage = place.layer.stage(*(graph.values[source].shape for source in sources))
+            bindings = dict(zip(stage.sources, sources, strict=True))
+            for parameter in stage.parameters:
+                name = parameter_name(place, parameter)
+                bindings[parameter.local] = graph.input(name, parameter.shape)
+                parameters[name] = parameter
+            if training and stage.mask is not None:
+                bindings[stage.mask.local] = graph.input(f"{place.name}.mask", stage.mask.shape)
+                masks[f"{place.name}.mask"] = stage.mask
+            values.append(_add_stage(graph, stage.step(training), bindings, sources[0], place.name))
+        except PellucidError as error:
+            raise type(error)(f"{place.title}: {error}") from None
+        stages[place.name] = stage
+        for entry in stage.running:
+            name = f"{place.name}.{entry.parameter}"
+            running[name] = (entry.system, {"x": sources[0], "running": name})
+    outputs = {place.name: value for place, value in zip(topology.places, values, strict=True)}
+    return Laid(values[topology.output] if values else x, outputs, stages, parameters, masks, running)
+
+
+def _add_stage(graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str) -> str:
+    if isinstance(step, Reshape):
+        return graph.view(source, step.shape, prefix=name)
+    return graph.system(step, bindings, prefix=name)

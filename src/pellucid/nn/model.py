@@ -1,0 +1,273 @@
+"""A network that runs: built for an input shape, with its parameters, its optimiser's state and its programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite, sqrt
+from threading import RLock
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.network.rows import rows_independent
+from pellucid.nn import programs
+from pellucid.nn.blueprint import Blueprint, Outline, outline
+from pellucid.nn.diagnosis import not_finite
+from pellucid.nn.losses import Loss
+from pellucid.nn.programs import Program, Target
+from pellucid.nn.state import ParameterView, State, draw_mask
+from pellucid.nn.summary import summary_text
+from pellucid.nn.update import scalar_name
+from pellucid.optim import Optimizer
+from pellucid.optim.schedules import rate_at
+
+__all__ = ["Model"]
+
+Array: TypeAlias = NDArray[Any]
+
+# Rows that `predict` takes at once: enough to fill the kernels, little enough for the second cache's neighbour.
+PREDICT_ROWS = 256
+
+
+class Model:
+    """Made by `Sequential.build` and `Graph.build`.
+
+    Images are `(batch, height, width, channels)`, floats of any size of the model's kind: they are converted to its
+    `dtype`. One program is compiled for each batch size met, and kept. Two Python threads may share a model: their
+    calls follow one another.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = blueprint
+        self._outline: Outline = outline(blueprint)
+        self._state = State(self._outline.parameters, blueprint.optimizer, blueprint.seed, blueprint.dtype)
+        self._constants = {
+            f"loss.{local}": array
+            for local, array in (blueprint.loss.weights(blueprint.dtype) if blueprint.loss else {}).items()
+        }
+        self._programs: dict[object, Program] = {}
+        self._lock = RLock()
+        self._steps = 0
+        self._rate = rate_at(blueprint.optimizer.lr, 0) if blueprint.optimizer is not None else 0.0
+        self._norms: dict[str, float] = {}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch axis."""
+        return self._blueprint.input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one prediction, without the batch axis."""
+        return self._outline.output_shape
+
+    @property
+    def dtype(self) -> str:
+        """The floating type of parameters and predictions."""
+        return self._blueprint.dtype
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the model is trained to make small."""
+        return self._blueprint.loss
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What changes the parameters."""
+        return self._blueprint.optimizer
+
+    @property
+    def steps(self) -> int:
+        """The number of training steps made."""
+        return self._steps
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step; before any, that of the first."""
+        return self._rate
+
+    @property
+    def gradient_norms(self) -> Mapping[str, float]:
+        """The L2 norm of each parameter's gradient in the last `train_step(..., gradient_norms=True)`, unclipped."""
+        return dict(self._norms)
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Every parameter and running statistic by name ("0.weight", "1.running_mean"); look-ups give copies."""
+        return ParameterView(self._state.parameters)
+
+    def load_parameters(self, parameters: Mapping[str, Array], /, *, strict: bool = True) -> None:
+        """Takes these values, all or none; with `strict` every parameter must be given.
+
+        Raises ArgumentError (unknown or missing name, values not finite), ShapeError, DtypeError.
+        """
+        with self._lock:
+            self._state.load(parameters, strict=strict)
+
+    def train_step(
+        self, x: Array, t: Array, /, *, learning_rate: float | None = None, gradient_norms: bool = False
+    ) -> float:
+        """One step of the optimiser on a batch; the loss before it, penalties included.
+
+        `learning_rate` takes the place of the optimiser's own for this step.
+        Raises TrainingError, with nothing changed, where the loss is not finite: it names the step and the first layer
+        whose output or gradient is not; ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        """
+        optimizer = self._blueprint.optimizer
+        if optimizer is None:
+            raise ArgumentError("this model cannot be trained: it was built without an `optimizer`")
+        if learning_rate is not None and not (isfinite(learning_rate) and learning_rate > 0):
+            raise ArgumentError(f"`learning_rate` (={learning_rate}) must be a finite number above 0")
+        with self._lock:
+            x, t, target = self._take(x, t)
+            program = self._program(
+                ("step", len(x), target, gradient_norms),
+                lambda: programs.training_step(self._blueprint, len(x), target, norms=gradient_norms),
+            )
+            rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self._steps)
+            scalars = {
+                scalar_name(name): np.asarray(value, self.dtype)
+                for name, value in optimizer.scalars(self._steps, rate).items()
+            }
+            found = program.compiled({"x": x, "t": t, **scalars, **self._masks(program)})
+            loss = float(found[program.outputs["loss"]])
+            if not isfinite(loss):
+                raise not_finite(
+                    self._blueprint, self._diagnose(x, t, target), self._state.parameters, self._steps, loss
+                )
+            self._steps += 1
+            self._rate = rate
+            if gradient_norms:
+                squares = {name: value for name, value in program.outputs.items() if name != "loss"}
+                self._norms = {name: sqrt(float(found[value])) for name, value in squares.items()}
+            return loss
+
+    def gradients(self, x: Array, t: Array, /) -> tuple[float, dict[str, Array]]:
+        """The loss of a batch as `train_step` takes it, and its gradient for every trained parameter; changes nothing.
+
+        Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        """
+        with self._lock:
+            x, t, target = self._take(x, t)
+            program = self._program(
+                ("gradients", len(x), target), lambda: programs.gradients(self._blueprint, len(x), target)
+            )
+            found = program.compiled({"x": x, "t": t, **self._masks(program)})
+            names = {name: value for name, value in program.outputs.items() if name != "loss"}
+            return float(found[program.outputs["loss"]]), {name: found[value] for name, value in names.items()}
+
+    def predict(self, x: Array, /) -> Array:
+        """The network's output for any number of inputs: running statistics instead of the batch's, no dropout.
+
+        Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        """
+        with self._lock:
+            x = self._take_input(x)
+            if not self._rows_independent:
+                return self._predict_rows(x, len(x))
+            parts = [
+                self._predict_rows(x[start : start + PREDICT_ROWS], _bucket(len(x) - start))
+                for start in range(0, len(x), PREDICT_ROWS)
+            ]
+            return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def evaluate(self, x: Array, t: Array, /) -> dict[str, float]:
+        """`loss` of the predictions for `x`, without penalties, and `accuracy` where the loss knows right from wrong.
+
+        Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        """
+        with self._lock:
+            x, t, target = self._take(x, t)
+            y = self.predict(x)
+            program = self._program(
+                ("scoring", y.shape, target), lambda: programs.scoring(self._blueprint, y.shape, target)
+            )
+            measures = {"loss": float(program.compiled({"y": y, "t": t})[program.outputs["loss"]])}
+            correct = self._loss.correct(y, t)
+            if correct is not None and correct.size:
+                measures["accuracy"] = float(correct.mean())
+            return measures
+
+    def summary(self, *, kernels: bool = False) -> str:
+        """Each layer's output shape, parameters, multiply-adds an input, and equation.
+
+        With `kernels` also how each equation of inference for one input is scheduled, and why.
+        """
+        plans: Mapping[str, object] = {}
+        if kernels:
+            with self._lock:
+                engine = self._inference(1).compiled.engine
+                plans = getattr(getattr(engine, "assembled", None), "plans", {})
+        return summary_text(self._blueprint.topology, self._outline, plans)
+
+    @property
+    def _loss(self) -> Loss:
+        if self._blueprint.loss is None:
+            raise ArgumentError("this model has no loss: it was built without a `loss`")
+        return self._blueprint.loss
+
+    @property
+    def _rows_independent(self) -> bool:
+        graph = self._outline.graph
+        return rows_independent(self._inference(1).compiled.graph, "x") if graph.nodes else True
+
+    def _program(self, key: object, make: Callable[[], Program]) -> Program:
+        if key not in self._programs:
+            program = make()
+            bound = program.compiled.bind({**self._state.arrays, **self._constants})
+            self._programs[key] = Program(bound, program.outputs, program.laid)
+        return self._programs[key]
+
+    def _inference(self, batch: int) -> Program:
+        return self._program(("inference", batch), lambda: programs.inference(self._blueprint, batch))
+
+    def _predict_rows(self, x: Array, rows: int) -> Array:
+        """The prediction for `x`, made by the program for `rows` rows: what is missing is filled with zeros."""
+        program = self._inference(rows)
+        if len(x) < rows:
+            x = np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+            return program.compiled({"x": x})[program.outputs["y"]][: len(x)]
+        return program.compiled({"x": x})[program.outputs["y"]]
+
+    def _masks(self, program: Program) -> dict[str, Array]:
+        masks = program.laid.masks if program.laid is not None else {}
+        return {
+            name: draw_mask(
+                mask.shape, mask.rate, seed=self._blueprint.seed, step=self._steps, name=name, dtype=self.dtype
+            )
+            for name, mask in masks.items()
+        }
+
+    def _diagnose(self, x: Array, t: Array, target: Target) -> dict[str, Array]:
+        program = self._program(
+            ("diagnosis", len(x), target), lambda: programs.diagnosis(self._blueprint, len(x), target)
+        )
+        found = program.compiled({"x": x, "t": t, **self._masks(program)})
+        return {"input": x, **{name: found[value] for name, value in program.outputs.items()}}
+
+    def _take(self, x: Array, t: Array) -> tuple[Array, Array, Target]:
+        x = self._take_input(x)
+        t = np.asarray(t)
+        if t.ndim and len(t) != len(x):
+            raise ShapeError(f"`x` has {len(x)} rows and `t` has {len(t)}")
+        t = self._loss.take(t, (len(x), *self.output_shape), self.dtype)
+        return x, t, Target(t.shape, str(t.dtype))
+
+    def _take_input(self, x: Array) -> Array:
+        x = np.asarray(x)
+        if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
+            wanted = ", ".join(("batch", *(str(extent) for extent in self.input_shape)))
+            raise ShapeError(f"`x` has shape {x.shape}; the model takes ({wanted})")
+        if x.dtype.kind != "f":
+            hint = "; scale images to floats first: x.astype('float32') / 255" if x.dtype == np.uint8 else ""
+            raise DtypeError(f"`x` has dtype {x.dtype}; the model takes floats{hint}")
+        if len(x) == 0:
+            raise ArgumentError(f"`x` {x.shape} is an empty batch; at least 1 row is needed")
+        return np.ascontiguousarray(x, self.dtype)
+
+
+def _bucket(rows: int) -> int:
+    """The rows of the program that takes `rows` of them: a power of two, so that few programs serve all numbers."""
+    return min(PREDICT_ROWS, 1 << (rows - 1).bit_length())

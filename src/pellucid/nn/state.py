@@ -1,0 +1,99 @@
+"""The arrays of a model: parameters, running statistics, moments. One set, shared by all programs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.nn.layer import Parameter
+from pellucid.nn.update import moment_name
+from pellucid.optim import Optimizer
+
+__all__ = ["ParameterView", "State", "draw_mask"]
+
+Array: TypeAlias = NDArray[Any]
+
+# What a stream of random numbers is for; part of its key, so that no two share numbers.
+_INITIAL, _MASK = 0, 1
+
+
+class State:
+    """Every array that outlives a step, by its name in the graphs."""
+
+    def __init__(self, parameters: Mapping[str, Parameter], optimizer: Optimizer | None, seed: int, dtype: str) -> None:
+        self.parameters = {
+            name: np.ascontiguousarray(_initial(parameter, name, seed), dtype) for name, parameter in parameters.items()
+        }
+        self.arrays: dict[str, Array] = dict(self.parameters)
+        for name, parameter in parameters.items():
+            if optimizer is not None and parameter.trained:
+                for moment, start in optimizer.moments.items():
+                    size = self.parameters[name].size
+                    self.arrays[moment_name(name, moment)] = np.full(size, start, dtype)
+
+    def load(self, given: Mapping[str, Array], *, strict: bool) -> None:
+        """Copies `given` into the parameters, all or nothing.
+
+        Raises ArgumentError for a name that the model does not have, for a missing one where `strict`, and for values
+        that are not finite; ShapeError and DtypeError for an array of another shape or of no floating type.
+        """
+        arrays = {name: np.asarray(array) for name, array in given.items()}
+        for name, array in arrays.items():
+            if name not in self.parameters:
+                near = get_close_matches(name, self.parameters, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ArgumentError(f"the model has no parameter {name!r}{hint}")
+            wanted = self.parameters[name].shape
+            if array.shape != wanted:
+                raise ShapeError(f"parameter {name} has shape {wanted}, the given array {array.shape}")
+            if array.dtype.kind != "f":
+                raise DtypeError(f"parameter {name} is of floats, the given array of {array.dtype}")
+            if not np.isfinite(array).all():
+                raise ArgumentError(f"parameter {name}: {int((~np.isfinite(array)).sum())} given values are not finite")
+        missing = [name for name in self.parameters if name not in arrays]
+        if strict and missing:
+            raise ArgumentError(f"`parameters` lacks {', '.join(missing)}; strict=False keeps what is not given")
+        for name, array in arrays.items():
+            self.parameters[name][...] = array
+
+
+class ParameterView(Mapping[str, Array]):
+    """Parameters by name; every look-up gives a copy, which later steps do not change."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name].copy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} parameters: {', '.join(f'{name} {array.shape}' for name, array in self._arrays.items())}>"
+
+
+def draw_mask(shape: tuple[int, ...], rate: float, *, seed: int, step: int, name: str, dtype: str) -> Array:
+    """Ones, and zeros with probability `rate`; the same for the same seed, step and name, whatever runs it."""
+    kept = _random(_MASK, name, seed, step).random(shape, np.float32) >= rate
+    return kept.astype(dtype)
+
+
+def _initial(parameter: Parameter, name: str, seed: int) -> Array:
+    random = _random(_INITIAL, name, seed, 0)
+    return parameter.initial.draw(parameter.shape, parameter.fan_in, parameter.fan_out, random)
+
+
+def _random(purpose: int, name: str, seed: int, step: int) -> np.random.Generator:
+    """A counter-based stream for one purpose, so that no draw depends on the order of others."""
+    key = np.random.SeedSequence((seed, purpose, step, crc32(name.encode())))
+    return np.random.Generator(np.random.Philox(key))

@@ -1,0 +1,93 @@
+"""A network as text: shapes, parameters, multiply-adds and the equation of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from pellucid.language.render import to_text
+from pellucid.language.syntax import Access, Binary, Compare, Expr, Name, Reduce, walk
+from pellucid.language.system import System
+from pellucid.network import Equation, Graph
+from pellucid.nn.blueprint import DRY_BATCH, Outline
+from pellucid.nn.layer import Place, Reshape, Stage
+from pellucid.nn.topology import INPUT, Topology
+
+__all__ = ["multiply_adds", "summary_text"]
+
+
+def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Sequence[object]]) -> str:
+    """The table, and below it the equations; `plans` are printed beneath the equation that they are for."""
+    rows = [("layer", "", "reads", "output", "parameters", "multiply-adds")]
+    total_parameters = total_work = 0
+    for place in topology.places:
+        stage, value = outline.laid.stages[place.name], outline.graph.values[outline.laid.outputs[place.name]]
+        parameters = sum(prod(parameter.shape) for parameter in stage.parameters if parameter.trained)
+        work = sum(multiply_adds(node) for node in _nodes(outline.graph, place.name)) // DRY_BATCH
+        total_parameters += parameters
+        total_work += work
+        shape = " x ".join(str(extent) for extent in value.shape[1:])
+        kind = type(place.layer).__name__
+        rows.append((place.name, kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
+    rows.append(("total", "", "", "", f"{total_parameters:,}", f"{total_work:,}"))
+    lines = _table(rows)
+    for place in topology.places:
+        lines += ["", f"{place.name} {type(place.layer).__name__}"]
+        lines += [f"  {text}" for text in _equations(outline.laid.stages[place.name])]
+        for name, chosen in plans.items():
+            if name.startswith(f"{place.name}."):
+                lines += [f"    {line}" for plan in chosen for line in str(plan).splitlines()]
+    return "\n".join(lines)
+
+
+def multiply_adds(node: Equation) -> int:
+    """Products under sums: the nominal number, borders counted as if they were inside."""
+    return sum(
+        prod(node.extents[axis] for axis in {*node.formula.free_axes, *part.axes}) // _solved(node, part)
+        for part in walk(node.formula.body)
+        if isinstance(part, Reduce) and part.op == "sum" and _is_product(part.body)
+    )
+
+
+def _solved(node: Equation, reduce: Reduce) -> int:
+    """The extents of output axes that an equation among the conditions fixes (`i*S+s-P == y`)."""
+    fixed = {
+        side.name
+        for condition in reduce.conditions
+        if isinstance(condition, Compare) and condition.op == "=="
+        for side in (condition.left, condition.right)
+        if isinstance(side, Name) and side.name in node.formula.free_axes
+    }
+    return prod(node.extents[axis] for axis in fixed)
+
+
+def _is_product(body: Expr) -> bool:
+    return isinstance(body, Binary) and body.op == "*" and sum(isinstance(part, Access) for part in walk(body)) >= 2
+
+
+def _nodes(graph: Graph, name: str) -> list[Equation]:
+    return [node for node in graph.nodes if isinstance(node, Equation) and node.output.rpartition(".")[0] == name]
+
+
+def _reads(topology: Topology, place: Place) -> str:
+    return ", ".join("input" if number == INPUT else topology.places[number].name for number in place.inputs)
+
+
+def _equations(stage: Stage) -> list[str]:
+    step = stage.training
+    system: System = step.system if isinstance(step, Reshape) else step
+    constants = ", ".join(f"{name} = {value:g}" for name, value in system.constants.items())
+    texts = [to_text(formula) for formula in system.equations]
+    return [*texts, f"with {constants}"] if constants else texts
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    numbers = {len(widths) - 1, len(widths) - 2}
+    return [
+        "  ".join(
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,94 @@
+"""The end of a training step: clipping, the optimiser's equations, running statistics.
+
+Every update is guarded: where the loss is not finite nothing is changed, so that what went wrong can still be found.
+
+    before   p1[i] = p[i] - lr*g[i]
+    after    p1[i] = where(allowed > 0, p[i] - lr*g[i], p[i])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pellucid.language.parse import parse, parse_system
+from pellucid.language.syntax import Access, Call, Compare, Formula, Name, Number
+from pellucid.language.system import System
+from pellucid.network import Graph, add_values
+from pellucid.optim import Optimizer
+
+__all__ = ["add_updates", "clipped", "finite_loss", "moment_name", "scalar_name", "squared_norm"]
+
+ALLOWED = parse("allowed = [abs(loss) <= largest]")
+SQUARES = parse("squares = sum(i) g[i] ** 2")
+# The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
+CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
+CLIPPED = parse("clipped[i] = g[i] * factor")
+LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
+
+def moment_name(parameter: str, moment: str) -> str:
+    """The graph's input that holds a moment of a parameter: `0.weight:v`."""
+    return f"{parameter}:{moment}"
+
+
+def scalar_name(scalar: str) -> str:
+    """The graph's input for one of the optimiser's scalars: `step.lr`."""
+    return f"step.{scalar}"
+
+
+def finite_loss(graph: Graph, loss: str) -> str:
+    """Adds a scalar that is 1 where the loss is finite, else 0."""
+    return graph.formula(ALLOWED, {"loss": loss}, constants={"largest": LARGEST[graph.dtype]}, prefix="step")
+
+
+def squared_norm(graph: Graph, gradient: str, parameter: str) -> str:
+    """Adds the sum of squares of a flat gradient."""
+    return graph.formula(SQUARES, {"g": gradient}, prefix=f"norm.{parameter}")
+
+
+def clipped(graph: Graph, gradients: Mapping[str, str], limit: float) -> dict[str, str]:
+    """Adds flat gradients scaled together so that their common norm is at most `limit`."""
+    squares = [squared_norm(graph, gradient, name) for name, gradient in gradients.items()]
+    bindings = {"squares": add_values(graph, squares, prefix="norm")}
+    factor = graph.system(System(CLIPPING, "factor", {"limit": limit}), bindings, prefix="clip")
+    return {
+        name: graph.formula(CLIPPED, {"g": gradient, "factor": factor}, prefix=f"d.{name}")
+        for name, gradient in gradients.items()
+    }
+
+
+def add_updates(
+    graph: Graph,
+    optimizer: Optimizer,
+    gradients: Mapping[str, str],
+    running: Mapping[str, tuple[System, Mapping[str, str]]],
+    allowed: str,
+) -> dict[str, str]:
+    """Adds the new value of every parameter, moment and running statistic: state's input -> new value.
+
+    Adds an input for each moment (flat, as many elements as its parameter) and each of the optimiser's scalars.
+    """
+    system = optimizer.system()
+    scalars = {name: graph.input(scalar_name(name), ()) for name in optimizer.scalars(0, 1.0)}
+    guarded = replace(system, equations=tuple(_guarded(formula) for formula in system.equations))
+    updates: dict[str, str] = {}
+    for name, gradient in gradients.items():
+        size = (graph.values[name].size,)
+        moments = {moment: graph.input(moment_name(name, moment), size) for moment in optimizer.moments}
+        bindings = {"p": graph.view(name, size), "g": gradient, "allowed": allowed, **moments, **scalars}
+        made = graph.system_values(guarded, bindings, prefix=f"update.{name}")
+        updates[name] = made["p1"]
+        updates |= {value: made[f"{moment}1"] for moment, value in moments.items()}
+    for name, (statistic, bindings) in running.items():
+        *first, last = statistic.equations
+        kept = replace(statistic, equations=(*first, _guarded(last, "running")))
+        updates[name] = graph.system(kept, {**bindings, "allowed": allowed}, prefix=f"update.{name}")
+    return updates
+
+
+def _guarded(formula: Formula, old: str | None = None) -> Formula:
+    """The formula, giving the old value where `allowed` is 0; `v1` is the new value of `v` unless `old` says which."""
+    old = old or formula.output.tensor.removesuffix("1")
+    condition = Compare(">", Name("allowed"), Number(0))
+    return replace(formula, body=Call("where", (condition, formula.body, Access(old, formula.output.indices))))
