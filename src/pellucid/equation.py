@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.explain import Explanation, explain
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
-from pellucid.language.gradient import gradient
+from pellucid.language.gradient import derive
 from pellucid.language.latex import to_latex
 from pellucid.language.parse import parse
 from pellucid.language.render import to_text
@@ -69,7 +69,9 @@ class Equation:
     def __init__(self, source: str | Formula, **constants: float) -> None:
         self.formula = parse(source) if isinstance(source, str) else source
         self.constants: dict[str, int | float] = dict(constants)
+        # Of a gradient: which array's shape its output has, and which axes are copies of axes of the first equation.
         self._shape_sources: dict[str, str] = {}
+        self._copies: dict[str, str] = {}
         self._kernels: dict[object, Kernel] = {}
         self._check_constants()
 
@@ -118,8 +120,10 @@ class Equation:
             raise ArgumentError(f"`wrt` (={wrt!r}) must be one of the equation's inputs: {', '.join(self.inputs)}")
         if upstream in self.inputs:
             raise ArgumentError(f"`upstream` (={upstream!r}) is the name of one of the equation's inputs")
-        result = Equation(gradient(self.formula, wrt, upstream), **self.constants)
-        result._shape_sources = {wrt: result.formula.output.tensor}
+        derived = derive(self.formula, wrt, upstream, tuple(self.constants))
+        result = Equation(derived.formula, **self.constants)
+        result._shape_sources = {wrt: derived.formula.output.tensor}
+        result._copies = dict(derived.copies)
         return result
 
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
@@ -205,7 +209,9 @@ class Equation:
         for source, target in self._shape_sources.items():
             if source in shapes:
                 shapes[target] = shapes[source]
-        return given, infer_extents(self.formula, self.constants, shapes, dict(extents or {}))
+        wanted = dict(extents or {})
+        wanted |= {copy: wanted[axis] for copy, axis in self._copies.items() if axis in wanted}
+        return given, infer_extents(self.formula, self.constants, shapes, wanted)
 
     def _indexing(self) -> set[str]:
         """The arrays that stand inside an index of another."""

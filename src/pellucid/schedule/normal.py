@@ -45,17 +45,25 @@ def normalise(
     """
     known, new, contractions = dict(tensors), list[Tensor](), list[Contraction]()
     dtype = _floating_type(tensors)
-    for staged in stage(formula, extents, name):
+
+    def declare(staged: Formula, sizes: Mapping[str, int]) -> None:
         if staged.output.tensor not in known:
-            shape = tuple(extents[axis] for axis in staged.free_axes)
+            shape = tuple(sizes[axis] for axis in staged.free_axes)
             integral = isinstance(staged.body, Reduce) and staged.body.op.startswith("arg")
-            temporary = Tensor(staged.output.tensor, "int64" if integral else dtype, shape, "temporary")
-            known[temporary.name] = temporary
-            new.append(temporary)
-        for piece in solve(staged, constants, extents):
-            lowering = Lowering(constants, piece.extents, known, f"{name}.{len(new)}")
-            contractions.append(contraction(piece.formula, lowering))
-            new += lowering.tables
+            known[staged.output.tensor] = Tensor(
+                staged.output.tensor, "int64" if integral else dtype, shape, "temporary"
+            )
+            new.append(known[staged.output.tensor])
+
+    for staged in stage(formula, extents, name):
+        declare(staged, extents)
+        for number, piece in enumerate(solve(staged, constants, extents)):
+            # A solved piece may be a sum of several reductions, one for each residue that reaches its cells.
+            for part in stage(piece.formula, piece.extents, f"{staged.output.tensor}.{number}"):
+                declare(part, piece.extents)
+                lowering = Lowering(constants, piece.extents, known, f"{name}.{len(new)}")
+                contractions.append(contraction(part, lowering))
+                new += lowering.tables
     return contractions, new
 
 
