@@ -39,7 +39,7 @@ class Function:
 
 
 def _named(name: str) -> str:
-    return f"\\operatorname{{{name}}}\\left({{0}}\\right)"
+    return f"\\operatorname{{{{{name}}}}}\\left({{0}}\\right)"
 
 
 _TABLE = (
