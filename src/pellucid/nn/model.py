@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, sqrt
 from threading import RLock
 from typing import Any, TypeAlias
@@ -195,7 +195,7 @@ class Model:
 
         With `kernels` also how each equation of inference for one input is scheduled, and why.
         """
-        plans: Mapping[str, object] = {}
+        plans: Mapping[str, Sequence[object]] = {}
         if kernels:
             with self._lock:
                 engine = self._inference(1).compiled.engine

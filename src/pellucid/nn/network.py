@@ -107,11 +107,10 @@ class Graph:
         clip_norm: float | None = None,
         backend: str = "compiled",
     ) -> Model:
-        """As `Sequential.build`; `input_shape` is that of the Input, and may be left out."""
-        if input_shape is not None and tuple(input_shape) != self.input.shape:
-            raise ShapeError(
-                f"`input_shape` (={input_shape}) is not the shape of the graph's Input, {self.input.shape}"
-            )
+        """As `Sequential.build`; `input_shape` may be left out where the Input has one."""
+        shape = tuple(input_shape) if input_shape is not None else self.input.shape
+        if self.input.shape and shape != self.input.shape:
+            raise ShapeError(f"`input_shape` (={shape}) is not the shape of the graph's Input, {self.input.shape}")
         blueprint = Blueprint(
             topology=_topology(self),
             input_shape=shape,
