@@ -321,6 +321,21 @@ def test_rolling_by_a_remainder_cuts_the_axis_in_two():
     )
 
 
+def test_a_division_that_would_take_many_pieces_stays():
+    text = "z[i] = x[i*5//7]"
+    assert formulas(pieces(text, {}, {"i": 14})) == said("z[i] = x[5*i // 7]")
+    (x,) = integers(8, (10,))
+    assert_same(text, {}, {"i": 14}, {"x": x})
+    (g,) = integers(8, (14,))
+    assert conditions(assert_same(text, {}, {"i": 14, "x": 10}, {"g": g}, "x")) == ["5*i//7 == x"]
+
+
+def test_divisions_in_inequalities_and_values_stay():
+    text = "z[i] = sum(s : i*9//4 <= s, s < (i+1)*9//4) x[s] * (s % 2)"
+    solved = assert_same(text, {}, {"i": 4, "s": 9}, {"x": integers(9, (9,))[0]})
+    assert formulas(solved) == said("z[i] = sum(s : 9*i//4 <= s, s < (9*i+9)//4) x[s] * (s % 2)")
+
+
 def test_float_constants_become_numbers():
     solved = pieces("z[i] = alpha * x[i]", {"alpha": 0.25}, {"i": 3})  # type: ignore[dict-item]
     assert formulas(solved) == said("z[i] = 0.25 * x[i]")

@@ -51,8 +51,10 @@ __all__ = ["OUTPUT", "Wanted", "rewrite"]
 
 OUTPUT = "output"
 
-# An axis is cut into at most so many residues: each is a formula, or a term, of its own.
+# An axis is cut into at most so many residues: each is a formula, or a term, of its own. What a condition leaves
+# unsolved multiplies zeros; a division costs no more than a table of its values, and is worth few formulas.
 MOST_RESIDUES = 64
+MOST_RESIDUES_OF_A_DIVISION = 4
 
 # Functions that give a finite value for every finite argument, so that a factor of 0 beside them gives 0.
 FINITE_FUNCTIONS = frozenset(
@@ -78,10 +80,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Scope:
-    """The axes bound around a node: what binds each, and the reduction next to the node (`sum` where none is)."""
+    """The axes bound around a node: what binds each, and the reduction next to the node (`sum` where none is).
+
+    `solving`: the node is part of an index or of an equality condition, where divisions are removed.
+    """
 
     binders: Mapping[str, str]
     nearest: str = "sum"
+    solving: bool = False
 
     def inside(self, node: Reduce) -> Scope:
         """The scope of a reduction's conditions and body."""
@@ -101,15 +107,19 @@ def rewrite(node: Node, scope: Scope, table: AxisTable) -> Node | Wanted | None:
             if isinstance(result, Wanted) and result.axis in node.axes:
                 return _cut(node, result, table)
             return result
-        case Binary("//" | "%", left, Number(int(divisor))) if divisor > 0:
+        case Binary("//" | "%", left, Number(int(divisor))) if divisor > 0 and scope.solving:
             return _quotient(node, left, divisor, scope, table) or _below(node, scope, table)
+        case Access():
+            return _below(node, replace(scope, solving=True), table)
         case _:
             return _below(node, scope, table)
 
 
 def _below(node: Node, scope: Scope, table: AxisTable) -> Node | Wanted | None:
+    equalities = [] if not isinstance(node, Reduce) or node.op.startswith("arg") else node.conditions
     for child in children(node):
-        result = rewrite(child, scope, table)
+        equality = isinstance(child, Compare) and child.op == "==" and child in equalities
+        result = rewrite(child, replace(scope, solving=True) if equality else scope, table)
         if isinstance(result, Wanted):
             return result
         if result is not None:
@@ -140,7 +150,7 @@ def _quotient(node: Binary, left: Expr, divisor: int, scope: Scope, table: AxisT
         return Wanted(axis, at=below)
     for axis, value in cut:
         modulus = divisor // gcd(divisor, value)
-        if modulus <= MOST_RESIDUES and scope.divisible(axis):
+        if modulus <= MOST_RESIDUES_OF_A_DIVISION and scope.divisible(axis):
             return Wanted(axis, modulus)
     return None
 
