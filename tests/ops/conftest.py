@@ -36,7 +36,7 @@ class Judge:
         self,
         operation: Callable[..., Array],
         theirs: Callable[..., Any],
-        arrays: Sequence[Array],
+        arrays: Sequence[Array | None],
         *,
         backend: str = "reference",
         apart: float = 1e-12,
@@ -45,7 +45,7 @@ class Judge:
     ) -> None:
         """`theirs` takes the arrays as tensors and gives a tensor; both must agree in the result and the gradients."""
         y, pullback = ops.vjp(operation, *arrays, backend=backend, **attributes)
-        tensors = [self.torch.tensor(array, requires_grad=array.dtype.kind == "f") for array in arrays]
+        tensors = [self._tensor(array) for array in arrays]
         expected = theirs(*tensors)
         close(y, expected.detach().numpy(), apart, "result")
         g = np.random.default_rng(7).standard_normal(y.shape).astype(y.dtype)
@@ -53,11 +53,14 @@ class Judge:
         for number, (mine, tensor) in enumerate(zip(pullback(g), tensors, strict=True)):
             if gradients is not None and number >= gradients:
                 continue
-            if not tensor.requires_grad:
+            if tensor is None or not tensor.requires_grad:
                 assert mine is None
                 continue
             grad = tensor.grad if tensor.grad is not None else self.torch.zeros_like(tensor)
             close(mine, grad.numpy(), apart, f"gradient {number}")
+
+    def _tensor(self, array: Array | None) -> Any:
+        return None if array is None else self.torch.tensor(array, requires_grad=array.dtype.kind == "f")
 
 
 @pytest.fixture(scope="session")
