@@ -11,13 +11,16 @@ class LinearModel:
         self.learning_rate = rate
         self.batches: list[tuple[np.ndarray, np.ndarray]] = []
         self.evaluated: list[int] = []
+        self.gradient_norms: dict[str, float] = {}
 
     def load_parameters(self, parameters):
         self.parameters = {name: np.array(value) for name, value in parameters.items()}
 
-    def train_step(self, x, t):
+    def train_step(self, x, t, *, gradient_norms=False):
         self.batches.append((x.copy(), t.copy()))
         loss, gradients = self.gradients(x, t)
+        if gradient_norms:
+            self.gradient_norms = {name: float(np.linalg.norm(value)) for name, value in gradients.items()}
         for name, gradient in gradients.items():
             self.parameters[name] = self.parameters[name] - self.learning_rate * gradient
         return loss

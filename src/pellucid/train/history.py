@@ -14,8 +14,8 @@ class EpochResult:
 
     `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
     fixed sample of the training images, unchanged by augmentation. `seconds` counts training and evaluation,
-    `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last batch, empty
-    where it was not asked for.
+    `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last step,
+    empty where it was not asked for.
     """
 
     epoch: int

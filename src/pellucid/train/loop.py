@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, TrainingError
 from pellucid.train.augmentation import Augmentation
@@ -17,10 +18,9 @@ from pellucid.train.dataset import Dataset, Part
 from pellucid.train.history import EpochResult, History
 from pellucid.train.observer import Observer, RunStart
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["TrainableModel", "fit"]
+
+Array: TypeAlias = NDArray[Any]
 
 # A training accuracy over this many images is within half a percent or so, and costs little beside an epoch.
 _ACCURACY_SAMPLE = 1000
@@ -30,7 +30,7 @@ class TrainableModel(Protocol):
     """What the loop asks of a model; `nn.Model` gives it."""
 
     @property
-    def parameters(self) -> Mapping[str, NDArray[np.floating]]:
+    def parameters(self) -> Mapping[str, Array]:
         """Every parameter and running statistic by name."""
         ...
 
@@ -39,22 +39,21 @@ class TrainableModel(Protocol):
         """The rate that the last step used."""
         ...
 
-    def load_parameters(self, parameters: Mapping[str, NDArray[np.floating]], /) -> None:
+    def load_parameters(self, parameters: Mapping[str, Array], /) -> None:
         """Take these values."""
         ...
 
-    def train_step(self, x: NDArray[np.float32], t: NDArray[np.int64], /) -> float:
+    @property
+    def gradient_norms(self) -> Mapping[str, float]:
+        """The L2 norm of each parameter's gradient in the last step that was asked for them."""
+        ...
+
+    def train_step(self, x: Array, t: Array, /, *, gradient_norms: bool = False) -> float:
         """One step of the optimiser; the loss before it."""
         ...
 
-    def evaluate(self, x: NDArray[np.float32], t: NDArray[np.int64], /) -> Mapping[str, float]:
+    def evaluate(self, x: Array, t: Array, /) -> Mapping[str, float]:
         """The keys `loss` and `accuracy`."""
-        ...
-
-    def gradients(
-        self, x: NDArray[np.float32], t: NDArray[np.int64], /
-    ) -> tuple[float, Mapping[str, NDArray[np.floating]]]:
-        """The loss, and the gradient of every parameter."""
         ...
 
 
@@ -64,7 +63,7 @@ class _Best:
 
     epoch: int = 0
     loss: float = math.inf
-    parameters: Mapping[str, NDArray[np.floating]] | None = None
+    parameters: Mapping[str, Array] | None = None
 
 
 def fit(
@@ -94,12 +93,12 @@ def fit(
         seed: 0 or more.
         augmentation: random changes to the training images; none by default.
         patience: needs a validation part.
-        gradient_norms: record each parameter's gradient norm on the last batch of every epoch, one extra pass.
+        gradient_norms: record each parameter's gradient norm in the last step of every epoch.
         observers: told of every step and epoch, in this order.
 
     Raises:
         ArgumentError: a number is outside its rule, or `patience` is given without a validation part.
-        TrainingError: a loss is not finite; names the step.
+        TrainingError: a loss is not finite; names the step and, with a model of this package, the layer.
     """
     _check_arguments(data, epochs, batch_size, seed, patience)
     observers = tuple(observers)
@@ -115,7 +114,7 @@ def fit(
         results.append(result)
         if result.validation_loss is not None and result.validation_loss < best.loss:
             best = _Best(
-                epoch, result.validation_loss, {name: value.copy() for name, value in model.parameters.items()}
+                epoch, result.validation_loss, {name: np.array(value) for name, value in model.parameters.items()}
             )
         for observer in observers:
             observer.on_epoch_end(result)
@@ -155,9 +154,8 @@ class _Run:
     def epoch(self, epoch: int) -> EpochResult:
         """One pass over the training part, then the measures."""
         model, train, start = self.model, self.data.train, time.perf_counter()
-        loss, last_batch = self._steps(epoch)
+        loss = self._steps(epoch)
         trained = time.perf_counter()
-        norms = _gradient_norms(model, *last_batch) if self.gradient_norms else {}
         sample = _accuracy_sample(train)
         accuracy = model.evaluate(sample.images, sample.labels)["accuracy"]
         measures: Mapping[str, float] = {}
@@ -172,29 +170,24 @@ class _Run:
             learning_rate=model.learning_rate,
             seconds=time.perf_counter() - start,
             images_per_second=len(train) / max(trained - start, 1e-9),
-            gradient_norms=norms,
+            gradient_norms=dict(model.gradient_norms) if self.gradient_norms else {},
         )
 
-    def _steps(self, epoch: int) -> tuple[float, tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """Every step of an epoch; the mean loss of an image, and the last batch."""
-        total, batch = 0.0, None
-        for step, batch in enumerate(epoch_batches(self.plan, self.data.train, epoch, self.data.background), 1):
-            loss = self.model.train_step(*batch)
+    def _steps(self, epoch: int) -> float:
+        """Every step of an epoch; the mean loss of an image."""
+        total = 0.0
+        for step, (images, labels) in enumerate(
+            epoch_batches(self.plan, self.data.train, epoch, self.data.background), 1
+        ):
+            loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
-            total += loss * len(batch[1])
+            total += loss * len(labels)
             for observer in self.observers:
                 observer.on_step_end(epoch, step, loss)
-        assert batch is not None  # a Part is never empty
-        return total / len(self.data.train), batch
+        return total / len(self.data.train)
 
 
 def _accuracy_sample(part: Part) -> Part:
     """Training images evenly spread over the part."""
     return part.take(np.linspace(0, len(part) - 1, min(len(part), _ACCURACY_SAMPLE)).astype(np.int64))
-
-
-def _gradient_norms(model: TrainableModel, images: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """The L2 norm of every parameter's gradient, float64 sums."""
-    _, gradients = model.gradients(images, labels)
-    return {name: math.sqrt(float(np.sum(np.square(value, dtype=np.float64)))) for name, value in gradients.items()}
