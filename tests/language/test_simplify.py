@@ -150,6 +150,7 @@ def test_values_keep_their_last_bit(node, seed):
         ("g[i] * (4 * x[i] / (2 * y[i]))", "2 * g[i] * x[i] / y[i]"),
         ("g[i] / (x[i] / y[i])", "g[i] / (x[i] / y[i])"),
         ("1 / x[i]", "1 / x[i]"),
+        ("g[i] * [x[i] > 0] * (y[i] * [x[i] > 0])", "g[i] * [x[i] > 0] * y[i]"),
         ("g[i] * x[i] / -3", "-(g[i] * x[i] / 3)"),
     ],
 )

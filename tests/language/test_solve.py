@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.errors import ArgumentError
+from pellucid.language.affine import Affine
 from pellucid.language.gradient import derive
-from pellucid.language.index_forms import read
-from pellucid.language.parse import parse
+from pellucid.language.index_forms import divide, read, write
+from pellucid.language.parse import parse, parse_expression
 from pellucid.language.render import to_text
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Binary, Formula, Reduce, walk
@@ -100,6 +101,51 @@ def assert_affine(solved: tuple[Solved, ...]) -> None:
             if isinstance(node, Access):
                 assert all(read(index, piece.extents) is not None for index in node.indices)
             assert not (isinstance(node, Binary) and node.op in ("//", "%"))
+
+
+# Index forms
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    const=st.integers(-20, 20),
+    values=st.tuples(*[st.integers(-6, 6)] * 3),
+    sizes=st.tuples(*[st.integers(1, 4)] * 3),
+    divisor=st.integers(1, 7),
+)
+def test_forms_are_written_read_and_divided(const, values, sizes, divisor):
+    form = Affine.of(const, zip("abc", values, strict=True))
+    extents = dict(zip("abc", sizes, strict=True))
+    assert read(write(form), extents) == form
+    parts = divide(form, divisor, extents)
+    if parts is None:
+        # What is refused has no quotient that is affine in the terms that the divisor divides.
+        rest = Affine.of(const, ((name, value) for name, value in form.terms if value % divisor))
+        assert len({value // divisor for value in values_of(rest, extents)}) > 1
+    else:
+        for point in product(*map(range, sizes)):
+            names = dict(zip("abc", point, strict=True))
+            assert (parts[0].value(names), parts[1].value(names)) == divmod(form.value(names), divisor)
+
+
+def values_of(form: Affine, extents: Mapping[str, int]) -> list[int]:
+    grid = product(*(range(extents[name]) for name in form.names))
+    return [form.value(dict(zip(form.names, point, strict=True))) for point in grid]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (Affine.of(-1, {"i": 2, "s": 1}), "2*i + s - 1"),
+        (Affine.of(1, {"y": 1, "s": -1}), "y - s + 1"),
+        (Affine.of(3, {"s": -2}), "3 - 2*s"),
+        (Affine.of(0, {"s": -1}), "-s"),
+        (Affine.of(-2, {"s": -1}), "-s - 2"),
+        (Affine.of(0), "0"),
+    ],
+)
+def test_forms_are_written_plainly(form, text):
+    assert write(form, ("y", "i", "s")) == parse_expression(text)
 
 
 # Text

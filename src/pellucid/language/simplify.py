@@ -285,10 +285,9 @@ class Product:
         return replace(self, coefficient=folded)
 
     def times(self, other: Product) -> Product:
-        """Both products' factors, this one's first."""
-        joined = Product(
-            self.coefficient, (*self.numerators, *other.numerators), (*self.denominators, *other.denominators)
-        )
+        """Both products' factors, this one's first; a bracket, being 0 or 1, stands once."""
+        new = tuple(node for node in other.numerators if not (isinstance(node, Bracket) and node in self.numerators))
+        joined = Product(self.coefficient, (*self.numerators, *new), (*self.denominators, *other.denominators))
         return joined.scaled(other.coefficient)
 
     def over(self, divisor: Expr) -> Product:
