@@ -12,8 +12,9 @@ max, min, argmax or argmin are listed with the winner. Around a function, the ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import index as index_of
 
 from pellucid.errors import ArgumentError, ShapeError
 from pellucid.language.extents import interval
@@ -89,7 +90,7 @@ def explain(
     if base not in (0, 1):
         raise ArgumentError(f"`base` (={base}) must be 0 or 1")
     cells = Cells(constants, extents, arrays, shapes or {})
-    cell = _checked_index(formula, (index,) if isinstance(index, int) else tuple(index), cells, base)
+    cell = _checked_index(formula, _as_tuple(index), cells, base)
     try:
         story = _story(formula.body, cells, _output_point(formula, cell, cells, base), base)
     except ValueUnknownError as unknown:
@@ -101,6 +102,14 @@ def explain(
     return Explanation(
         formula.output.tensor, cell, story.kind, story.terms, story.total, story.winner, base, tuple(lines)
     )
+
+
+def _as_tuple(index: tuple[int, ...] | int) -> tuple[int, ...]:
+    """The index as a tuple of ints; NumPy's integers are taken, other numbers are not."""
+    try:
+        return tuple(index_of(number) for number in (index if isinstance(index, Iterable) else (index,)))
+    except TypeError:
+        raise ArgumentError(f"`index` (={index!r}) must be integers") from None
 
 
 def _checked_index(formula: Formula, index: tuple[int, ...], cells: Cells, base: int) -> tuple[int, ...]:
