@@ -226,10 +226,9 @@ class Model:
     def _predict_rows(self, x: Array, rows: int) -> Array:
         """The prediction for `x`, made by the program for `rows` rows: what is missing is filled with zeros."""
         program = self._inference(rows)
-        if len(x) < rows:
-            x = np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
-            return program.compiled({"x": x})[program.outputs["y"]][: len(x)]
-        return program.compiled({"x": x})[program.outputs["y"]]
+        missing = np.zeros((rows - len(x), *x.shape[1:]), x.dtype)
+        given = np.concatenate([x, missing]) if len(missing) else x
+        return program.compiled({"x": given})[program.outputs["y"]][: len(x)]
 
     def _masks(self, program: Program) -> dict[str, Array]:
         masks = program.laid.masks if program.laid is not None else {}
