@@ -7,12 +7,12 @@ made here rather than through a tree of instruction objects because a training s
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["BYTES", "Block", "Code", "Register", "type_text"]
+__all__ = ["BYTES", "Block", "Code", "Register", "literal_value", "type_text"]
 
 BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4}
 
@@ -117,6 +117,27 @@ class Code:
         self.known = known
         self.memory = {text: found for text, found in memory.items() if self.memory.get(text) == found}
 
+    def replaced_where(
+        self, condition: Register, values: Sequence[Register], compute: Callable[[], Sequence[Register]]
+    ) -> list[Register]:
+        """The values, replaced by what `compute` writes where a scalar condition holds."""
+        before, then, after = self.block, self.new_block("then"), self.new_block("after")
+        self.branch_if(condition, then, after)
+        known, memory = dict(self.known), dict(self.memory)
+        self.enter(then)
+        others = compute()
+        last = self.block
+        self.branch(after)
+        self.enter(after)
+        self.known, self.memory = known, memory
+        results: list[Register] = []
+        for value, other in zip(values, others, strict=True):
+            result = Register(self.name(), value.kind, value.lanes)
+            sources = f"[ {value.text}, %{before.label} ], [ {other.text}, %{last.label} ]"
+            after.phis.append(f"  {result.text} = phi {result.type} {sources}")
+            results.append(result)
+        return results
+
     # Memory
 
     def load(self, tensor: str, result: tuple[str, int], text: str) -> Register:
@@ -161,6 +182,10 @@ class Code:
     def declare(self, text: str) -> None:
         """Declare an external or intrinsic function in the module."""
         self.declarations.add(f"declare {text}")
+
+    def define(self, text: str) -> None:
+        """Put a definition into the module, once however often it is asked for."""
+        self.declarations.add(text)
 
     def intrinsic(self, name: str, arguments: Sequence[Register], result: tuple[str, int] | None = None) -> Register:
         """`llvm.name` overloaded on its first argument's type; the result has that type unless `result` differs."""
@@ -250,3 +275,11 @@ def _to_single(value: float) -> float:
         return struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+
+
+def literal_value(register: Register) -> float | None:
+    """The number that a floating literal stands for in every lane; None for anything else."""
+    text = register.text.removeprefix(f"splat ({register.kind} ").removesuffix(")")
+    if register.kind not in ("float", "double") or not text.startswith("0x"):
+        return None
+    return struct.unpack("<d", struct.pack("<Q", int(text, 16)))[0]
