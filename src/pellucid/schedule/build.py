@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.machine import Machine
@@ -43,6 +43,8 @@ class _Place:
     ranges: Mapping[str, tuple[int, int]]
     slabs: Affine = Affine()  # noqa: RUF009 - frozen; 0 in the first slab, above 0 in later ones
     is_last: bool = True
+    anchors: Mapping[str, Mapping[str, Binding]] = field(default_factory=dict[str, Mapping[str, Binding]])
+    """For every panel already copied, the bindings at the depth where it was: its own indices count from there."""
 
 
 def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nest], list[Tensor]]:
@@ -76,6 +78,8 @@ class _Builder:
             if placed.panel.depth == depth > 0
             for statement in placed.copies(place.env, f"p{number}")
         ]
+        here = {placed.name: place.env for placed in self.panels if placed.panel.depth == depth}
+        place = replace(place, anchors={**place.anchors, **here})
         if depth == len(self.plan.levels):
             return [*copies, self.tile(place)]
         level = self.plan.levels[depth]
@@ -201,7 +205,7 @@ class _Builder:
             return (
                 bound
                 if placed is None
-                else placed.operand(place.env, bound, self._inner_name(placed, points, plan.vector))
+                else placed.operand(place.env, place.anchors[placed.name], bound, self._inner_name(placed, points, plan.vector))
             )
 
         probe = Tile(points, lane, groups, None, (), ())

@@ -394,10 +394,11 @@ def _block_moving_tile(
     if not is_product(nest) or [level.kind for level in levels[-2:]] != ["tile", "vector"]:
         return levels
     level, vectors = levels[-2:]
-    if any(level.axis in guard.index.names for guard in nest.guards):
-        return levels
     names = [axis for axis, _ in nest.reduced] + [level.axis]
     moving = [operand for operand in nest.loads if level.axis in names_of(operand)]
+    beside = any(stride(operand, level.axis) == 1 for operand in moving)  # those points will be a panel of their own
+    if beside or any(level.axis in guard.index.names for guard in nest.guards):
+        return levels
     per = sum(footprint(operand, names, {**extents, level.axis: 64}, element_bytes) for operand in moving) / 64
     block = int(machine.l2 / 4 / per) // level.size * level.size
     if block < 2 * level.size:

@@ -42,14 +42,22 @@ class PlacedPanel:
     tensors: tuple[Tensor, ...]
     lanes: int
 
-    def operand(self, env: Mapping[str, Binding], own: Operand, axis_name: Affine) -> Operand:
-        """The operand that reads the panel in the piece that `env` is in; `own` is the bound original."""
+    @property
+    def name(self) -> str:
+        """The name of its first tensor."""
+        return self.tensors[0].name
+
+    def operand(
+        self, env: Mapping[str, Binding], anchor: Mapping[str, Binding], own: Operand, axis_name: Affine
+    ) -> Operand:
+        """The operand that reads the panel in the piece that `env` is in; `own` is the bound original, `anchor` are
+        the bindings under which the panel was filled."""
         binding = env[self.panel.axis]
         tensor = self.tensors[binding.piece]
         index = [binding.block] if self.keeps_block else []
         for d in self.kept:
             axis = self.ranged.get(d)
-            index.append(own.index[d] if axis is None else own.index[d] - env[axis].base)
+            index.append(own.index[d] if axis is None else own.index[d] - anchor[axis].base)
         return Operand(tensor.name, tensor.shape, (*index, axis_name), outside=own.outside)
 
     def copies(self, env: Mapping[str, Binding], prefix: str) -> list[Statement]:
