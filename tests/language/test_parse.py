@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pellucid.errors import EquationError
 from pellucid.language import parse, parse_expression, parse_system
@@ -284,3 +286,24 @@ def test_nesting_has_a_limit(text):
 def test_nesting_below_the_limit():
     parse("z[i] = " + "(" * 99 + "a" + ")" * 99)
     parse("z[i] = " + " + ".join(["x[i]"] * 99))
+
+
+FRAGMENTS = [
+    "z", "x", "i", "s", "sum", "max", "argmin", "exp", "where", "not", "and", "or", "position", "2", "0.5", "1e-5",
+    "+", "-", "*", "/", "//", "%", "**", "(", ")", "[", "]", ",", ":", "=", "==", "<", "<=", "^", "#", "\n", " ", "é",
+]  # fmt: skip
+
+
+STARTS = st.sampled_from(["", "z[i] = ", "z[i] = sum(s) "])
+
+
+@settings(max_examples=300, deadline=None)
+@given(STARTS, st.lists(st.sampled_from(FRAGMENTS), max_size=15).map("".join))
+def test_any_text_is_an_equation_or_an_error_inside_it(start, text):
+    source = start + text
+    try:
+        span = parse(source).span
+    except EquationError as error:
+        span = error.span
+    assert span.source == source
+    assert 0 <= span.start <= span.end <= len(source)
