@@ -23,7 +23,7 @@ from pellucid.errors import ArgumentError, CompileError, OutOfBoundsError
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.nest import Program, Tensor
 
-__all__ = ["Executable", "assembly_text", "compile_program"]
+__all__ = ["Executable", "LoadedCode", "assembly_text", "compile_program", "load_module"]
 
 _ALIGNMENT = 64
 _MOST_THREADS = 1024
@@ -46,7 +46,7 @@ def compile_program(
     if not (checked or proved):
         prove(program)
     module = emit_module(program, chosen, checked=checked)
-    return Executable(program, chosen, _loaded(module.text, chosen), module.text, checked)
+    return Executable(program, chosen, load_module(module.text, chosen), module.text, checked)
 
 
 def assembly_text(program: Program, target: Target | None = None) -> str:
@@ -56,7 +56,7 @@ def assembly_text(program: Program, target: Target | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class _Code:
+class LoadedCode:
     """Loaded machine code. The library keeps the memory of the code alive."""
 
     library: Any
@@ -65,7 +65,7 @@ class _Code:
 
 
 @cache
-def _loaded(text: str, chosen: Target) -> _Code:
+def load_module(text: str, chosen: Target) -> LoadedCode:
     """The code of a module: what is in memory already, else from the object cache, else generated."""
     cache_on_disk = ObjectCache(cache_folder())
     key = object_key(text, f"{chosen.triple} {chosen.cpu} {chosen.features}", str(llvm.llvm_version_info))
@@ -78,7 +78,7 @@ def _loaded(text: str, chosen: Target) -> _Code:
     signature = ctypes.CFUNCTYPE(
         None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
     )
-    return _Code(library, signature(library[ENTRY]), len(content))
+    return LoadedCode(library, signature(library[ENTRY]), len(content))
 
 
 @cache
@@ -103,7 +103,7 @@ def _assembly(text: str, chosen: Target) -> str:
 class Executable:
     """A compiled program. Calls of one Executable from several Python threads take turns."""
 
-    def __init__(self, program: Program, target: Target, code: _Code, text: str, checked: bool) -> None:
+    def __init__(self, program: Program, target: Target, code: LoadedCode, text: str, checked: bool) -> None:
         self.program = program
         self.target = target
         self._code = code
