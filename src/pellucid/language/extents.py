@@ -100,7 +100,7 @@ def infer_extents(formula: Formula, constants: Constants, shapes: Shapes, given:
     other, the ranks or `given`, are empty, leave no room for a kernel, or leave an extent open.
     """
     names = axes(formula, constants)
-    _check_names(formula, constants)
+    _check_names(formula, names, constants)
     accesses = tuple(_accesses(formula, shapes))
     _check_scalar_shapes(formula, constants, shapes)
     known = _fixed_extents(names, accesses, given)
@@ -156,7 +156,7 @@ def _check_scalar_shapes(formula: Formula, constants: Constants, shapes: Shapes)
             raise ShapeError(message, _first_span(formula, name))
 
 
-def _check_names(formula: Formula, constants: Constants) -> None:
+def _check_names(formula: Formula, names: tuple[str, ...], constants: Constants) -> None:
     """Names in indices are axes that are bound there, or integer constants."""
 
     def visit(node: Node, bound: frozenset[str], tensor: str) -> None:
@@ -174,7 +174,7 @@ def _check_names(formula: Formula, constants: Constants) -> None:
         for child in children(node):
             visit(child, inner, node.tensor if isinstance(node, Access) else tensor)
 
-    for name in (*formula.free_axes, *axes(formula, constants)):
+    for name in (*formula.free_axes, *names):
         if name in constants:
             message = f"`{name}` is an axis of the equation and cannot be a constant (={constants[name]}) too"
             raise EquationError(message, _first_span(formula, name))
@@ -224,11 +224,12 @@ def _close_open_extents(
 
     In rounds, each from the extents known at its start, so that the order of writing does not matter.
     """
-    while True:
+    moving = [use for use in uses if not isinstance(use.index, Name)]
+    while open_names := [name for name in names if name not in known]:
         found: dict[str, int] = {}
-        for use in uses:
-            for name in names:
-                extent = None if name in known else _room(name, use, constants, known)
+        for use in moving:
+            for name in open_names:
+                extent = _room(name, use, constants, known)
                 if extent is not None:
                     found[name] = min(extent, found.get(name, extent))
         if not found:
