@@ -16,7 +16,7 @@ __all__ = ["Add", "Concat", "Input", "Symbol", "apply", "only"]
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """The value that `layer` makes of `inputs`; without a layer, the network's input of `shape` (no batch axis; () is open)."""
+    """What `layer` makes of `inputs`; without a layer, the network's input of `shape` (no batch axis; () is open)."""
 
     layer: Block | None
     inputs: tuple[Symbol, ...] = ()
