@@ -325,6 +325,28 @@ def test_second_derivatives_by_differences():
         assert (value * direction).sum() == pytest.approx(expected, rel=1e-8, abs=1e-8)
 
 
+# The two readings of the gradient towards the input of a convolution (MATHS.md, section 2)
+
+
+@pytest.mark.parametrize(("stride", "padding", "kernel"), [(1, 0, 3), (1, 1, 3), (2, 1, 3), (3, 0, 2), (2, 2, 4)])
+def test_full_convolution_of_the_upsampled_gradient_with_the_turned_kernel(stride, padding, kernel):
+    generator = np.random.default_rng(3)
+    size, outputs = 8, (8 + 2 * padding - kernel) // stride + 1
+    g, w = generator.standard_normal((outputs, outputs)), generator.standard_normal((kernel, kernel))
+    # stride - 1 zeros between neighbours, then a border that lets the turned kernel touch every cell of x
+    wide = np.zeros((size + kernel - 1, size + kernel - 1))
+    border = kernel - 1 - padding
+    rows = border + stride * np.arange(outputs)
+    inside = (rows >= 0) & (rows < len(wide))
+    wide[np.ix_(rows[inside], rows[inside])] = g[np.ix_(inside, inside)]
+    windows = np.lib.stride_tricks.sliding_window_view(wide, (kernel, kernel))
+    expected = np.einsum("yxst,st->yx", windows, w[::-1, ::-1])
+    extents = {"i": outputs, "j": outputs, "s": kernel, "t": kernel, "y": size, "x": size}
+    text = "z[i,j] = sum(s,t) x[i*S+s-P, j*S+t-P] * w[s,t]"
+    dx = derived(text, "x", extents, {"g": g, "w": w}, {"S": stride, "P": padding})
+    np.testing.assert_allclose(dx, expected, rtol=1e-12, atol=1e-12)
+
+
 # PyTorch
 
 

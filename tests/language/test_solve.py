@@ -311,6 +311,26 @@ def test_any_equation_between_three_reduced_axes_and_one_of_the_output(seed, coe
     assert_affine(solved)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    values=st.tuples(*[st.integers(-3, 3).filter(bool)] * 4),
+    offsets=st.tuples(st.integers(-3, 3), st.integers(-3, 3)),
+    extents=st.tuples(*[st.integers(1, 5)] * 5),
+    scale=st.integers(1, 3),
+)
+def test_two_equations_that_share_an_axis(seed, values, offsets, extents, scale):
+    a, b, c, d = values
+    text = (
+        f"d[q,r] = sum(u,v,w : {a}*u + {b}*v == q + {offsets[0]}, {c}*v + {d}*w + {offsets[1]} == {scale}*r)"
+        " f[u,v] * g[w] * (h[v] + 1)"
+    )
+    named = dict(zip("uvwqr", extents, strict=True))
+    f, g, h = integers(seed, extents[:2], extents[2:3], extents[1:2])
+    solved = assert_same(text, {}, named, {"f": f, "g": g, "h": h})
+    assert_affine(solved)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 1000),

@@ -2,15 +2,22 @@
 
 from pellucid.language.explain import Explanation, explain
 from pellucid.language.extents import affine, axes, infer_extents, inputs, output_shape, scalars
+from pellucid.language.gradient import Gradient, derive, gradient
 from pellucid.language.latex import to_latex
 from pellucid.language.parse import parse, parse_expression, parse_system
 from pellucid.language.render import to_text
+from pellucid.language.simplify import simplify
+from pellucid.language.solve import Solved, solve
 
 __all__ = [
     "Explanation",
+    "Gradient",
+    "Solved",
     "affine",
     "axes",
+    "derive",
     "explain",
+    "gradient",
     "infer_extents",
     "inputs",
     "output_shape",
@@ -18,6 +25,8 @@ __all__ = [
     "parse_expression",
     "parse_system",
     "scalars",
+    "simplify",
+    "solve",
     "to_latex",
     "to_text",
 ]
