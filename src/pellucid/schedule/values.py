@@ -170,10 +170,11 @@ class Lowering:
         name = expression.name
         if name in self.constants:
             return Constant(self.constants[name])
-        if name in self.tensors:
-            return Load(Operand(self.tensors[name].name, (), ()))
+        # An axis may have the name of a tensor (`da[x]` read from `x[n,c]`); a name without indices is then the axis.
         if name in self.extents:
             return Position(Affine.name(name))
+        if name in self.tensors:
+            return Load(Operand(self.tensors[name].name, (), ()))
         raise EquationError(f"`{name}` is neither an axis, a constant nor an input", expression.span)
 
     def _binary(
