@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ def command(*, measure: bool, clear_cache: bool) -> None:
     The peak is that of multiply-adds on one thread, counted as two operations each. PELLUCID_TARGET chooses another
     target, PELLUCID_CACHE another cache folder.
     """
+    from pellucid import __version__
     from pellucid.emit import cache, target
 
     if clear_cache:
@@ -43,7 +43,7 @@ def command(*, measure: bool, clear_cache: bool) -> None:
     chosen = target()
     machine = chosen.machine
     rows = [
-        ("version", f"pellucid {_version()}, Python {platform.python_version()}"),
+        ("version", f"pellucid {__version__}, Python {platform.python_version()}"),
         ("libraries", _libraries()),
         ("processor", f"{_processor_name()}, {available_cores()} cores for this process"),
         ("target", f"{chosen.name} ({chosen.cpu})" if chosen.cpu != chosen.name else chosen.name),
@@ -65,13 +65,6 @@ def _measurements() -> list[tuple[str, str]]:
         ("peak", f"{peaks}, one thread"),
         ("copy", f"{measure_copy_bandwidth() / 1e9:.1f} GB/s read and written, one thread"),
     ]
-
-
-def _version() -> str:
-    try:
-        return metadata.version("pellucid")
-    except metadata.PackageNotFoundError:
-        return "from a source tree"
 
 
 def _libraries() -> str:

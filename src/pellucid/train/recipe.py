@@ -28,10 +28,10 @@ class Recipe:
     model: str
     epochs: int
     batch_size: int = 50
-    optimizer: str = "sgd"
-    learning_rate: float = 0.02
+    optimizer: str = "adamw"
+    learning_rate: float = 0.004
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 0.05
     schedule: str = "onecycle"
     augmentation: Augmentation = _UNCHANGED
 
@@ -68,11 +68,13 @@ class Recipe:
 
 _HAND_WRITING = Augmentation(shift=1.5, rotation=10.0, scale=0.1)
 
+# LeNet-5 on the bundled digits: chosen by the accuracy on 800 of the 4,000 training images, over six seeds. There 24
+# epochs of AdamW reach 98.6% on average (18 epochs 98.3%, 20 of SGD 98.0%, without augmentation 96.1%).
 _RECIPES = {
-    "lenet5": Recipe("lenet5", epochs=18, augmentation=_HAND_WRITING),
-    "s4": Recipe("s4", epochs=10, augmentation=_HAND_WRITING),
+    "lenet5": Recipe("lenet5", epochs=24, augmentation=_HAND_WRITING),
+    "s4": Recipe("s4", epochs=8, augmentation=_HAND_WRITING),
     "vgg": Recipe("vgg", epochs=5, augmentation=_HAND_WRITING),
-    "resnet": Recipe("resnet", epochs=3, augmentation=_HAND_WRITING),
+    "resnet": Recipe("resnet", epochs=4, augmentation=_HAND_WRITING),
 }
 
 MODELS = tuple(_RECIPES)
