@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pellucid.emit import Executable, compile_program
 from pellucid.emit.target import target
+from pellucid.network.apart import address
 from pellucid.network.graph import Graph
 from pellucid.network.memory import ALIGNMENT
 from pellucid.network.program import Assembled, assemble, element_bytes
@@ -91,11 +92,6 @@ class CompiledEngine:
         for name, source in self._copied.items():
             array = next(held[source] for held in (outputs, arrays, self._fixed) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where an array's memory begins."""
-    return array.__array_interface__["data"][0]
 
 
 def aligned_bytes(size: int) -> NDArray[np.uint8]:

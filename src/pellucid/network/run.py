@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.network.apart import Spans, spans
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
@@ -48,6 +49,7 @@ class CompiledGraph:
         updates: Mapping[str, str],
         engine: Engine,
         fixed: Mapping[str, Array] | None = None,
+        fixed_spans: Spans | None = None,
     ) -> None:
         self.graph = graph
         self.engine = engine
@@ -55,6 +57,8 @@ class CompiledGraph:
         self._updates = updates
         self._lookups = lookups_of_inputs(graph)
         self._fixed = dict(fixed or {})
+        self._fixed_spans = fixed_spans or Spans()
+        self._inputs = frozenset(graph.inputs)
         read = {source for node in graph.nodes for source in node.sources} | set(outputs.values())
         self.required = tuple(
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
@@ -67,9 +71,11 @@ class CompiledGraph:
         not read are ignored. Raises as the call does.
         """
         given = {name: self._take_exactly(name, arrays[name]) for name in self.required if name in arrays}
-        _check_apart(given, self._updates)
+        apart = spans(given, self._updates, self._fixed_spans)
         wishes = {wish: value.name for wish, value in self._outputs.items()}
-        return CompiledGraph(self.graph, wishes, self._updates, self.engine.bound(given), {**self._fixed, **given})
+        return CompiledGraph(
+            self.graph, wishes, self._updates, self.engine.bound(given), {**self._fixed, **given}, apart
+        )
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these inputs; the arrays of updated inputs are written over.
@@ -87,7 +93,7 @@ class CompiledGraph:
         return results
 
     def _take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        unknown = [name for name in arrays if name not in self.graph.inputs]
+        unknown = [name for name in arrays if name not in self._inputs]
         if unknown:
             raise ArgumentError(f"{', '.join(unknown)}: no input of the graph; it has {', '.join(self.graph.inputs)}")
         missing = [name for name in self.required if name not in arrays]
@@ -100,7 +106,7 @@ class CompiledGraph:
             for name in self.required
         }
         if self._updates:
-            _check_apart({**self._fixed, **given}, self._updates)
+            self._fixed_spans.check(given, self._updates)
         return given
 
     def _take_converted(self, name: str, array: Array) -> Array:
@@ -187,18 +193,3 @@ class ReferenceEngine:
             array[...] = known[name]
         for state, name in self._updates.items():
             given[state][...] = known[name].reshape(given[state].shape)
-
-
-def _check_apart(given: Mapping[str, Array], updates: Mapping[str, str]) -> None:
-    """Walks the arrays by address: nothing may begin inside an updated array, nor an updated one inside another."""
-    spans = sorted((array.__array_interface__["data"][0], array.nbytes, name) for name, array in given.items())
-    end, end_name, updated_end, updated_name = 0, "", 0, ""
-    for start, size, name in spans:
-        if start < updated_end:
-            raise ArgumentError(f"{updated_name} is updated in place and overlaps {name}")
-        if name in updates and start < end:
-            raise ArgumentError(f"{name} is updated in place and overlaps {end_name}")
-        if start + size > end:
-            end, end_name = start + size, name
-        if name in updates:
-            updated_end, updated_name = start + size, name

@@ -129,7 +129,7 @@ class OneCycle:
 
 def rate_at(lr: Schedule | float, step: int) -> float:
     """The rate that a number or a schedule gives for a step."""
-    return lr.rate(step) if isinstance(lr, Schedule) else float(lr)
+    return float(lr) if isinstance(lr, int | float) else lr.rate(step)
 
 
 def _cosine(start: float, end: float, fraction_done: float) -> float:
