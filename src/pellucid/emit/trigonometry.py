@@ -113,7 +113,9 @@ def _sine_of_more(do: Arithmetic, x: Register, quarters_more: int) -> Register:
     odd = do.code.compare("icmp ne", do.integer("and", quarter, 1), do.number(0, quarter))
     turned = do.select(odd, of_cosine, of_sine)
     sign = do.integer("shl", do.integer("and", quarter, 2), 62)
-    return do.floating(do.integer("xor", do.bits(turned), sign))
+    result = do.floating(do.integer("xor", do.bits(turned), sign))
+    # A zero keeps its sign.
+    return result if quarters_more else do.select(do.compare("oeq", x, 0.0), x, result)
 
 
 def _reduced(do: Arithmetic, x: Register) -> tuple[Register, Register]:
