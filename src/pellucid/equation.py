@@ -68,7 +68,7 @@ class Equation:
 
     def __init__(self, source: str | Formula, **constants: float) -> None:
         self.formula = parse(source) if isinstance(source, str) else source
-        self.constants: dict[str, int | float] = dict(constants)
+        self.constants = {name: _plain_number(name, value) for name, value in constants.items()}
         # Of a gradient: which array's shape its output has, and which axes are copies of axes of the first equation.
         self._shape_sources: dict[str, str] = {}
         self._copies: dict[str, str] = {}
@@ -79,8 +79,6 @@ class Equation:
         tensors = {node.tensor for node in walk(self.formula.body) if isinstance(node, Access)}
         own = set(axes(self.formula, self.constants))
         for name, value in self.constants.items():
-            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-                raise ArgumentError(f"constant `{name}` (={value!r}) must be an integer or a float")
             if name in own or name in tensors:
                 raise ArgumentError(f"constant `{name}` (={value!r}) is the name of an index or array of the equation")
 
@@ -223,6 +221,13 @@ class Equation:
             for inner in walk(index)
             if isinstance(inner, Access)
         }
+
+
+def _plain_number(name: str, value: object) -> int | float:
+    """A constant as Python's own number."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ArgumentError(f"constant `{name}` (={value!r}) must be an integer or a float")
+    return int(value) if isinstance(value, int | np.integer) else float(value)
 
 
 def _uniform(arrays: Mapping[str, Array], indexing: set[str]) -> dict[str, Array]:

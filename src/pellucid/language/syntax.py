@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import TypeAlias
 
 from pellucid.errors import Span
@@ -171,13 +172,19 @@ class Formula:
         return tuple(index.name for index in self.output.indices if isinstance(index, Name))
 
 
+@cache
+def _parts(kind: type[Node]) -> tuple[str, ...]:
+    """The names of the fields of a class of nodes that may hold sub-nodes."""
+    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
+
+
 def children(node: Node) -> Iterator[Node]:
     """The direct sub-nodes of a node, in source order."""
-    for entry in fields(node):
-        value = getattr(node, entry.name)
+    for name in _parts(type(node)):
+        value = getattr(node, name)
         if isinstance(value, tuple):
             yield from (item for item in value if not isinstance(item, str))
-        elif entry.name != "span" and not isinstance(value, str | int | float):
+        elif not isinstance(value, str | int | float):
             yield value
 
 
@@ -191,16 +198,16 @@ def walk(node: Node) -> Iterator[Node]:
 def map_children(node: Node, function: Callable[[Node], Node]) -> Node:
     """The node with `function` applied to each direct sub-node; the node itself where nothing changed."""
     changes: dict[str, object] = {}
-    for entry in fields(node):
-        value = getattr(node, entry.name)
+    for name in _parts(type(node)):
+        value = getattr(node, name)
         if isinstance(value, tuple):
             new = tuple(item if isinstance(item, str) else function(item) for item in value)
             if any(a is not b for a, b in zip(new, value, strict=True)):
-                changes[entry.name] = new
-        elif entry.name != "span" and not isinstance(value, str | int | float):
+                changes[name] = new
+        elif not isinstance(value, str | int | float):
             new_value = function(value)
             if new_value is not value:
-                changes[entry.name] = new_value
+                changes[name] = new_value
     return replace(node, **changes) if changes else node  # type: ignore[arg-type]
 
 

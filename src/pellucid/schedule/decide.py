@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod, sqrt
+from math import gcd, prod, sqrt
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction, fuse_axes, split_dimensions
@@ -24,6 +24,10 @@ __all__ = ["decide"]
 
 # Cycles to start and finish a tile, beside its stores: loop control, pointer arithmetic, pipeline drain.
 TILE_START = 20.0
+# Bytes of a cache line, and of the two that processors fetch together.
+CACHE_LINE, LINE_PAIR = 64, 128
+# Loads hide behind multiply-adds, but not wholly: 4 points x 3 vectors beat 6 x 2 by 3 to 8 %, with one load fewer.
+LOAD_SLOT = 0.05
 # The rounding error of a chain of n additions of one sign is about sqrt(n)/4 units; of m such pieces added,
 # (sqrt(n/m') + sqrt(m))/4. Reductions are cut so that this stays below the limit (a 4.5 sigma bound of 15 units).
 CHAIN_ERROR_LIMIT = 3.3
@@ -58,7 +62,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         tile = choose_pointwise_tile(nest, vector, across, lanes, options)
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes)
-    panels = choose_panels(nest, vector, across, tile, levels, lanes, options)
+    panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
     levels += chain_levels(nest, slabs)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -189,8 +193,10 @@ def choose_product_tile(
     for points in _point_shapes(nest, vector, machine) if options.tile is None else [options.tile]:
         count = prod(size for _, size in points)
         most = -(-extent // lanes)
-        for vectors in range(1, min(8, most) + 1) if options.block is None else [-(-options.block // lanes)]:
-            if count * vectors + vectors + 1 > machine.registers and (count > 1 or vectors > 1):
+        for vectors in range(1, min(machine.registers - 2, most) + 1) if options.block is None else [-(-options.block // lanes)]:
+            # A row of vectors stays in registers while its points pass; one point needs each of them only once.
+            held = count * vectors + (vectors if count > 1 else 1) + 1
+            if held > machine.registers and options.block is None and (count > 1 or vectors > 1):
                 continue
             cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
             if best is None or cycles < best.cycles:
@@ -239,12 +245,14 @@ def _product_cycles(
         count, copies = prod(size for _, size, _ in pieces), prod(number for _, _, number in pieces)
         for _, width, number in blocks:
             multiply_adds = count * width * (len(nest.loads) - 1)
-            loads = width * (len(shared) + count * (len(vector_operands) - len(shared))) + count * broadcast
+            moving = len(vector_operands) - len(shared)
+            line = max(1.0, LINE_PAIR / (width * lanes * element_bytes))  # a part of it costs the whole
+            loads = width * (len(shared) + count * moving * line) + count * broadcast
             panel = steps * width * lanes * element_bytes * len(shared)
             streamed = (
                 width * lanes * element_bytes * len(shared) / machine.l2_bandwidth if panel > machine.l1 / 2 else 0
             )
-            step = max(multiply_adds / machine.fma_rate, loads / machine.load_rate, streamed)
+            step = max(multiply_adds / machine.fma_rate, loads / machine.load_rate, streamed) + LOAD_SLOT * loads
             hidden = machine.latency if count * width * (machine.registers // 2) < machine.latency else 0
             finish = TILE_START + 2.0 * count * width
             cycles += copies * number * (steps * (max(step, hidden) + 0.1) + finish)
@@ -348,7 +356,7 @@ def _lines(operand: Operand, names: Iterable[str], extents: dict[str, int], elem
         low, high = Affine.of(0, {name: c for name, c in index.terms if name in inside}).span(extents)
         width = min(size, high - low + 1)
         if number == len(operand.shape) - 1:
-            width = max(width, min(size, 64 // element_bytes))
+            width = max(width, min(size, CACHE_LINE // element_bytes))
         total *= width
     return total
 
@@ -410,7 +418,7 @@ def _block_moving_tile(
 # ---------------------------------------------------------------- 6. panels
 def choose_panels(
     nest: Contraction, vector: str | None, across: bool, tile: _Tile, levels: tuple[Level, ...], lanes: int,
-    options: Options,
+    l1: int, element_bytes: int, options: Options,
 ) -> tuple[Panel, ...]:  # fmt: skip
     """Operands that are copied so that a tile reads them in order.
 
@@ -421,19 +429,29 @@ def choose_panels(
         return ()
     panels = list[Panel]()
     inner = nest.reduced[-1][0] if nest.reduced else None
+    steps = prod(extent for _, extent in nest.reduced)
     for operand in nest.loads:
         step = stride(operand, vector)
+        width = -(-(tile.block if step else 1) * element_bytes // CACHE_LINE) * CACHE_LINE
+        long_walk = steps * width > _near_capacity(abs(stride(operand, inner)) * element_bytes, width, l1) // 2
         axis: str | None = None
         if step not in (0, 1) and reuse(nest, operand, vector) >= 4:
             axis = vector
-        elif step == 1 and abs(stride(operand, inner)) > tile.block and reuse(nest, operand, vector) >= 16:
+        elif step == 1 and long_walk and stride(operand, inner) > tile.block and reuse(nest, operand, vector) >= 16:
             axis = vector
-        elif step == 0 and reuse(nest, operand, None) >= 16:
+        elif step == 0 and long_walk and reuse(nest, operand, None) >= 16:
             near = [name for name, size in tile.points if stride(operand, name) == 1 and size > 1]
             axis = near[0] if near and abs(stride(operand, inner)) >= 4 * lanes else None
         if axis is not None and _bare_dimension(operand, axis) is not None and not operand.lookups:
             panels.append(Panel(operand, axis, _panel_depth(operand, axis, levels)))
     return tuple(panels)
+
+
+def _near_capacity(step: int, width: int, l1: int) -> int:
+    """Bytes of the first cache that rows of `width` bytes, `step` apart, can fill: rows a power of two apart meet in
+    few of its sets (eight ways assumed)."""
+    way = l1 // 8
+    return min(l1, way // gcd(step, way) * width * 8) if step else l1
 
 
 def _bare_dimension(operand: Operand, axis: str) -> int | None:
