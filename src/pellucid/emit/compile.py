@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -74,7 +75,8 @@ def load_module(text: str, chosen: Target) -> LoadedCode:
         content = target_machine(chosen).emit_object(_parsed(text, chosen))
         cache_on_disk.store(key, content)
     builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(ENTRY)
-    library = builder.link(_linker(chosen), key)
+    # Two threads may come here with one module at once: each gets a library of its own.
+    library = builder.link(_linker(chosen), f"{key}-{uuid4().hex}")
     signature = ctypes.CFUNCTYPE(
         None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
     )
