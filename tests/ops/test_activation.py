@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pellucid import ops
+from pellucid.ops.operation import run
 
 SAME_NAME = [
     (ops.sigmoid, "sigmoid", {}),
@@ -96,6 +97,28 @@ def test_derivatives_at_kinks_are_those_of_torch(judge, name):
 
 
 LARGE = np.array([-1e30, -1e4, -800.0, -90.0, 90.0, 800.0, 1e4, 1e30])
+
+
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+@pytest.mark.parametrize("name", ["elu", "hardtanh", "logsigmoid", "relu", "selu", "sigmoid", "softplus", "tanh"])
+def test_infinities_and_nan(judge, name, backend):
+    x = np.array([-np.inf, np.inf])
+    theirs = getattr(judge.torch.nn.functional, name)
+    y, pullback = ops.vjp(getattr(ops, name), x, backend=backend)
+    tensor = judge.torch.tensor(x, requires_grad=True)
+    expected = theirs(tensor)
+    expected.sum().backward()
+    np.testing.assert_array_equal(y, expected.detach().numpy())
+    np.testing.assert_array_equal(pullback(np.ones(2))[0], tensor.grad.numpy())
+    assert np.isnan(run(getattr(ops, name).operation.apply(np.array([np.nan])), backend)).all()
+
+
+def test_hard_swish_of_infinities():
+    """Its limits; the product of the definition would be minus infinity times 0."""
+    x = np.array([-np.inf, np.inf])
+    y, pullback = ops.vjp(ops.hardswish, x, backend="reference")
+    np.testing.assert_array_equal(y, [0, np.inf])
+    np.testing.assert_array_equal(pullback(np.ones(2))[0], [0, 1])
 
 
 @pytest.mark.parametrize(

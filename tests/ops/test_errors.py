@@ -80,6 +80,11 @@ REFUSED = [
         "`padding` (=(1, 2, 3)) must be an integer, 2 numbers or 2 pairs (before, after), or a name",
     ),
     (
+        lambda: ops.conv1d(floats(1, 6, 4), floats(3, 4, 8), padding=(1, 2)),
+        ARGUMENT,
+        "`padding` (=(1, 2)) must be an integer, 1 number or 1 pair (before, after), or a name",
+    ),
+    (
         lambda: ops.conv2d(IMAGE, KERNEL, padding="half"),
         ARGUMENT,
         "`padding` (='half') must be 'valid', 'same' or 'full' where it is a name",
@@ -177,6 +182,12 @@ REFUSED = [
     (lambda: ops.batch_norm(IMAGE, None, None, floats(3), training=True), SHAPE, "`weight` (3,) must have shape (4,)"),
     (lambda: ops.layer_norm(IMAGE, (7, 5)), SHAPE, "`x` (2, 6, 7, 4) must end with `normalized_shape` (7, 5)"),
     (lambda: ops.layer_norm(IMAGE, 4, eps=-1.0), ARGUMENT, "`eps` (=-1.0) must be at least 0 and finite"),
+    (lambda: ops.dropout(IMAGE, mask=[1]), DTYPE, "`mask` must be a NumPy array, is a list"),
+    (
+        lambda: ops.dropout(IMAGE, mask=np.zeros(3, int)),
+        DTYPE,
+        "`mask` has dtype int64; bool or the floating type of `x` is needed",
+    ),
     (lambda: ops.dropout(IMAGE, 1.5), ARGUMENT, "`p` (=1.5) must be from 0 to 1"),
     (lambda: ops.dropout(IMAGE, mask=floats(3)), SHAPE, "`mask` (3,) must have shape (2, 6, 7, 4)"),
     # losses
@@ -236,6 +247,7 @@ REFUSED = [
         ARGUMENT,
         "`target` must be 1 or -1, is 0.0 at (1,)",
     ),
+    (lambda: ops.cross_entropy(floats(3, 4), [0, 1, 2]), DTYPE, "`target` must be a NumPy array, is a list"),
     # shape
     (lambda: ops.flatten(IMAGE, 4), ARGUMENT, "`start_dim` (=4) must be from -4 to 3"),
     (
@@ -251,9 +263,19 @@ REFUSED = [
     # vjp
     (lambda: ops.vjp(np.tanh, IMAGE), ARGUMENT, "`function` (=tanh) must be one of pellucid.ops"),
     (
+        lambda: ops.vjp(ops.relu, 2),
+        ARGUMENT,
+        "argument 1 of relu (=2) is no array; give attributes by their names",
+    ),
+    (
         lambda: ops.vjp(ops.conv2d, IMAGE, KERNEL, None, 2),
         ARGUMENT,
-        "argument 4 of conv2d (=2) is no array; give attributes by their names",
+        "conv2d takes 3 arrays (x, w, b), 4 are given; attributes go by name",
+    ),
+    (
+        lambda: ops.vjp(ops.conv2d, IMAGE, KERNEL, w=KERNEL),
+        ARGUMENT,
+        "`w` of conv2d is given by position and by name",
     ),
 ]
 

@@ -220,3 +220,10 @@ def test_integer_targets_have_no_gradient(draw):
     dy, dt = pullback(1.0)
     assert dt is None
     assert dy.shape == (3, 4)
+
+
+def test_all_labels_ignored(draw):
+    """A mean over nothing is no number, as in PyTorch; the sum is 0."""
+    labels = np.full(3, -100)
+    assert np.isnan(ops.cross_entropy(draw(3, 4), labels))
+    assert ops.cross_entropy(draw(3, 4), labels, reduction="sum") == 0

@@ -24,9 +24,11 @@ def vjp(
         y, pullback = vjp(ops.conv2d, x, w, b, stride=2, padding=1)
         dx, dw, db = pullback(g)
 
-    The tuple has None for integer arrays, for arrays that are None, and for those that only a state is kept in
-    (running statistics in training). The gradient is derived from the operation's equations and compiled for these
-    shapes on the first call of `pullback`. Do not write into the arrays between the two calls.
+    `arrays` are for the array parameters of the function, in their order, as in
+    `vjp(ops.layer_norm, x, w, b, normalized_shape=4)`; an array given by name is a constant. The tuple has None for
+    integer arrays, for arrays that are None, and for those that only a state is kept in (running statistics in
+    training). The gradient is derived from the operation's equations and compiled for these shapes on the first
+    call of `pullback`. Do not write into the arrays between the two calls.
 
     `backend="reference"` evaluates the equations literally, in float64. Raises what `function` raises;
     ArgumentError where it is no operation or an argument is no array; ShapeError or DtypeError for a `g` that
@@ -35,12 +37,19 @@ def vjp(
     found = getattr(function, "operation", None)
     if not isinstance(found, Operation):
         raise ArgumentError(f"`function` (={getattr(function, '__name__', function)}) must be one of pellucid.ops")
+    if len(arrays) > len(found.arrays):
+        given = f"{len(arrays)} are given; attributes go by name"
+        raise ArgumentError(f"{found.name} takes {len(found.arrays)} arrays ({', '.join(found.arrays)}), {given}")
     for number, array in enumerate(arrays):
         if array is not None and not isinstance(cast("object", array), np.ndarray):
             raise ArgumentError(
                 f"argument {number + 1} of {found.name} (={array!r}) is no array; give attributes by their names"
             )
-    applied = found.apply(*arrays, **attributes)
+    named = dict(zip(found.arrays, arrays, strict=False))
+    twice = [name for name in named if name in attributes]
+    if twice:
+        raise ArgumentError(f"`{twice[0]}` of {found.name} is given by position and by name")
+    applied = found.apply(**named, **attributes)
     result = run(applied, backend)
 
     def pullback(g: Array) -> tuple[Array | None, ...]:

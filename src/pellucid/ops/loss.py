@@ -10,7 +10,7 @@ import numpy as np
 
 from pellucid.errors import ArgumentError
 from pellucid.nn import equations
-from pellucid.ops.operation import Applied, Array, floats, labels, operation, shape_of
+from pellucid.ops.operation import Applied, Array, check_array, floats, labels, operation, shape_of
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "categorical_cross_entropy", "cross_entropy",
@@ -176,6 +176,7 @@ def nll_loss(
 def _target(input: Array, target: Array, weight: Array | None, ignore_index: int) -> bool:
     """Checks both kinds of target; true for labels."""
     floats(input=input, weight=weight)
+    check_array("target", target)
     if target.dtype.kind == "f":
         floats(input=input, target=target)
         return False

@@ -8,7 +8,7 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.nn import equations
-from pellucid.ops.operation import Applied, Array, floats, operation, shape_of
+from pellucid.ops.operation import Applied, Array, check_array, floats, operation, shape_of
 
 __all__ = ["batch_norm", "dropout", "layer_norm", "local_response_norm"]
 
@@ -93,6 +93,7 @@ def dropout(
     if mask is None:
         generator = np.random.default_rng() if generator is None else generator
         mask = generator.random(x.shape) >= p
+    check_array("mask", mask)
     if mask.dtype.kind not in "bf":
         raise DtypeError(f"`mask` has dtype {mask.dtype}; bool or the floating type of `x` is needed")
     return Applied(equations.dropout(x.shape, mask.shape, p=p), {"x": x, "m": mask.astype(x.dtype)})

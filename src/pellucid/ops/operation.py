@@ -25,7 +25,18 @@ from pellucid.network.reverse import differentiate
 from pellucid.network.run import CompiledGraph, compile_graph
 from pellucid.nn.equations.notation import system, text_of
 
-__all__ = ["Applied", "Array", "Operation", "floats", "labels", "operation", "run", "run_gradients", "shape_of"]
+__all__ = [
+    "Applied",
+    "Array",
+    "Operation",
+    "check_array",
+    "floats",
+    "labels",
+    "operation",
+    "run",
+    "run_gradients",
+    "shape_of",
+]
 
 Array: TypeAlias = NDArray[Any]
 Parameters = ParamSpec("Parameters")
@@ -57,10 +68,14 @@ class Applied:
 
 @dataclass(frozen=True)
 class Operation:
-    """What `vjp` finds on a function of `pellucid.ops`: the function from its arguments to an `Applied`."""
+    """What `vjp` finds on a function of `pellucid.ops`: the function from its arguments to an `Applied`.
+
+    `arrays` are those of its parameters that are arrays, in order; the operands of the `Applied` are theirs.
+    """
 
     name: str
     apply: Callable[..., Applied]
+    arrays: tuple[str, ...]
 
 
 def operation(function: Callable[Parameters, Applied]) -> Callable[Parameters, Array]:
@@ -71,9 +86,18 @@ def operation(function: Callable[Parameters, Applied]) -> Callable[Parameters, A
         return run(function(*arguments, **attributes))
 
     signature = inspect.signature(function)
+    arrays = tuple(
+        name for name, parameter in signature.parameters.items() if str(parameter.annotation).startswith("Array")
+    )
     call.__signature__ = signature.replace(return_annotation="Array")  # type: ignore[attr-defined]
-    call.operation = Operation(function.__name__, function)  # type: ignore[attr-defined]
+    call.operation = Operation(function.__name__, function, arrays)  # type: ignore[attr-defined]
     return call
+
+
+def check_array(name: str, array: object) -> None:
+    """Refuse what is no NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"`{name}` must be a NumPy array, is a {type(array).__name__}")
 
 
 def floats(**arrays: Array | None) -> None:
@@ -82,7 +106,7 @@ def floats(**arrays: Array | None) -> None:
     for name, array in arrays.items():
         if array is None:
             continue
-        _check_array(name, array)
+        check_array(name, array)
         if array.dtype.name not in FLOATING or not array.dtype.isnative:
             raise DtypeError(f"`{name}` has dtype {array.dtype}; float32 or float64 is needed")
         if first is None:
@@ -93,7 +117,7 @@ def floats(**arrays: Array | None) -> None:
 
 def labels(name: str, array: Array, classes: int, ignored: int | None) -> None:
     """Refuse an array of labels that holds anything but integers from 0 to `classes` - 1 and the ignored one."""
-    _check_array(name, array)
+    check_array(name, array)
     if array.dtype.kind not in "iu":
         raise DtypeError(f"`{name}` has dtype {array.dtype}; an integer type is needed for labels")
     outside = (array < 0) | (array >= classes)
@@ -124,11 +148,6 @@ def run_gradients(applied: Applied, upstream: Array, wanted: tuple[str, ...], ba
     An operand that does not influence the result is left out.
     """
     return _Program.of(applied, backend, wanted).call({**applied.arrays, UPSTREAM: upstream})
-
-
-def _check_array(name: str, array: object) -> None:
-    if not isinstance(array, np.ndarray):
-        raise DtypeError(f"`{name}` must be a NumPy array, is a {type(array).__name__}")
 
 
 @dataclass(frozen=True)

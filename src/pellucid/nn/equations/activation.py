@@ -135,8 +135,8 @@ def hardsigmoid(x: Shape) -> System:
 
 
 def hardswish(x: Shape) -> System:
-    """`x * min(max(x + 3, 0), 6) / 6`."""
-    return _elementwise("x[...]*min(max(x[...] + 3, 0), 6) / 6", x)
+    """`x * min(max(x + 3, 0), 6) / 6`, in pieces so that an infinite `x` is never multiplied by 0."""
+    return _elementwise("where(abs(x[...]) < 3, x[...]*(x[...] + 3) / 6, max(x[...], 0))", x)
 
 
 def mish(x: Shape) -> System:
