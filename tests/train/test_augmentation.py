@@ -20,7 +20,7 @@ def test_nothing_asked_is_nothing_done():
 
 def test_an_image_is_changed_alike_in_every_batch():
     images = np.random.default_rng(0).random((10, 9, 7, 2), np.float32)
-    change = Augmentation(shift=2, rotation=20, scale=0.2)
+    change = Augmentation(shift=2, rotation=20, scale=0.2, shear=0.1, distortion=1)
     background = np.zeros(2, np.float32)
     together = change(images, numbers(10), seed=3, epoch=5, background=background)
     chosen = np.array([7, 2, 9])
@@ -46,17 +46,43 @@ def test_shift_moves_the_image_by_the_drawn_amount_and_fills_with_background():
 
 def test_a_turn_by_half_a_circle_is_a_flip_of_both_axes(monkeypatch: pytest.MonkeyPatch):
     # With every draw at its upper end the turn is by all of `rotation`.
-    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 4)))
+    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 5)))
     image = np.random.default_rng(0).random((1, 5, 6, 3), np.float32)
     turned = Augmentation(rotation=180)(image, numbers(1), seed=0, epoch=1, background=np.zeros(3, np.float32))
     np.testing.assert_allclose(turned, image[:, ::-1, ::-1], rtol=0, atol=1e-6)
 
 
 def test_a_quarter_turn_is_numpys_rot90(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 4)))
+    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 5)))
     image = np.random.default_rng(0).random((1, 5, 5, 1), np.float32)
     turned = Augmentation(rotation=90)(image, numbers(1), seed=0, epoch=1, background=BLACK)
     np.testing.assert_allclose(turned, np.rot90(image, -1, axes=(1, 2)), rtol=0, atol=1e-6)
+
+
+def test_a_shear_by_one_moves_each_row_by_its_distance_from_the_middle(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 5)))
+    image = np.zeros((1, 5, 5, 1), np.float32)
+    image[0, :, 2] = 1  # an upright line through the middle
+    leaning = Augmentation(shear=1)(image, numbers(1), seed=0, epoch=1, background=BLACK)
+    np.testing.assert_allclose(leaning[0, ..., 0], np.eye(5), rtol=0, atol=1e-6)
+
+
+def test_a_distortion_moves_no_cell_by_more_than_its_amount():
+    ramp = np.broadcast_to(np.arange(20, dtype=np.float32)[None, None, :, None], (50, 20, 20, 1))  # reads as its column
+    moved = Augmentation(distortion=1.5)(ramp, numbers(50), seed=0, epoch=1, background=BLACK)[:, 2:-2, 2:-2, 0]
+    distance = moved - np.arange(2, 18)  # background may show in the two rows and columns at each side
+    assert np.abs(distance).max() <= 1.5 + 1e-5
+    assert np.abs(distance).max() > 1.2
+    assert np.abs(np.diff(distance, axis=1)).max() < 1  # smooth: neighbours move alike
+    assert distance.std(axis=(1, 2)).min() > 0.1  # and no image moves as a whole
+
+
+def test_a_distortion_drawn_alike_everywhere_is_a_shift(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pellucid.train.augmentation.uniform_numbers", lambda *_: np.ones((1, 5 + 2 * 16)))
+    image = np.random.default_rng(0).random((1, 8, 7, 1), np.float32)
+    moved = Augmentation(distortion=2)(image, numbers(1), seed=0, epoch=1, background=BLACK)
+    np.testing.assert_allclose(moved[:, :-2, :-2], image[:, 2:, 2:], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(moved[:, -2:], 0)
 
 
 def test_numbers_are_uniform_and_uncorrelated():
@@ -74,7 +100,9 @@ def test_numbers_are_uniform_and_uncorrelated():
     [
         ({"shift": -1.0}, "`shift` (=-1.0) must be a finite number, at least 0"),
         ({"rotation": 181.0}, "`rotation` (=181.0) must be a finite number, in 0..180 degrees"),
-        ({"scale": 1.0}, "`scale` (=1.0) must be a finite number, at least 0 and below 1"),
+        ({"scale": 1.0}, "`scale` (=1.0) must be a finite number, in 0..0.9"),
+        ({"shear": -0.1}, "`shear` (=-0.1) must be a finite number, in 0..10"),
+        ({"distortion": -1.0}, "`distortion` (=-1.0) must be a finite number, at least 0"),
         ({"shift": float("nan")}, "`shift` (=nan) must be a finite number, at least 0"),
     ],
 )

@@ -19,34 +19,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Augmentation", "uniform_numbers"]
 
-_DRAWS = 4  # shift along y, shift along x, rotation, scale
+_DRAWS = 5  # shift along y, shift along x, rotation, scale, shear
+_GRID = 4  # points an axis at which a distortion is drawn
+
+_RULES = {
+    "shift": (math.inf, "at least 0"),
+    "rotation": (180.0, "in 0..180 degrees"),
+    "scale": (0.9, "in 0..0.9"),
+    "shear": (10.0, "in 0..10"),
+    "distortion": (math.inf, "at least 0"),
+}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Shifts by up to `shift` pixels an axis, rotations by up to `rotation` degrees, scales within `1 +- scale`.
+    """Random changes of an image's geometry; each amount is drawn uniformly from both signs.
 
-    Each amount is drawn uniformly from both signs. Cells that come from outside the image take the background.
+    `shift`: pixels along each axis; `rotation`: degrees; `scale`: enlarged by `1 + scale` or less; `shear`: pixels to
+    the side for each pixel down; `distortion`: pixels by which parts of the image move apart from each other, drawn at
+    4x4 points and smooth between them. Cells that come from outside the image take the background.
 
     Raises:
-        ArgumentError: an amount is negative or not finite, `rotation` above 180, or `scale` not below 1.
+        ArgumentError: an amount is not a finite number inside its range.
     """
 
     shift: float = 0.0
     rotation: float = 0.0
     scale: float = 0.0
+    shear: float = 0.0
+    distortion: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, limit in (("shift", math.inf), ("rotation", 180.0), ("scale", 1.0)):
+        for name, (most, rule) in _RULES.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= limit) or (name == "scale" and value == 1):
-                rule = {"shift": "at least 0", "rotation": "in 0..180 degrees", "scale": "at least 0 and below 1"}[name]
+            if not (math.isfinite(value) and 0 <= value <= most):
                 raise ArgumentError(f"`{name}` (={value}) must be a finite number, {rule}")
 
     @property
     def active(self) -> bool:
         """Whether any amount is not 0."""
-        return bool(self.shift or self.rotation or self.scale)
+        return any(getattr(self, name) for name in _RULES)
 
     def __call__(
         self,
@@ -69,17 +81,38 @@ class Augmentation:
         if not self.active:
             return images
         _, height, width, _ = images.shape
-        draws = (2 * uniform_numbers(seed, epoch, numbers, _DRAWS) - 1).astype(np.float32)
-        down, right, turn, grow = (draws[:, column, None, None] for column in range(_DRAWS))
+        count = _DRAWS + (2 * _GRID**2 if self.distortion else 0)
+        draws = (2 * uniform_numbers(seed, epoch, numbers, count) - 1).astype(np.float32)
+        y, x = self._affine(draws[:, :_DRAWS, None, None], height, width)
+        if self.distortion:
+            moves = draws[:, _DRAWS:].reshape(-1, 2, _GRID, _GRID) * np.float32(self.distortion)
+            moved = _smooth_steps(height) @ moves @ _smooth_steps(width).T
+            y, x = y + moved[:, 0], x + moved[:, 1]
+        return _bilinear(images, y.astype(np.float32, copy=False), x.astype(np.float32, copy=False), background)
+
+    def _affine(
+        self, draws: NDArray[np.float32], height: int, width: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Where each output cell is read: (batch, height, width), rows and columns.
+
+        Seen from an output cell, the centre moves back by the shift, then the image turns back, shrinks and leans back.
+        """
+        down, right, turn, grow, lean = (draws[:, column] for column in range(_DRAWS))
         angle = turn * np.float32(math.radians(self.rotation))
         zoom = 1 / (1 + grow * np.float32(self.scale))
-        # Seen from an output cell, the centre moves back by the shift, then turns back and shrinks.
         y = np.arange(height, dtype=np.float32)[None, :, None] - (height - 1) / 2 - down * np.float32(self.shift)
         x = np.arange(width, dtype=np.float32)[None, None, :] - (width - 1) / 2 - right * np.float32(self.shift)
         cosine, sine = np.cos(angle) * zoom, np.sin(angle) * zoom
-        source_y = cosine * y - sine * x + (height - 1) / 2
-        source_x = sine * y + cosine * x + (width - 1) / 2
-        return _bilinear(images, source_y, source_x, background)
+        source_y = cosine * y - sine * x
+        source_x = sine * y + cosine * x - lean * np.float32(self.shear) * source_y
+        return source_y + (height - 1) / 2, source_x + (width - 1) / 2
+
+
+def _smooth_steps(extent: int) -> NDArray[np.float32]:
+    """(extent, grid): the share of each grid point in each cell, smooth between points (3 s^2 - 2 s^3), together 1."""
+    place = np.linspace(0, _GRID - 1, extent, dtype=np.float32)[:, None]
+    nearness = np.clip(1 - np.abs(place - np.arange(_GRID, dtype=np.float32)), 0, 1)
+    return nearness**2 * (3 - 2 * nearness)
 
 
 def _bilinear(
