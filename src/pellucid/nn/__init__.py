@@ -23,6 +23,7 @@ from pellucid.nn.activations import (
     Softsign,
     Tanh,
 )
+from pellucid.nn.class_losses import CategoricalCrossEntropyLoss, CrossEntropyLoss, NLLLoss
 from pellucid.nn.convolutions import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from pellucid.nn.dense import Flatten, Linear
 from pellucid.nn.equation_layer import EquationLayer
@@ -31,8 +32,6 @@ from pellucid.nn.layer import Layer, Parameter, Stage
 from pellucid.nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
-    CategoricalCrossEntropyLoss,
-    CrossEntropyLoss,
     HingeLoss,
     HuberLoss,
     KLDivLoss,
@@ -41,7 +40,6 @@ from pellucid.nn.losses import (
     MAPELoss,
     MSELoss,
     MSLELoss,
-    NLLLoss,
     SmoothL1Loss,
     SquaredErrorLoss,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pellucid.errors import PellucidError
 from pellucid.language.system import System
 from pellucid.network import Graph
-from pellucid.nn.layer import Mask, Parameter, Place, Reshape, Stage
+from pellucid.nn.layer import Mask, Parameter, Place, Reshape, Stage, Training
 from pellucid.nn.topology import INPUT, Topology
 
 __all__ = ["Laid", "lay_out", "parameter_name"]
@@ -56,21 +56,22 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid
                 name = parameter_name(place, parameter)
                 bindings[parameter.local] = graph.input(name, parameter.shape)
                 parameters[name] = parameter
-            if training and stage.mask is not None:
-                bindings[stage.mask.local] = graph.input(f"{place.name}.mask", stage.mask.shape)
-                masks[f"{place.name}.mask"] = stage.mask
-            values.append(_add_stage(graph, stage.step(training), bindings, sources[0], place.name))
+            form = stage.in_training() if training else Training(stage.system)
+            if form.mask is not None:
+                bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape)
+                masks[f"{place.name}.mask"] = form.mask
+            values.append(_add_step(graph, form.system, bindings, sources[0], place.name))
         except PellucidError as error:
             raise type(error)(f"{place.title}: {error}") from None
         stages[place.name] = stage
-        for entry in stage.running:
+        for entry in form.running:
             name = f"{place.name}.{entry.parameter}"
             running[name] = (entry.system, {"x": sources[0], "running": name})
     outputs = {place.name: value for place, value in zip(topology.places, values, strict=True)}
     return Laid(values[topology.output] if values else x, outputs, stages, parameters, masks, running)
 
 
-def _add_stage(graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str) -> str:
+def _add_step(graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str) -> str:
     if isinstance(step, Reshape):
         return graph.view(source, step.shape, prefix=name)
     return graph.system(step, bindings, prefix=name)

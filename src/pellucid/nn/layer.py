@@ -6,6 +6,7 @@ makes two stages with parameters of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -23,6 +24,7 @@ __all__ = [
     "Running",
     "Shape",
     "Stage",
+    "Training",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
@@ -73,23 +75,31 @@ class Reshape:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A layer for given input shapes.
+class Training:
+    """What a layer is in training where that is something else than in inference."""
 
-    `training` and `inference` (the same unless given) read the inputs under the names `sources`, the parameters
-    under their local names and, in training, the mask.
-    """
-
-    training: System | Reshape
-    parameters: tuple[Parameter, ...] = ()
-    sources: tuple[str, ...] = ("x",)
-    inference: System | Reshape | None = None
+    system: System | Reshape
     running: tuple[Running, ...] = ()
     mask: Mask | None = None
 
-    def step(self, training: bool) -> System | Reshape:
-        """What computes the layer."""
-        return self.training if training or self.inference is None else self.inference
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer for given input shapes.
+
+    `system` reads the inputs under the names `sources`, and the parameters under their local names. `training`, where
+    it is given, makes what takes its place in training; it is called only then, since a batch may be too small for
+    training and right for inference.
+    """
+
+    system: System | Reshape
+    parameters: tuple[Parameter, ...] = ()
+    sources: tuple[str, ...] = ("x",)
+    training: Callable[[], Training] | None = None
+
+    def in_training(self) -> Training:
+        """What computes the layer in training."""
+        return Training(self.system) if self.training is None else self.training()
 
 
 @runtime_checkable

@@ -1,30 +1,24 @@
-"""Losses (MATHS.md, section 6): what a network is trained to make small.
+"""What a loss is, and the elementwise losses (MATHS.md, section 6); those over classes are in `class_losses.py`.
 
-The equations are in `equations/loss.py` and `equations/classification.py`; what stands here is which targets a loss
-takes. Labels are integers of any type, checked against the classes; elementwise losses take floats of the shape of
-the prediction, or labels, which stand for one-hot rows. Each is the mean over the batch unless `reduction` is "sum".
+The equations are in `equations/loss.py`; what stands here is which targets a loss takes: floats of the shape of the
+prediction, or labels, which stand for one-hot rows. Each is the mean over all elements unless `reduction` is "sum".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Protocol
-
-import numpy as np
 
 from pellucid.errors import ArgumentError
 from pellucid.language.system import System
-from pellucid.nn.equations import classification, loss
+from pellucid.nn.equations import loss
 from pellucid.nn.layer import Shape
-from pellucid.nn.targets import Array, check_labels, floats, is_labels, one_hot
+from pellucid.nn.targets import Array, elementwise
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
-    "CategoricalCrossEntropyLoss",
-    "CrossEntropyLoss",
     "HingeLoss",
     "HuberLoss",
     "KLDivLoss",
@@ -33,7 +27,6 @@ __all__ = [
     "MAPELoss",
     "MSELoss",
     "MSLELoss",
-    "NLLLoss",
     "SmoothL1Loss",
     "SquaredErrorLoss",
 ]
@@ -65,108 +58,6 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True)
-class CrossEntropyLoss:
-    """`-log softmax(y)` at the label: for logits, the classes on the last axis.
-
-    `class_weights` (one for each class) weigh the rows, `ignore_index` is a label whose rows do not count,
-    `label_smoothing` e takes `(1 - e)*t + e/classes` for the target. Targets are labels, or probabilities of the
-    shape of the prediction (without `ignore_index`).
-    """
-
-    class_weights: Sequence[float] | None = None
-    ignore_index: int | None = None
-    label_smoothing: float = 0.0
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        _check_class_weights(self.class_weights)
-
-    def weights(self, dtype: str) -> Mapping[str, Array]:
-        """See `Loss`."""
-        return _class_weights(self.class_weights, dtype)
-
-    def system(self, prediction: Shape, target: Shape) -> System:
-        """See `Loss`."""
-        labelled = target == prediction[:-1]
-        return classification.cross_entropy(
-            prediction,
-            target,
-            _weights_shape(self.class_weights),
-            ignore_index=self.ignore_index if labelled else None,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
-
-    def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
-        """See `Loss`."""
-        if is_labels(target):
-            return check_labels(target, prediction[:-1], prediction[-1], self.ignore_index)
-        return floats(target, prediction, dtype)
-
-    def correct(self, prediction: Array, target: Array) -> Array:
-        """Whether the largest logit is at the label."""
-        return _largest_at_label(prediction, target, self.ignore_index)
-
-
-@dataclass(frozen=True)
-class NLLLoss:
-    """`-y` at the label: for log-probabilities, behind `LogSoftmax`. Attributes as in `CrossEntropyLoss`."""
-
-    class_weights: Sequence[float] | None = None
-    ignore_index: int | None = None
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        _check_class_weights(self.class_weights)
-
-    def weights(self, dtype: str) -> Mapping[str, Array]:
-        """See `Loss`."""
-        return _class_weights(self.class_weights, dtype)
-
-    def system(self, prediction: Shape, target: Shape) -> System:
-        """See `Loss`."""
-        weights = _weights_shape(self.class_weights)
-        return classification.nll_loss(
-            prediction, target, weights, ignore_index=self.ignore_index, reduction=self.reduction
-        )
-
-    def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
-        """See `Loss`."""
-        del dtype
-        if not is_labels(target):
-            raise ArgumentError(f"`t` has dtype {target.dtype}; NLLLoss takes labels (integers)")
-        return check_labels(target, prediction[:-1], prediction[-1], self.ignore_index)
-
-    def correct(self, prediction: Array, target: Array) -> Array:
-        """Whether the largest log-probability is at the label."""
-        return _largest_at_label(prediction, target, self.ignore_index)
-
-
-@dataclass(frozen=True)
-class CategoricalCrossEntropyLoss:
-    """`-sum t*log(y)` over the last axis, for probabilities `y`: behind `Softmax`."""
-
-    reduction: str = "mean"
-
-    def weights(self, dtype: str) -> Mapping[str, Array]:
-        """See `Loss`."""
-        del dtype
-        return {}
-
-    def system(self, prediction: Shape, target: Shape) -> System:
-        """See `Loss`."""
-        return classification.categorical_cross_entropy(prediction, target, reduction=self.reduction)
-
-    def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
-        """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
-
-    def correct(self, prediction: Array, target: Array) -> Array:
-        """Whether the largest probability is where the target's is."""
-        return _largest_at_label(prediction, target, None)
-
-
-@dataclass(frozen=True)
 class MSELoss:
     """`(y - t)^2`."""
 
@@ -183,7 +74,7 @@ class MSELoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -207,7 +98,7 @@ class SquaredErrorLoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -231,7 +122,7 @@ class L1Loss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -255,7 +146,7 @@ class MSLELoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        taken = _elementwise(target, prediction, dtype)
+        taken = elementwise(target, prediction, dtype)
         if (taken <= -1).any():
             raise ArgumentError(f"`t` holds {taken.min():g}; MSLELoss takes targets above -1")
         return taken
@@ -283,7 +174,7 @@ class MAPELoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -308,7 +199,7 @@ class HuberLoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -333,7 +224,7 @@ class SmoothL1Loss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -357,7 +248,7 @@ class HingeLoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype, low=-1.0)
+        return elementwise(target, prediction, dtype, low=-1.0)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -382,7 +273,7 @@ class KLDivLoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether the largest value of each row is where the target's is, for rows that are one-hot."""
@@ -406,7 +297,7 @@ class BCELoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether each row's largest probability, or a single one against 1/2, is on the target's side."""
@@ -430,38 +321,11 @@ class BCEWithLogitsLoss:
 
     def take(self, target: Array, prediction: Shape, dtype: str) -> Array:
         """See `Loss`."""
-        return _elementwise(target, prediction, dtype)
+        return elementwise(target, prediction, dtype)
 
     def correct(self, prediction: Array, target: Array) -> Array | None:
         """Whether each row's largest logit, or a single one against 0, is on the target's side."""
         return _binary_correct(prediction, target, 0.0)
-
-
-def _elementwise(target: Array, prediction: Shape, dtype: str, low: float = 0.0) -> Array:
-    """Floats of the prediction's shape; labels as one-hot rows."""
-    if is_labels(target) and target.ndim == len(prediction) - 1:
-        return one_hot(check_labels(target, prediction[:-1], prediction[-1]), prediction[-1], dtype, low)
-    return floats(target, prediction, dtype)
-
-
-def _check_class_weights(weights: Sequence[float] | None) -> None:
-    for number, weight in enumerate(weights or ()):
-        if not isfinite(weight) or weight < 0:
-            raise ArgumentError(f"`class_weights[{number}]` (={weight}) must be a finite number, 0 or above")
-
-
-def _class_weights(weights: Sequence[float] | None, dtype: str) -> Mapping[str, Array]:
-    return {} if weights is None else {"w": np.asarray(weights, dtype)}
-
-
-def _weights_shape(weights: Sequence[float] | None) -> Shape | None:
-    return None if weights is None else (len(weights),)
-
-
-def _largest_at_label(prediction: Array, target: Array, ignored: int | None) -> Array:
-    labels = target if is_labels(target) else target.argmax(-1)
-    right = prediction.argmax(-1) == labels
-    return right if ignored is None or not is_labels(target) else right[labels != ignored]
 
 
 def _one_hot_correct(prediction: Array, target: Array) -> Array | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import isfinite, sqrt
 from threading import RLock
 from typing import Any, TypeAlias
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
-from pellucid.network.rows import rows_independent
 from pellucid.nn import programs
 from pellucid.nn.blueprint import Blueprint, Outline, outline
 from pellucid.nn.diagnosis import not_finite
@@ -208,10 +208,9 @@ class Model:
             raise ArgumentError("this model has no loss: it was built without a `loss`")
         return self._blueprint.loss
 
-    @property
+    @cached_property
     def _rows_independent(self) -> bool:
-        graph = self._outline.graph
-        return rows_independent(self._inference(1).compiled.graph, "x") if graph.nodes else True
+        return programs.rows_stay_apart(self._blueprint)
 
     def _program(self, key: object, make: Callable[[], Program]) -> Program:
         if key not in self._programs:

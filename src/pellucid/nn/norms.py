@@ -9,7 +9,7 @@ from pellucid.errors import ArgumentError, ShapeError
 from pellucid.nn.equations import normalization as equations
 from pellucid.nn.equations.activation import identity
 from pellucid.nn.initialisers import Constant
-from pellucid.nn.layer import Mask, Parameter, Reshape, Running, Shape, Stage
+from pellucid.nn.layer import Mask, Parameter, Reshape, Running, Shape, Stage, Training
 from pellucid.nn.symbolic import apply, only
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Dropout", "LayerNorm", "LocalResponseNorm"]
@@ -122,7 +122,7 @@ class Dropout:
         passed = Reshape(x, identity(x))
         if self.p == 0:
             return Stage(passed)
-        return Stage(equations.dropout(x, x, p=self.p), inference=passed, mask=Mask("m", x, self.p))
+        return Stage(passed, training=lambda: Training(equations.dropout(x, x, p=self.p), mask=Mask("m", x, self.p)))
 
     __call__ = apply
 
@@ -138,15 +138,17 @@ def _batch_norm(layer: BatchNorm1d | BatchNorm2d | BatchNorm3d, x: Shape, ranks:
         Parameter("running_var", "variance", channels, Constant(1.0), trained=False),
     )
     shapes = [parameter.shape for parameter in affine]
-    return Stage(
-        equations.batch_norm(x, *shapes, eps=layer.eps),
-        (*affine, *running),
-        inference=equations.batch_norm_inference(x, channels, channels, *shapes, eps=layer.eps),
-        running=(
-            Running("running_mean", equations.running_mean(x, channels, momentum=layer.momentum)),
-            Running("running_var", equations.running_variance(x, channels, momentum=layer.momentum)),
-        ),
-    )
+
+    def training() -> Training:
+        mean = equations.running_mean(x, channels, momentum=layer.momentum)
+        variance = equations.running_variance(x, channels, momentum=layer.momentum)
+        return Training(
+            equations.batch_norm(x, *shapes, eps=layer.eps),
+            running=(Running("running_mean", mean), Running("running_var", variance)),
+        )
+
+    inference = equations.batch_norm_inference(x, channels, channels, *shapes, eps=layer.eps)
+    return Stage(inference, (*affine, *running), training=training)
 
 
 def _scale_and_shift(shape: Shape) -> tuple[Parameter, ...]:

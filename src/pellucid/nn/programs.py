@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pellucid.language.parse import parse
 from pellucid.language.system import System
 from pellucid.network import CompiledGraph, Graph, add_values, compile_graph, differentiate, zeros
+from pellucid.network.rows import rows_independent
 from pellucid.nn.assembly import Laid, lay_out
-from pellucid.nn.blueprint import Blueprint
+from pellucid.nn.blueprint import DRY_BATCH, Blueprint
 from pellucid.nn.layer import Shape
 from pellucid.nn.update import add_updates, clipped, finite_loss, squared_norm
 
-__all__ = ["Program", "Target", "diagnosis", "gradients", "inference", "scoring", "training_step"]
+__all__ = ["Program", "Target", "diagnosis", "gradients", "inference", "rows_stay_apart", "scoring", "training_step"]
 
 ONE = parse("one = 1")
 
@@ -47,10 +48,14 @@ class _Derived:
 
 def inference(blueprint: Blueprint, batch: int) -> Program:
     """x -> `y`, as a trained network is used."""
-    graph = Graph(blueprint.dtype)
-    x = graph.input("x", (batch, *blueprint.input_shape))
-    laid = lay_out(graph, blueprint.topology, x, training=False)
+    graph, laid = _forward(blueprint, batch, training=False)
     return _compile(blueprint, graph, {"y": laid.output}, laid)
+
+
+def rows_stay_apart(blueprint: Blueprint) -> bool:
+    """Whether predictions for some inputs do not depend on which others stand in the same batch."""
+    graph, _ = _forward(blueprint, DRY_BATCH, training=False)
+    return rows_independent(graph, "x")
 
 
 def scoring(blueprint: Blueprint, prediction: Shape, target: Target) -> Program:
@@ -92,10 +97,14 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
     return _compile(blueprint, graph, {"loss": derived.loss, **squares}, derived.laid, updates)
 
 
-def _derive(blueprint: Blueprint, batch: int, target: Target) -> _Derived:
+def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:
     graph = Graph(blueprint.dtype)
     x = graph.input("x", (batch, *blueprint.input_shape))
-    laid = lay_out(graph, blueprint.topology, x, training=True)
+    return graph, lay_out(graph, blueprint.topology, x, training=training)
+
+
+def _derive(blueprint: Blueprint, batch: int, target: Target) -> _Derived:
+    graph, laid = _forward(blueprint, batch, training=True)
     loss = _add_loss(blueprint, graph, laid.output, target)
     if blueprint.penalty is not None:
         loss = _add_penalties(graph, laid, blueprint.penalty.system(), loss)

@@ -28,7 +28,7 @@ class State:
 
     def __init__(self, parameters: Mapping[str, Parameter], optimizer: Optimizer | None, seed: int, dtype: str) -> None:
         self.parameters = {
-            name: np.ascontiguousarray(_initial(parameter, name, seed), dtype) for name, parameter in parameters.items()
+            name: np.array(_initial(parameter, name, seed), dtype, order="C") for name, parameter in parameters.items()
         }
         self.arrays: dict[str, Array] = dict(self.parameters)
         for name, parameter in parameters.items():

@@ -74,7 +74,7 @@ def _reads(topology: Topology, place: Place) -> str:
 
 
 def _equations(stage: Stage) -> list[str]:
-    step = stage.training
+    step = stage.in_training().system
     system: System = step.system if isinstance(step, Reshape) else step
     constants = ", ".join(f"{name} = {value:g}" for name, value in system.constants.items())
     texts = [to_text(formula) for formula in system.equations]

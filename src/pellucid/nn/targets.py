@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 
-__all__ = ["Array", "check_labels", "floats", "is_labels", "one_hot"]
+__all__ = ["Array", "check_labels", "elementwise", "floats", "is_labels", "one_hot"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -48,3 +48,10 @@ def one_hot(labels: Array, classes: int, dtype: str, low: float = 0.0) -> Array:
     rows = np.full((*labels.shape, classes), low, dtype)
     np.put_along_axis(rows, labels[..., None], 1.0, axis=-1)
     return rows
+
+
+def elementwise(target: Array, prediction: tuple[int, ...], dtype: str, low: float = 0.0) -> Array:
+    """Floats of the prediction's shape; labels as one-hot rows."""
+    if is_labels(target) and target.ndim == len(prediction) - 1:
+        return one_hot(check_labels(target, prediction[:-1], prediction[-1]), prediction[-1], dtype, low)
+    return floats(target, prediction, dtype)
