@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def command(*, measure: bool, clear_cache: bool) -> None:
     machine = chosen.machine
     rows = [
         ("version", f"pellucid {__version__}, Python {platform.python_version()}"),
-        ("libraries", _libraries()),
+        ("libraries", f"NumPy {metadata.version('numpy')}, llvmlite {metadata.version('llvmlite')}"),
         ("processor", f"{_processor_name()}, {available_cores()} cores for this process"),
         ("target", f"{chosen.name} ({chosen.cpu})" if chosen.cpu != chosen.name else chosen.name),
         ("vectors", f"{machine.registers} registers of {machine.vector_bytes} bytes: {machine.lanes(4)} float32"),
@@ -65,15 +66,6 @@ def _measurements() -> list[tuple[str, str]]:
         ("peak", f"{peaks}, one thread"),
         ("copy", f"{measure_copy_bandwidth() / 1e9:.1f} GB/s read and written, one thread"),
     ]
-
-
-def _libraries() -> str:
-    import llvmlite
-    import numpy as np
-    from llvmlite import binding
-
-    llvm_version = ".".join(str(part) for part in binding.llvm_version_info)
-    return f"NumPy {np.__version__}, llvmlite {llvmlite.__version__} (LLVM {llvm_version})"
 
 
 def _processor_name() -> str:
