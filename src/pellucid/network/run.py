@@ -189,7 +189,9 @@ class ReferenceEngine:
                 known[node.output] = evaluate(node.formula, node.constants, node.extents, local, out=target)
             else:
                 known[node.output] = known[node.source].reshape(value.shape)
-        for name, array in outputs.items():
-            array[...] = known[name]
-        for state, name in self._updates.items():
-            given[state][...] = known[name].reshape(given[state].shape)
+        # What is too large for the value's own type becomes infinite, as it would have been from the start.
+        with np.errstate(over="ignore"):
+            for name, array in outputs.items():
+                array[...] = known[name]
+            for state, name in self._updates.items():
+                given[state][...] = known[name].reshape(given[state].shape)
