@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,16 @@ def test_a_loss_that_grows_without_bound_is_named(few_digits: Path):
     result = train(str(few_digits), "--optimizer", "sgd", "--lr", "1e6", "--schedule", "constant")
     assert result.exit_code == 2
     assert re.search(r"^error: the loss is (nan|inf|-inf) in step \d+: ", result.stderr, re.MULTILINE)
+
+
+def test_ctrl_c_says_so_and_exits_130(few_digits: Path):
+    arguments = [sys.executable, "-m", "pellucid", "train", str(few_digits), "--epochs", "100000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while "1/100000" not in (line := running.stderr.readline()):
+            assert line, "training ended by itself"
+        running.send_signal(signal.SIGINT)
+        _, rest = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert rest.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in rest
