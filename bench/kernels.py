@@ -79,7 +79,9 @@ class Work:
     kernel: Kernel
 
 
-def bound_call(kernel: Kernel, arrays: dict[str, np.ndarray], output: str, threads: int) -> tuple[Callable[[], None], np.ndarray]:
+def bound_call(
+    kernel: Kernel, arrays: dict[str, np.ndarray], output: str, threads: int
+) -> tuple[Callable[[], None], np.ndarray]:
     """A call of a kernel on memory fixed once, and the array that it writes."""
     program = kernel.loop_nest.program
     result = np.empty(kernel.shape, kernel.dtype)
@@ -184,7 +186,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows, ratios = [], []
-    print(f"{'shape':21s} {'pass':8s} {'ms':>8s} {'GF/s':>6s} {'of peak':>8s} {'PyTorch ms':>11s} {'ratio':>6s} {'error':>8s}")
+    print(
+        f"{'shape':21s} {'pass':8s} {'ms':>8s} {'GF/s':>6s} {'of peak':>8s} {'PyTorch ms':>11s} {'ratio':>6s} {'error':>8s}"
+    )
     for name, shape in SHAPES.items():
         if options.names and not any(part in name for part in options.names):
             continue
@@ -210,7 +214,9 @@ def main() -> None:
                 }
             )  # fmt: skip
     if ratios:
-        print(f"geometric mean of {len(ratios)} ratios {prod(ratios) ** (1 / len(ratios)):.2f}, least {min(ratios):.2f}")
+        print(
+            f"geometric mean of {len(ratios)} ratios {prod(ratios) ** (1 / len(ratios)):.2f}, least {min(ratios):.2f}"
+        )
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=1)

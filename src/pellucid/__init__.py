@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid import nn, ops, optim
+    from pellucid import errors, nn, ops, optim
     from pellucid.equation import Equation
     from pellucid.ops import vjp
 

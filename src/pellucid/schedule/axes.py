@@ -100,9 +100,9 @@ def _fusible_pair(nest: Contraction) -> tuple[str, str] | None:
     for axes in (nest.free, reductions):
         for first, _ in axes:
             for second, extent in axes:
-                if first != second and not {first, second} & barred:
-                    if all(_walks_as_one(operand, first, second, extent) for operand in every):
-                        return first, second
+                apart = first == second or {first, second} & barred
+                if not apart and all(_walks_as_one(operand, first, second, extent) for operand in every):
+                    return first, second
     return None
 
 

@@ -202,11 +202,10 @@ class _Builder:
         def bind(operand: Operand) -> Operand:
             bound = bind_operand(operand, bindings)
             placed = self.panel_of.get(operand)
-            return (
-                bound
-                if placed is None
-                else placed.operand(place.env, place.anchors[placed.name], bound, self._inner_name(placed, points, plan.vector))
-            )
+            if placed is None:
+                return bound
+            inner = self._inner_name(placed, points, plan.vector)
+            return placed.operand(place.env, place.anchors[placed.name], bound, inner)
 
         probe = Tile(points, lane, groups, None, (), ())
         vectors = len(groups)

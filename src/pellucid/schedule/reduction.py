@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 from pellucid.language.affine import Affine
@@ -106,7 +107,7 @@ class Reduction:
             return [update] if once is None else [replace(once, body=(update,))]
         (axis, start, end), later = axes[0], {name for name, _, _ in axes[1:]}
         mine = [guard for guard in state.pending if not later & set(guard.index.names)]
-        limits = {p: (start, end) for p in state.active}
+        limits = dict.fromkeys(state.active, (start, end))
         lows, highs = list[tuple[Affine, int]](), list[tuple[Affine, int]]()
         resolved = list[Guard]()
         for guard in mine:
@@ -122,7 +123,7 @@ class Reduction:
         state = state.resolve(resolved)
         cuts = sorted({start, end} | {min(max(x, start), end) for limit in limits.values() for x in limit})
         result = list[Statement]()
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             active = tuple(p for p in state.active if limits[p][0] <= low and high <= limits[p][1])
             if active:
                 part = replace(state, active=active)

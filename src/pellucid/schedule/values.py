@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from itertools import product
 from math import prod
 
@@ -42,12 +43,12 @@ __all__ = ["Lowering"]
 
 FUNCTION_OF_OPERATOR = {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow"}
 FUNCTION_OF_COMPARISON = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-INTEGER_OPERATORS = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "//": lambda a, b: a // b,
-    "%": lambda a, b: a % b,
+INTEGER_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
 }
 LARGEST_TABLE = 1 << 24
 
@@ -150,7 +151,7 @@ class Lowering:
         match expression:
             case Number(number):
                 return Constant(number)
-            case Name(name):
+            case Name():
                 return self._name(expression)
             case Access():
                 return Load(self.operand(expression, outside))

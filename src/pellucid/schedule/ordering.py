@@ -1,0 +1,167 @@
+"""The order of loops: reductions, slabs for the caches, levels from the outside in, chains for accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod, sqrt
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.axes import bind_contraction
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.plan import Level, Options
+from pellucid.schedule.rewrite import names_of
+from pellucid.schedule.tiling import RegisterTile
+from pellucid.schedule.traits import footprint, is_product, lead_operand, lines, stride
+
+__all__ = ["chain_levels", "choose_slabs", "order_levels", "order_reductions"]
+
+# The rounding error of a chain of n additions of one sign is about sqrt(n)/4 units; of m such pieces added,
+# (sqrt(n/m) + sqrt(m))/4. Reductions are cut so that this stays below the limit (a 4.5 sigma bound of 15 units).
+CHAIN_ERROR_LIMIT = 3.3
+# No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
+SHORTEST_SLAB = 256
+# An axis is nearly free to run inside where its next step adds at most 1 / NEARLY_FREE of what a tile touches.
+NEARLY_FREE = 6
+
+
+def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
+    """Reductions by descending stride in the lead operand; axes that it walks backwards are turned round.
+
+    The first winner is the first in the order as written, so nothing moves for argmax and argmin.
+    """
+    if nest.position is not None or not nest.reduced:
+        return nest
+    lead = lead_operand(nest, vector).address
+    turned = {
+        axis: Affine.name(axis) * -1 + (extent - 1) for axis, extent in nest.reduced if lead.coefficient(axis) < 0
+    }
+    nest = bind_contraction(nest, turned)
+    lead = lead.substitute(turned)
+    return replace(nest, reduced=tuple(sorted(nest.reduced, key=lambda axis: -abs(lead.coefficient(axis[0])))))
+
+
+def choose_slabs(
+    nest: Contraction, tile: RegisterTile, vector: str | None, machine: Machine, element_bytes: int, options: Options
+) -> tuple[tuple[str, int], ...]:
+    """A reduction whose walk by one tile leaves the second cache is cut, outermost axis first, until what all tiles
+    of a slab read is near: every tile of the slab then finds it there."""
+    if options.slabs is not None:
+        return options.slabs
+    if not is_product(nest):
+        return ()
+    extents, names = nest.extents, [axis for axis, _ in nest.reduced]
+    block = {axis: min(size, extents[axis]) for axis, size in tile.points}
+    if vector is not None:
+        block[vector] = min(tile.block, extents[vector])
+    room = machine.l2 // 2
+    own = [*names, *block]
+    if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= room:
+        return ()
+    lengths: dict[str, int] = {}
+
+    def walked() -> int:
+        # A vector operand is copied to a panel, of which one block is in use; the others are read where they are.
+        spans = {**extents, **lengths}
+        free = [axis for axis, _ in nest.free]
+        return sum(
+            footprint(operand, own, {**spans, **block}, element_bytes)
+            if stride(operand, vector)
+            else footprint(operand, [*names, *free], spans, element_bytes)
+            for operand in nest.loads
+        )
+
+    tiled = {axis for axis, _ in tile.points}
+    for axis in names:
+        if any(axis in guard.index.names and tiled & set(guard.index.names) for guard in nest.guards):
+            continue
+        rest = prod(lengths.get(name, extents[name]) for name in names if name != axis)
+        small, large = 1, extents[axis]
+        while small < large:  # the largest size that is near enough, or short enough to stop
+            lengths[axis] = middle = (small + large + 1) // 2
+            fits = walked() <= room or rest * middle <= SHORTEST_SLAB
+            small, large = (middle, large) if fits else (small, middle - 1)
+        lengths[axis] = small
+        lengths[axis] = -(-extents[axis] // -(-extents[axis] // lengths[axis]))
+        if walked() <= room or rest * lengths[axis] <= SHORTEST_SLAB:
+            break
+    return tuple((axis, size) for axis, size in lengths.items() if size < extents[axis])
+
+
+def order_levels(
+    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, slabs: tuple[tuple[str, int], ...],
+    machine: Machine, element_bytes: int,
+) -> tuple[Level, ...]:  # fmt: skip
+    """Slabs outermost, then the output's axes in their order, but innermost those that are nearly free: whose next
+    step makes a tile touch little that it has not touched before (the windows of a convolution overlap)."""
+    extents = {**nest.extents, **dict(slabs)}
+    sizes = {axis: ("tile", size) for axis, size in tile.points}
+    if vector is not None and not across:
+        sizes[vector] = ("vector", tile.block)
+    one_tile = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
+    inside = [*(axis for axis, _ in nest.reduced), *one_tile]
+    spans = {**extents, **one_tile}
+    touched = sum(footprint(operand, inside, spans, element_bytes) for operand in nest.loads)
+
+    def is_nearly_free(axis: str) -> bool:
+        step = one_tile.get(axis, 1)
+        wider = {**spans, axis: step + 1}
+        more = sum(footprint(operand, {*inside, axis}, wider, element_bytes) for operand in nest.loads)
+        return (more - touched) * step * NEARLY_FREE <= touched
+
+    free = [axis for axis, _ in nest.free]
+    last = [axis for axis in free if is_product(nest) and axis != vector and is_nearly_free(axis)]
+    order = [axis for axis in free if axis not in last] + last
+    levels = [Level(axis, "slab", size) for axis, size in slabs]
+    levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
+    return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
+
+
+def _block_moving_tile(
+    nest: Contraction, levels: list[Level], machine: Machine, element_bytes: int, extents: dict[str, int]
+) -> list[Level]:
+    """Where the vector blocks run innermost inside a tile axis, that axis is blocked around them, so that a block's
+    panel serves many tiles from the first cache.
+
+    before: for m-tile: for k-block        after: for m-block: for k-block: for m-tile
+    """
+    if not is_product(nest) or [level.kind for level in levels[-2:]] != ["tile", "vector"]:
+        return levels
+    level, vectors = levels[-2:]
+    names = [axis for axis, _ in nest.reduced] + [level.axis]
+    moving = [operand for operand in nest.loads if level.axis in names_of(operand)]
+    beside = any(stride(operand, level.axis) == 1 for operand in moving)  # those points will be a panel of their own
+    if beside or any(level.axis in guard.index.names for guard in nest.guards):
+        return levels
+    per = sum(footprint(operand, names, {**extents, level.axis: 64}, element_bytes) for operand in moving) / 64
+    block = int(machine.l2 / 4 / per) // level.size * level.size
+    if block < 2 * level.size:
+        return levels
+    outer = [Level(level.axis, "loop", block)] if block < extents[level.axis] else []
+    return [*levels[:-2], *outer, vectors, level]
+
+
+def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...]) -> tuple[Level, ...]:
+    """Reductions cut for accuracy: outermost axis first, until the estimated rounding error is small enough."""
+    if nest.reduction != "sum":
+        return ()
+    lengths = {**nest.extents, **dict(slabs)}
+    total = prod(extent for _, extent in nest.reduced)
+    chain = prod(lengths[axis] for axis, _ in nest.reduced)
+    levels = list[Level]()
+
+    def error(length: int) -> float:
+        pieces = -(-total // length)
+        return 0.25 * (sqrt(length / pieces) + (sqrt(pieces) if pieces > 1 else 0.0))
+
+    for axis, _ in nest.reduced:
+        if error(chain) <= CHAIN_ERROR_LIMIT or chain <= 128:
+            break
+        rest = chain // lengths[axis]
+        size = next((n for n in range(lengths[axis], 0, -1) if error(rest * n) <= CHAIN_ERROR_LIMIT), 1)
+        count = -(-lengths[axis] // size)
+        size = -(-lengths[axis] // count)
+        if size < lengths[axis]:
+            levels.append(Level(axis, "chain", size))
+            chain = rest * size
+    return tuple(levels)

@@ -1,0 +1,142 @@
+"""The register tile: how many points and vectors of accumulators, by an estimate of cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.plan import Options, near_equal
+from pellucid.schedule.rewrite import names_of
+from pellucid.schedule.traits import lead_operand, stride
+
+__all__ = ["RegisterTile", "choose_pointwise_tile", "choose_product_tile"]
+
+# Cycles to start and finish a tile, beside its stores: loop control, pointer arithmetic, pipeline drain.
+TILE_START = 20.0
+# Bytes of the two cache lines that processors fetch together.
+LINE_PAIR = 128
+# Loads hide behind multiply-adds, but not wholly: 4 points x 3 vectors beat 6 x 2 by 3 to 8 %, with one load fewer.
+LOAD_SLOT = 0.05
+
+
+@dataclass(frozen=True)
+class RegisterTile:
+    """`points` (axis, size), `block` lanes, and the estimated cycles of the whole nest."""
+
+    points: tuple[tuple[str, int], ...]
+    block: int
+    cycles: float
+
+
+def choose_product_tile(
+    nest: Contraction, vector: str | None, lanes: int, machine: Machine, element_bytes: int, options: Options
+) -> RegisterTile:
+    """Points x vectors by an estimate of cycles: multiply-adds, loads, latency, streaming of a panel, tile start."""
+    best: RegisterTile | None = None
+    extent = nest.extents.get(vector or "", 1)
+    shapes = _point_shapes(nest, vector, machine) if options.tile is None else [options.tile]
+    most = min(machine.registers - 2, -(-extent // lanes))
+    widths = range(1, most + 1) if options.block is None else [-(-options.block // lanes)]
+    for points, vectors in product(shapes, widths):
+        count = prod(size for _, size in points)
+        # A row of vectors stays in registers while its points pass; one point needs each of them only once.
+        held = count * vectors + (vectors if count > 1 else 1) + 1
+        if held > machine.registers and options.block is None and (count > 1 or vectors > 1):
+            continue
+        cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
+        if best is None or cycles < best.cycles:
+            best = RegisterTile(points, vectors * lanes, cycles)
+    assert best is not None
+    return best
+
+
+def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Candidate point tiles: the axes that some vector operand does not depend on, nearest in the lead first; an
+    axis joins once the ones before it are taken whole."""
+    vectors = [operand for operand in nest.loads if stride(operand, vector)] or list(nest.loads)
+    lead = lead_operand(nest, vector).address
+    axes = [
+        (axis, extent)
+        for axis, extent in nest.free
+        if axis != vector and any(axis not in names_of(operand) for operand in vectors)
+    ]
+    axes.sort(key=lambda axis: abs(lead.coefficient(axis[0])) or 1 << 40)
+    whole: tuple[tuple[str, int], ...] = ()
+    yield whole
+    for axis, extent in axes:
+        room = (machine.registers - 2) // prod(size for _, size in whole)
+        if room < 2:
+            return
+        for size in sorted({-(-extent // -(-extent // size)) for size in range(2, min(extent, room) + 1)}):
+            yield (*whole, (axis, size))
+        if extent > room:
+            return
+        whole = (*whole, (axis, extent))
+
+
+def _product_cycles(
+    nest: Contraction, vector: str | None, lanes: int, machine: Machine, element_bytes: int,
+    points: tuple[tuple[str, int], ...], vectors: int,
+) -> float:  # fmt: skip
+    extents = nest.extents
+    steps = prod(extent for _, extent in nest.reduced)
+    tiled = {axis for axis, _ in points}
+    vector_operands = [operand for operand in nest.loads if stride(operand, vector)]
+    shared = [operand for operand in vector_operands if not tiled & names_of(operand)]
+    broadcast = len(nest.loads) - len(vector_operands)
+    blocks = near_equal(-(-extents[vector] // lanes), vectors) if vector else [(0, 1, 1)]
+    cycles = 0.0
+    for pieces in product(*(near_equal(extents[axis], size) for axis, size in points)):
+        count, copies = prod(size for _, size, _ in pieces), prod(number for _, _, number in pieces)
+        for _, width, number in blocks:
+            multiply_adds = count * width * (len(nest.loads) - 1)
+            moving = len(vector_operands) - len(shared)
+            line = max(1.0, LINE_PAIR / (width * lanes * element_bytes))  # a part of it costs the whole
+            loads = width * (len(shared) + count * moving * line) + count * broadcast
+            panel = steps * width * lanes * element_bytes * len(shared)
+            streamed = (
+                width * lanes * element_bytes * len(shared) / machine.l2_bandwidth if panel > machine.l1 / 2 else 0
+            )
+            step = max(multiply_adds / machine.fma_rate, loads / machine.load_rate, streamed) + LOAD_SLOT * loads
+            hidden = machine.latency if count * width * (machine.registers // 2) < machine.latency else 0
+            finish = TILE_START + 2.0 * count * width
+            cycles += copies * number * (steps * (max(step, hidden) + 0.1) + finish)
+    rest = prod(extent for axis, extent in nest.free if axis != vector and axis not in tiled)
+    return cycles * rest
+
+
+def choose_pointwise_tile(
+    nest: Contraction, vector: str | None, across: bool, lanes: int, options: Options
+) -> RegisterTile:
+    """The tile of an elementwise equation, a pooling or a statistic: bound by memory, so whole lines and few loops."""
+    extents = nest.extents
+    if options.tile is not None and options.block is not None:
+        return RegisterTile(options.tile, options.block, 0.0)
+    if vector is None:
+        return RegisterTile((), 1, 0.0)
+    cells = prod(extent for _, extent in nest.free) * prod(extent for _, extent in nest.reduced)
+    if across:
+        rows = [axis for axis in nest.free if axis[1] > 1]
+        points = ((rows[-1][0], min(4, rows[-1][1])),) if rows else ()
+        return RegisterTile(points, lanes if extents[vector] < 4 * lanes else 2 * lanes, cells / lanes)
+    turned = _turned_axis(nest, vector, lanes)
+    if turned is not None:
+        return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
+    widest = 8 if nest.reduction is not None and len(nest.loads) == 1 else 4
+    return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
+
+
+def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
+    """An axis along which a copy's source is contiguous where it is not along the vector axis: squares are turned
+    in registers."""
+    if nest.reduction is not None or nest.extents[vector] < lanes:
+        return None
+    strided = [operand for operand in nest.late_loads if stride(operand, vector) not in (0, 1)]
+    for axis, extent in nest.free:
+        if axis != vector and extent >= lanes and any(stride(operand, axis) == 1 for operand in strided):
+            return axis
+    return None

@@ -1,0 +1,94 @@
+"""What a contraction is like: strides, reuse, footprints. The facts that decisions rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.nest import Apply, Load, Operand, Value
+from pellucid.schedule.rewrite import names_of
+
+__all__ = [
+    "CACHE_LINE",
+    "bare_dimension",
+    "footprint",
+    "guarded_names",
+    "is_product",
+    "lead_operand",
+    "lines",
+    "reuse",
+    "stride",
+]
+
+CACHE_LINE = 64  # bytes
+
+
+def stride(operand: Operand, axis: str | None) -> int:
+    """How many elements apart neighbours along `axis` lie; 0 where the operand does not depend on it."""
+    if axis is None:
+        return 0
+    if any(axis in names_of(lookup.operand) for lookup in operand.lookups):
+        return 1 << 40
+    return operand.address.coefficient(axis)
+
+
+def is_product(nest: Contraction) -> bool:
+    """Whether what is summed is a product of two or more loads."""
+
+    def factors(value: Value) -> bool:
+        if isinstance(value, Apply):
+            return value.function == "mul" and all(factors(argument) for argument in value.arguments)
+        return isinstance(value, Load)
+
+    value = nest.value
+    return nest.reduction == "sum" and isinstance(value, Apply) and factors(value) and len(nest.loads) > 1
+
+
+def guarded_names(nest: Contraction) -> set[str]:
+    """Axes that stand in a guard or a lookup."""
+    every = (*nest.loads, *nest.late_loads)
+    names = {name for operand in every for guard in operand.guards for name in guard.index.names}
+    return names | {name for guard in nest.guards for name in guard.index.names}
+
+
+def reuse(nest: Contraction, operand: Operand, vector: str | None) -> int:
+    """How many times the nest walks the operand's cells with other values of the remaining output axes."""
+    used = names_of(operand)
+    return prod(extent for axis, extent in nest.free if axis not in used and axis != vector)
+
+
+def lead_operand(nest: Contraction, vector: str | None) -> Operand:
+    """The operand whose cells the innermost loops should walk in order: the one that is broadcast, else the first."""
+    loads = nest.loads or nest.late_loads or (nest.output,)
+    return next((operand for operand in loads if stride(operand, vector) == 0 and operand.index), loads[0])
+
+
+def footprint(operand: Operand, names: Iterable[str], extents: dict[str, int], element_bytes: int) -> int:
+    """Bytes that the operand's cells span while `names` run and all else stands still."""
+    inside, total = set(names), element_bytes
+    for size, index in zip(operand.shape, operand.index, strict=True):
+        low, high = Affine.of(0, {name: c for name, c in index.terms if name in inside}).span(extents)
+        total *= min(size, high - low + 1)
+    return total
+
+
+def lines(operand: Operand, names: Iterable[str], extents: dict[str, int], element_bytes: int) -> int:
+    """Bytes of the cache lines that the operand's cells lie in while `names` run."""
+    inside = set(names)
+    total, width = element_bytes, 1
+    for number, (size, index) in enumerate(zip(operand.shape, operand.index, strict=True)):
+        low, high = Affine.of(0, {name: c for name, c in index.terms if name in inside}).span(extents)
+        width = min(size, high - low + 1)
+        if number == len(operand.shape) - 1:
+            width = max(width, min(size, CACHE_LINE // element_bytes))
+        total *= width
+    return total
+
+
+def bare_dimension(operand: Operand, axis: str) -> int | None:
+    """The dimension whose index is the bare axis, where the axis occurs nowhere else and no guard concerns it."""
+    uses = [d for d, index in enumerate(operand.index) if index.coefficient(axis)]
+    guarded = any(axis in guard.index.names for guard in operand.guards)
+    return uses[0] if len(uses) == 1 and operand.index[uses[0]] == Affine.name(axis) and not guarded else None
