@@ -1,5 +1,7 @@
 """What a model promises: its contract with arrays, parameters in and out, predictions, summaries, diagnosis."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -358,6 +360,50 @@ def test_a_loss_that_overflows_alone():
         model.train_step(np.ones((1, 1)), np.full((1, 1), 1e30))
     message = "the loss is inf in step 1: every layer's output is finite, the loss of them is not; nothing was changed"
     assert str(raised.value) == message
+
+
+def root_model(**options):
+    """Its loss is finite where the root's argument is 0; its gradient is not: infinity times 0."""
+    net = nn.Sequential(nn.Linear(2, weight="zeros"), nn.EquationLayer("z[n,k] = sqrt(max(x[n,k], 0))"), nn.Linear(1))
+    return net.build((2,), loss=nn.MSELoss(), optimizer=optim.SGD(0.1), backend="reference", **options)
+
+
+def test_a_gradient_that_is_not_finite_stops_where_norms_are_computed():
+    x, t = np.ones((2, 2)), np.ones((2, 1))
+    for options, asked in (({"clip_norm": 1.0}, False), ({}, True)):
+        model = root_model(**options)
+        before = dict(model.parameters)
+        with pytest.raises(TrainingError) as raised:
+            model.train_step(x, t, gradient_norms=asked)
+        assert str(raised.value) == (
+            "the gradient is not finite in step 1: that of 0.weight of layer 0 (Linear) is the first with values "
+            "that are not finite, 4 of 4 values; nothing was changed"
+        )
+        for name, array in before.items():
+            np.testing.assert_array_equal(model.parameters[name], array)
+
+
+def test_a_gradient_that_is_not_finite_is_named_a_step_later():
+    model = root_model()
+    x, t = np.ones((2, 2)), np.ones((2, 1))
+    model.train_step(x, t)
+    with pytest.raises(TrainingError) as raised:
+        model.train_step(x, t)
+    assert str(raised.value) == (
+        "the loss is nan in step 2: the parameter 0.weight of layer 0 (Linear) holds 4 of 4 values that are not finite "
+        "(a gradient of the step before was not finite); nothing was changed"
+    )
+
+
+def test_two_threads_take_turns():
+    model = classifier(dtype="float32", backend="compiled")
+    x, t = batch()
+    model.train_step(x, t)
+    with ThreadPoolExecutor(2) as pool:
+        losses = list(pool.map(lambda _: model.train_step(x, t), range(20)))
+    twin = classifier(dtype="float32", backend="compiled")
+    assert sorted(losses) == sorted(twin.train_step(x, t) for _ in range(21))[:20]
+    assert model.steps == 21
 
 
 # The summary

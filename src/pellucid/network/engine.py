@@ -34,7 +34,10 @@ def compile_engine(graph: Graph, outputs: Collection[str], homes: Mapping[str, s
 
 
 class Memory:
-    """The arena of a program's temporaries and the scratch of its threads; `addresses` says where each begins."""
+    """The arena of a program's temporaries and the scratch of its threads; `addresses` says where each begins.
+
+    `arena` is the memory itself, of which nothing is promised between two runs.
+    """
 
     def __init__(self, assembled: Assembled, threads: int) -> None:
         scratch = {
@@ -43,8 +46,8 @@ class Memory:
             if tensor.role == "scratch"
         }
         self._kept = {name: aligned_bytes(size) for name, size in scratch.items()}
-        self._arena = aligned_bytes(assembled.arena.size)
-        base = address(self._arena)
+        self.arena = aligned_bytes(assembled.arena.size)
+        base = address(self.arena)
         self.addresses = {name: base + offset for name, offset in assembled.arena.offsets.items()}
         self.addresses |= {name: address(array) for name, array in self._kept.items()}
 
@@ -67,7 +70,7 @@ class CompiledEngine:
     ) -> None:
         self.assembled = assembled
         self.executable = executable
-        self._memory = memory
+        self.memory = memory
         self._copied = copied
         self._threads = threads
         self._fixed = dict(fixed or {})
@@ -79,7 +82,7 @@ class CompiledEngine:
     def bound(self, arrays: Mapping[str, NDArray[Any]]) -> CompiledEngine:
         """See `Engine`."""
         fixed = {**self._fixed, **arrays}
-        return CompiledEngine(self.assembled, self.executable, self._memory, self._copied, self._threads, fixed)
+        return CompiledEngine(self.assembled, self.executable, self.memory, self._copied, self._threads, fixed)
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """See `Engine`."""

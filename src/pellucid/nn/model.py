@@ -112,8 +112,9 @@ class Model:
         """One step of the optimiser on a batch; the loss before it, penalties included.
 
         `learning_rate` takes the place of the optimiser's own for this step.
-        Raises TrainingError, with nothing changed, where the loss is not finite: it names the step and the first layer
-        whose output or gradient is not; ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        Raises TrainingError, with nothing changed, where the loss is not finite (or the gradients' norm, where it is
+        computed): it names the step and the first layer whose output or gradient is not. ArgumentError, ShapeError,
+        DtypeError for arrays that do not fit.
         """
         optimizer = self._blueprint.optimizer
         if optimizer is None:
@@ -133,15 +134,15 @@ class Model:
             }
             found = program.compiled({"x": x, "t": t, **scalars, **self._masks(program)})
             loss = float(found[program.outputs["loss"]])
-            if not isfinite(loss):
-                raise not_finite(
-                    self._blueprint, self._diagnose(x, t, target), self._state.parameters, self._steps, loss
-                )
+            squares = float(found[program.outputs["squares"]]) if "squares" in program.outputs else 0.0
+            if not (isfinite(loss) and isfinite(squares)):
+                seen = self._diagnose(x, t, target)
+                raise not_finite(self._blueprint, seen, self._state.parameters, self._steps, loss)
             self._steps += 1
             self._rate = rate
             if gradient_norms:
-                squares = {name: value for name, value in program.outputs.items() if name != "loss"}
-                self._norms = {name: sqrt(float(found[value])) for name, value in squares.items()}
+                own = {name: value for name, value in program.outputs.items() if name not in ("loss", "squares")}
+                self._norms = {name: sqrt(float(found[value])) for name, value in own.items()}
             return loss
 
     def gradients(self, x: Array, t: Array, /) -> tuple[float, dict[str, Array]]:

@@ -12,7 +12,7 @@ from pellucid.network.rows import rows_independent
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.blueprint import DRY_BATCH, Blueprint
 from pellucid.nn.layer import Shape
-from pellucid.nn.update import add_updates, clipped, finite_loss, squared_norm
+from pellucid.nn.update import add_updates, clipped, finite, squared_norm
 
 __all__ = ["Program", "Target", "diagnosis", "gradients", "inference", "rows_stay_apart", "scoring", "training_step"]
 
@@ -82,19 +82,23 @@ def diagnosis(blueprint: Blueprint, batch: int, target: Target) -> Program:
 def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bool) -> Program:
     """x, t -> `loss`, with every parameter, moment and running statistic updated in place.
 
-    Nothing changes where the loss is not finite. With `norms`, the square of each gradient's norm comes back under
-    the parameter's name.
+    With `norms`, or where gradients are clipped, the squared norm of all gradients comes back as `squares`; with
+    `norms` also that of each under the parameter's name. Nothing changes where the loss or `squares` is not finite.
     """
     assert blueprint.optimizer is not None  # checked by the model before it asks for a step
     derived = _derive(blueprint, batch, target)
     graph = derived.graph
     flat = {name: graph.view(value, (graph.values[value].size,)) for name, value in derived.gradients.items()}
-    squares = {name: squared_norm(graph, value, name) for name, value in flat.items()} if norms else {}
-    if blueprint.clip_norm is not None:
-        flat = clipped(graph, flat, blueprint.clip_norm)
-    allowed = finite_loss(graph, derived.loss)
+    outputs, total = {"loss": derived.loss}, None
+    if norms or blueprint.clip_norm is not None:
+        squares = {name: squared_norm(graph, value, name) for name, value in flat.items()}
+        total = outputs["squares"] = add_values(graph, squares.values(), prefix="norm")
+        outputs |= squares if norms else {}
+        if blueprint.clip_norm is not None:
+            flat = clipped(graph, flat, total, blueprint.clip_norm)
+    allowed = finite(graph, derived.loss, total)
     updates = add_updates(graph, blueprint.optimizer, flat, derived.laid.running, allowed)
-    return _compile(blueprint, graph, {"loss": derived.loss, **squares}, derived.laid, updates)
+    return _compile(blueprint, graph, outputs, derived.laid, updates)
 
 
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:

@@ -1,6 +1,7 @@
 """The end of a training step: clipping, the optimiser's equations, running statistics.
 
-Every update is guarded: where the loss is not finite nothing is changed, so that what went wrong can still be found.
+Every update is guarded: where the loss is not finite (or the gradients' norm, where it is computed) nothing is
+changed, so that what went wrong can still be found.
 
     before   p1[i] = p[i] - lr*g[i]
     after    p1[i] = where(allowed > 0, p[i] - lr*g[i], p[i])
@@ -14,12 +15,13 @@ from dataclasses import replace
 from pellucid.language.parse import parse, parse_system
 from pellucid.language.syntax import Access, Call, Compare, Formula, Name, Number
 from pellucid.language.system import System
-from pellucid.network import Graph, add_values
+from pellucid.network import Graph
 from pellucid.optim import Optimizer
 
-__all__ = ["add_updates", "clipped", "finite_loss", "moment_name", "scalar_name", "squared_norm"]
+__all__ = ["add_updates", "clipped", "finite", "moment_name", "scalar_name", "squared_norm"]
 
 ALLOWED = parse("allowed = [abs(loss) <= largest]")
+ALLOWED_BY_NORM = parse("allowed = [abs(loss) <= largest and squares <= largest]")
 SQUARES = parse("squares = sum(i) g[i] ** 2")
 # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
 CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
@@ -37,9 +39,11 @@ def scalar_name(scalar: str) -> str:
     return f"step.{scalar}"
 
 
-def finite_loss(graph: Graph, loss: str) -> str:
-    """Adds a scalar that is 1 where the loss is finite, else 0."""
-    return graph.formula(ALLOWED, {"loss": loss}, constants={"largest": LARGEST[graph.dtype]}, prefix="step")
+def finite(graph: Graph, loss: str, squares: str | None) -> str:
+    """Adds a scalar that is 1 where the loss, and the squared norm of the gradients where it is known, are finite."""
+    formula = ALLOWED if squares is None else ALLOWED_BY_NORM
+    bindings = {"loss": loss} if squares is None else {"loss": loss, "squares": squares}
+    return graph.formula(formula, bindings, constants={"largest": LARGEST[graph.dtype]}, prefix="step")
 
 
 def squared_norm(graph: Graph, gradient: str, parameter: str) -> str:
@@ -47,11 +51,9 @@ def squared_norm(graph: Graph, gradient: str, parameter: str) -> str:
     return graph.formula(SQUARES, {"g": gradient}, prefix=f"norm.{parameter}")
 
 
-def clipped(graph: Graph, gradients: Mapping[str, str], limit: float) -> dict[str, str]:
-    """Adds flat gradients scaled together so that their common norm is at most `limit`."""
-    squares = [squared_norm(graph, gradient, name) for name, gradient in gradients.items()]
-    bindings = {"squares": add_values(graph, squares, prefix="norm")}
-    factor = graph.system(System(CLIPPING, "factor", {"limit": limit}), bindings, prefix="clip")
+def clipped(graph: Graph, gradients: Mapping[str, str], squares: str, limit: float) -> dict[str, str]:
+    """Adds flat gradients scaled together so that their common norm, whose square is `squares`, is at most `limit`."""
+    factor = graph.system(System(CLIPPING, "factor", {"limit": limit}), {"squares": squares}, prefix="clip")
     return {
         name: graph.formula(CLIPPED, {"g": gradient, "factor": factor}, prefix=f"d.{name}")
         for name, gradient in gradients.items()

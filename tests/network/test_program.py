@@ -1,0 +1,115 @@
+"""Graphs as one program: lifetimes found independently, poisoned memory, in-place state."""
+
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+from pellucid import nn, optim
+from pellucid.language.parse import parse
+from pellucid.network import Graph, compile_graph
+from pellucid.network.program import assemble, element_bytes
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Operand
+
+SMALL = Machine("test", 32, 16, 2.0, 2.0, 4, 32768, 524288)
+
+
+def touched(value, found):
+    """Every tensor that an Operand anywhere below `value` names, by walking all fields of all dataclasses."""
+    if isinstance(value, Operand):
+        found.add(value.tensor)
+    if is_dataclass(value):
+        for field in fields(value):
+            touched(getattr(value, field.name), found)
+    elif isinstance(value, tuple):
+        for entry in value:
+            touched(entry, found)
+    return found
+
+
+def step_program():
+    net = nn.Sequential(
+        nn.Conv2d(3, 3, padding=1), nn.BatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4)
+    )
+    model = net.build((6, 6, 2), loss=nn.CrossEntropyLoss(), optimizer=optim.SGD(0.1, momentum=0.9), clip_norm=1.0)
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
+    model.train_step(x, np.array([0, 3, 1]))
+    (program,) = model._programs.values()
+    return model, x, program.compiled
+
+
+def test_temporaries_alive_together_share_no_byte():
+    *_, compiled = step_program()
+    program, arena = compiled.engine.assembled.program, compiled.engine.assembled.arena
+    temporaries = {tensor.name: tensor for tensor in program.tensors if tensor.role == "temporary"}
+    assert set(arena.offsets) == set(temporaries)
+    seen = [touched(nest, set()) for nest in program.nests]
+    lives = {}
+    for name, tensor in temporaries.items():
+        nests = [number for number, names in enumerate(seen) if name in names]
+        start = arena.offsets[name]
+        end = start + tensor.size * element_bytes(tensor.dtype)
+        assert end <= arena.size
+        lives[name] = (min(nests), max(nests), start, end)
+    together = 0
+    for name, (first, last, start, end) in lives.items():
+        for other, (other_first, other_last, other_start, other_end) in lives.items():
+            if name < other and first <= other_last and other_first <= last:
+                together += 1
+                assert end <= other_start or other_end <= start, (name, other)
+    assert together > 50
+    assert arena.size < sum(tensor.size * element_bytes(tensor.dtype) for tensor in temporaries.values())
+
+
+def test_what_a_run_leaves_in_the_arena_does_not_matter():
+    """NaN in every temporary before the step: the same loss and parameters."""
+    model, x, _ = step_program()
+    twin, _, other = step_program()
+    labels = np.array([1, 1, 2])
+    for poison in (0, 255):
+        other.engine.memory.arena[...] = poison
+        assert twin.train_step(x, labels) == model.train_step(x, labels)
+    for name, array in model.parameters.items():
+        np.testing.assert_array_equal(twin.parameters[name], array)
+
+
+def test_state_is_written_in_place_without_copies():
+    *_, compiled = step_program()
+    program = compiled.engine.assembled.program
+    assert [tensor.name for tensor in program.tensors if "copy" in tensor.name and tensor.role == "temporary"] == []
+    state = {"0.weight", "0.bias", "0.weight:v", "1.running_mean", "1.running_var", "5.weight", "5.bias:v"}
+    assert state <= {tensor.name for tensor in program.tensors if tensor.role == "output"}
+
+
+def test_a_graph_is_lowered_for_any_machine():
+    graph = Graph("float32")
+    graph.input("x", (4, 5))
+    total = graph.formula(parse("y[n] = sum(k) x[n,k]"), {"x": "x"})
+    view = graph.view(total, (2, 2))
+    out = graph.formula(parse("z[i,j] = y[i,j] * 2"), {"y": view})
+    assembled = assemble(graph, [out], {}, SMALL)
+    assert assembled.tensors[view] == total
+    assert [tensor.role for tensor in assembled.program.tensors if tensor.name in ("x", total, out)] == [
+        "input",
+        "temporary",
+        "output",
+    ]
+    assert list(assembled.plans) == [total, out]
+
+
+def test_a_graph_of_views_alone_runs():
+    graph = Graph("float32")
+    graph.input("x", (4, 5))
+    view = graph.view("x", (20,))
+    x = np.arange(20, dtype="float32").reshape(4, 5)
+    np.testing.assert_array_equal(compile_graph(graph, [view])({"x": x})[view], x.reshape(20))
+
+
+def test_two_views_of_one_output():
+    graph = Graph("float32")
+    graph.input("x", (4, 5))
+    out = graph.formula(parse("z[n,k] = x[n,k] + 1"), {"x": "x"})
+    first, second = graph.view(out, (20,)), graph.view(out, (5, 4))
+    found = compile_graph(graph, [first, out, second])({"x": np.zeros((4, 5), "float32")})
+    for name in (first, out, second):
+        np.testing.assert_array_equal(found[name], np.ones(graph.values[name].shape))
