@@ -16,7 +16,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.plan import Level, Options, Panel, Plan
-from pellucid.schedule.tiling import RegisterTile, choose_pointwise_tile, choose_product_tile
+from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
 from pellucid.schedule.traits import CACHE_LINE, bare_dimension, guarded_names, is_product, reuse, stride
 
 __all__ = ["decide"]
@@ -43,7 +43,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels += chain_levels(nest, slabs)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
-    chains = choose_chains(nest, accumulators, machine)
+    chains = chains_for(nest, accumulators, machine)
     unroll = options.unroll or max(1, min(8, 32 // max(1, accumulators)))
     reasons.append(f"{accumulators} accumulators; estimated {tile.cycles:.0f} cycles")
     return Plan(
@@ -129,7 +129,7 @@ def _panel_axis(
     is_far = walk > _near_capacity(row * element_bytes, width, l1) // 2
     if step not in (0, 1):
         return vector if reuse(nest, operand, vector) >= 4 else None
-    if not is_far or reuse(nest, operand, vector) < 16:
+    if not is_far or reuse(nest, operand, vector if step else None) < 16:
         return None
     if step == 1:
         return vector if row > tile.block else None
@@ -152,12 +152,3 @@ def _near_capacity(step: int, width: int, l1: int) -> int:
     few of its sets (eight ways assumed)."""
     way = l1 // 8
     return min(l1, way // gcd(step, way) * width * 8) if step else l1
-
-
-def choose_chains(nest: Contraction, accumulators: int, machine: Machine) -> int:
-    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add."""
-    needed = machine.latency * machine.fma_rate
-    if not nest.reduced or nest.position is not None or accumulators >= needed:
-        return 1
-    room = (machine.registers - 4) // accumulators
-    return int(max(1, min(-(-needed // accumulators), room, 8)))

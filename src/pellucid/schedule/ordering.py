@@ -22,7 +22,7 @@ CHAIN_ERROR_LIMIT = 3.3
 # No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
 SHORTEST_SLAB = 256
 # An axis is nearly free to run inside where its next step adds at most 1 / NEARLY_FREE of what a tile touches.
-NEARLY_FREE = 6
+NEARLY_FREE = 4
 
 
 def order_reductions(nest: Contraction, vector: str | None) -> Contraction:

@@ -13,7 +13,7 @@ from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.traits import lead_operand, stride
 
-__all__ = ["RegisterTile", "choose_pointwise_tile", "choose_product_tile"]
+__all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
 
 # Cycles to start and finish a tile, beside its stores: loop control, pointer arithmetic, pipeline drain.
 TILE_START = 20.0
@@ -90,6 +90,7 @@ def _product_cycles(
     broadcast = len(nest.loads) - len(vector_operands)
     blocks = near_equal(-(-extents[vector] // lanes), vectors) if vector else [(0, 1, 1)]
     cycles = 0.0
+    chains = chains_for(nest, prod(size for _, size in points) * vectors, machine)
     for pieces in product(*(near_equal(extents[axis], size) for axis, size in points)):
         count, copies = prod(size for _, size, _ in pieces), prod(number for _, _, number in pieces)
         for _, width, number in blocks:
@@ -102,7 +103,8 @@ def _product_cycles(
                 width * lanes * element_bytes * len(shared) / machine.l2_bandwidth if panel > machine.l1 / 2 else 0
             )
             step = max(multiply_adds / machine.fma_rate, loads / machine.load_rate, streamed) + LOAD_SLOT * loads
-            hidden = machine.latency if count * width * (machine.registers // 2) < machine.latency else 0
+            # A small last piece has as many partial accumulators as the whole tile: it may wait for its own results.
+            hidden = machine.latency / chains
             finish = TILE_START + 2.0 * count * width
             cycles += copies * number * (steps * (max(step, hidden) + 0.1) + finish)
     rest = prod(extent for axis, extent in nest.free if axis != vector and axis not in tiled)
@@ -140,3 +142,12 @@ def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
         if axis != vector and extent >= lanes and any(stride(operand, axis) == 1 for operand in strided):
             return axis
     return None
+
+
+def chains_for(nest: Contraction, accumulators: int, machine: Machine) -> int:
+    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add."""
+    needed = machine.latency * machine.fma_rate
+    if not nest.reduced or nest.position is not None or accumulators >= needed:
+        return 1
+    room = (machine.registers - 4) // accumulators
+    return int(max(1, min(-(-needed // accumulators), room, 8)))
