@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.operands import all_operands
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
-from pellucid.schedule.nest import Operand, Program, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.nest import Operand, Program, Tensor
 
 __all__ = ["LookupRule", "check_arrays", "lookup_rules"]
 
@@ -31,7 +32,7 @@ def lookup_rules(program: Program) -> tuple[LookupRule, ...]:
     """What integer arrays of the caller must fulfil for every index to stay inside."""
     tensors = {tensor.name: tensor for tensor in program.tensors}
     rules: dict[LookupRule, None] = {}
-    for operand in _all_operands(program):
+    for operand in chain.from_iterable(map(all_operands, program.nests)):
         for lookup in operand.lookups:
             if tensors[lookup.operand.tensor].role == "input":
                 low, high = _range(operand, lookup.dimension, lookup.stride)
@@ -116,19 +117,3 @@ def _range(operand: Operand, dimension: int, stride: int) -> tuple[int, int]:
     if stride < 0:
         low, high, stride = -high, -low, -stride
     return -(-low // stride), high // stride
-
-
-def _all_operands(program: Program) -> Iterator[Operand]:
-    for nest in program.nests:
-        for statement in statements(nest.body):
-            if isinstance(statement, Update):
-                yield from operands(statement.value)
-            elif isinstance(statement, Tile):
-                for store in statement.stores:
-                    yield from chain(operands(store.value), _with_lookups(store.operand))
-
-
-def _with_lookups(operand: Operand) -> Iterator[Operand]:
-    yield operand
-    for lookup in operand.lookups:
-        yield from _with_lookups(lookup.operand)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["BYTES", "Block", "Code", "Register", "literal_value", "type_text"]
+__all__ = ["BYTES", "Block", "Code", "Register", "literal_value", "mangled", "type_text"]
 
 BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4}
 

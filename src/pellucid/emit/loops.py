@@ -8,7 +8,7 @@ stands inside any loop. Integers (for guards, bounds and positions) are hoisted 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pellucid.emit.ir import Block, Code, Register
@@ -52,12 +52,12 @@ class Loop:
 class Loops:
     """The loops around the code being written, outermost first."""
 
-    def __init__(self, code: Code, element_bytes: Mapping[str, int], thread: Register, threads: Register) -> None:
+    def __init__(self, code: Code, thread: Register, threads: Register) -> None:
         self.code = code
-        self.element_bytes = element_bytes
         self.thread = thread
         self.threads = threads
-        self.bases: dict[str, Register] = {}
+        self.bases: dict[str, Register] = {}  # of each tensor the pointer to its first element
+        self.element_bytes: dict[str, int] = {}
         self.open_loops: list[Loop] = []
         self.depth: dict[str, int] = {}
         self.fixed: dict[str, int] = {}  # variables of loops that run once

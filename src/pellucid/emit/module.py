@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pellucid.emit.access import KINDS, storage_kind
+from pellucid.emit.checked import CHECKED_FUNCTION
 from pellucid.emit.ir import BYTES, Code
+from pellucid.emit.kinds import storage_kind
 from pellucid.emit.nests import NestFunction, emit_nest
 from pellucid.emit.target import Target
 from pellucid.errors import CompileError, DtypeError
@@ -61,33 +62,6 @@ _SPINS = 2000
 BARRIER_WORDS = 32
 YIELD_WORD, ENTERED_WORD = 16, 24
 
-# Record of checked mode, i64 each: whether a violation is recorded, nest, tensor, flat index.
-_CHECKED = """
-define internal i64 @checked(ptr %record, i64 %nest, i64 %tensor, i64 %index, i64 %size, i1 %wanted) noinline {
-entry:
-  br i1 %wanted, label %test, label %skip
-test:
-  %inside = icmp ult i64 %index, %size
-  br i1 %inside, label %good, label %bad
-good:
-  ret i64 %index
-bad:
-  %race = cmpxchg ptr %record, i64 0, i64 1 acq_rel monotonic
-  %first = extractvalue { i64, i1 } %race, 1
-  br i1 %first, label %write, label %skip
-write:
-  %nest_slot = getelementptr i64, ptr %record, i64 1
-  store i64 %nest, ptr %nest_slot
-  %tensor_slot = getelementptr i64, ptr %record, i64 2
-  store i64 %tensor, ptr %tensor_slot
-  %index_slot = getelementptr i64, ptr %record, i64 3
-  store i64 %index, ptr %index_slot
-  br label %skip
-skip:
-  ret i64 -1
-}
-"""
-
 
 @dataclass(frozen=True)
 class Module:
@@ -123,7 +97,7 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
         *sorted({declaration for function in functions for declaration in function.declarations}),
         *tables,
         _BARRIER.replace("SPINS", str(_SPINS)).replace("PAUSE", pause),
-        *([_CHECKED] if checked else []),
+        *([CHECKED_FUNCTION] if checked else []),
         *(f'define internal void @"{name}"{text}' for text, name in names.items()),
         _entry(program, functions, names, floating),
         "attributes #0 = { nounwind }",
@@ -201,6 +175,3 @@ def _table(tensor: Tensor, floating: str) -> str:
 def _printable(name: str) -> str:
     """A nest's name as part of a symbol, for profiles and assembly listings."""
     return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)[:40]
-
-
-assert set(KINDS.values()) <= set(BYTES)

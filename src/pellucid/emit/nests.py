@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pellucid.emit.access import Access, Checks
+from pellucid.emit.access import Access, MemoryAccess
+from pellucid.emit.checked import CheckedAccess
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
+from pellucid.emit.operands import all_operands
+from pellucid.emit.places import Places
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
-from pellucid.schedule.nest import For, Nest, Operand, Program, Statement, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 
 __all__ = ["NestFunction", "emit_nest"]
 
@@ -31,12 +34,19 @@ class NestFunction:
 def emit_nest(program: Program, number: int, floating: str, has_fma: bool, checked: bool) -> NestFunction:
     """Nest `number` of a program, of the floating type `floating` (float or double)."""
     nest = program.nests[number]
-    names = used_tensors(nest)
+    names = tuple(dict.fromkeys(operand.tensor for operand in all_operands(nest)))
     tensors = {tensor.name: tensor for tensor in program.tensors}
-    numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
     code = Code(floating)
-    checks = Checks(Register("%errors", "ptr"), number) if checked else None
-    writer = _NestWriter(code, {name: tensors[name] for name in names}, numbers, has_fma, checks)
+    loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"))
+    places = Places(code, loops, {name: tensors[name] for name in names})
+    for place, name in enumerate(names):
+        loops.bases[name] = Register(f"%t{place}", "ptr")
+        loops.element_bytes[name] = BYTES[places.kinds[name]]
+    access: Access = MemoryAccess(code, places)
+    if checked:
+        numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
+        access = CheckedAccess(code, places, Register("%errors", "ptr"), number, numbers)
+    writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, has_fma)))
     writer.statements(nest.body, parallel=False)
     code.block.end = "  ret void"
     parameters = ", ".join(
@@ -46,48 +56,10 @@ def emit_nest(program: Program, number: int, floating: str, has_fma: bool, check
     return NestFunction(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
 
 
-def used_tensors(nest: Nest) -> tuple[str, ...]:
-    """The tensors that a nest reads or writes, in order of first use."""
-    names: dict[str, None] = {}
-    for statement in statements(nest.body):
-        for operand in _operands_of(statement):
-            names.setdefault(operand.tensor)
-    return tuple(names)
-
-
-def _operands_of(statement: Statement) -> list[Operand]:
-    if isinstance(statement, Update):
-        return list(operands(statement.value))
-    if isinstance(statement, Tile):
-        return [
-            operand
-            for store in statement.stores
-            for operand in (*operands(store.value), store.operand, *_lookup_operands(store.operand))
-        ]
-    return []
-
-
-def _lookup_operands(operand: Operand) -> list[Operand]:
-    return [inner for lookup in operand.lookups for inner in (lookup.operand, *_lookup_operands(lookup.operand))]
-
-
 class _NestWriter:
-    def __init__(
-        self,
-        code: Code,
-        tensors: Mapping[str, Tensor],
-        numbers: Mapping[str, int],
-        has_fma: bool,
-        checks: Checks | None,
-    ) -> None:
-        self.code = code
-        self.tensors = tensors
-        thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
-        self.loops = Loops(code, {}, thread, threads)
-        self.access = Access(code, self.loops, tensors, numbers, checks)
-        self.loops.element_bytes = {name: BYTES[kind] for name, kind in self.access.kinds.items()}
-        self.loops.bases = {name: Register(f"%t{place}", "ptr") for place, name in enumerate(tensors)}
-        self.tiles = Tiles(code, self.loops, self.access, Values(code, self.access, has_fma))
+    def __init__(self, code: Code, places: Places, tiles: Tiles) -> None:
+        self.code, self.places, self.tiles = code, places, tiles
+        self.loops, self.tensors = places.loops, places.tensors
 
     def statements(self, body: Sequence[Statement], parallel: bool) -> None:
         """Statements in order. What no parallel loop divides is run by thread 0, or, in scratch, by every thread."""
@@ -128,7 +100,7 @@ class _NestWriter:
                 self.loops.fixed[loop.variable] = low
                 self._body(loop, tile, parallel)
                 del self.loops.fixed[loop.variable]
-                self.access.loops_changed()
+                self.places.loops_changed()
                 return
         slots = [] if tile is None else self.tiles.updated_in(tile, loop)
         state = self.tiles.state
@@ -137,10 +109,10 @@ class _NestWriter:
         self._body(loop, tile, parallel or loop.parallel)
         after = self.loops.close([state[slot] for slot in slots])
         state.update(zip(slots, after, strict=True))
-        self.access.loops_changed()
+        self.places.loops_changed()
 
     def _body(self, loop: For, tile: Tile | None, parallel: bool) -> None:
-        self.access.loops_changed()
+        self.places.loops_changed()
         if tile is None:
             self.statements(loop.body, parallel)
         else:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pellucid.emit.access import KINDS
 from pellucid.emit.compile import load_module
 from pellucid.emit.ir import BYTES, Code, Register
+from pellucid.emit.kinds import KINDS
 from pellucid.emit.module import ENTRY
 from pellucid.emit.target import target
 from pellucid.emit.values import multiply_add

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
-from pellucid.emit.access import Access, Cell, Frame
+from pellucid.emit.access import Access
 from pellucid.emit.ir import Code, Register
+from pellucid.emit.kinds import converted
 from pellucid.emit.loops import Loops
+from pellucid.emit.places import Cell, Frame
 from pellucid.emit.transpose import transpose
 from pellucid.emit.values import Values, multiply_add, product_factors
 from pellucid.errors import CompileError
@@ -36,7 +38,7 @@ class Tiles:
     def write(self, tile: Tile, run_body: Callable[[Tile], None]) -> None:
         """A tile; `run_body` walks its statements and calls `update` for every Update."""
         numbers = [tile.point(number) for number in range(tile.point_count)]
-        self.access.begin(Frame(self.loops, tile.points, numbers, tile.lane))
+        self.access.places.begin(Frame(self.loops, tile.points, numbers, tile.lane))
         self.state = {}
         if tile.reduction is not None:
             for slot in self._slots(tile):
@@ -138,7 +140,7 @@ class Tiles:
             raise CompileError(f"an update of {tile.reduction} needs a position")
         place = slot._replace(part="position")
         old = self.state[slot]
-        frame = self.access.frame
+        frame = self.access.places.frame
         form = frame.form(update.position)
         kind, width = self._position_kind(), cell.group.width
         index = self.loops.integer_of(form.terms, frame.const(form, cell))
@@ -214,7 +216,7 @@ class Tiles:
             raise CompileError("`Accumulated` stands in a tile without a reduction")
         group = 0 if tile.across else tile.groups.index(cell.group)
         found = self.state[Slot(cell.point, group, 0, which)]
-        return self.access.converted_to(found, "i64") if which == "position" else found
+        return converted(self.code, found, "i64") if which == "position" else found
 
     # Stores
 
@@ -239,8 +241,8 @@ class Tiles:
         )
         if store.add is None:
             return value
-        form = self.access.frame.form(store.add)
-        slab = self.loops.integer_of(form.terms, self.access.frame.const(form, cell))
+        form = self.access.places.frame.form(store.add)
+        slab = self.loops.integer_of(form.terms, self.access.places.frame.const(form, cell))
         if slab.is_literal and int(slab.text) <= 0:
             return value
         value, old = values.alike([value, self.access.load(store.operand, cell)])
@@ -255,15 +257,15 @@ class Tiles:
         block = self.access.block_along_points(store.operand, cell)
         assert block is not None
         start, _ = block
-        frame, width = self.access.frame, cell.group.width
-        name = self.access.walking_name(store.operand)
+        frame, width = self.access.places.frame, cell.group.width
+        name = self.access.places.walking_name(store.operand)
         assert name is not None
         first = frame.numbers[start]
         members = [frame.numbers.index({**first, name: first[name] + step}) for step in range(width)]
-        kind = self.access.kinds[store.operand.tensor]
+        kind = self.access.places.kinds[store.operand.tensor]
         rows = [
             self.code.splat(
-                self.access.converted_to(self._stored_value(tile, store, Cell(member, cell.group)), kind), width
+                converted(self.code, self._stored_value(tile, store, Cell(member, cell.group)), kind), width
             )
             for member in members
         ]

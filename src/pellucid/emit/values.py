@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pellucid.emit import functions
-from pellucid.emit.access import Access, Cell
+from pellucid.emit.access import Access
 from pellucid.emit.ir import Code, Register
+from pellucid.emit.kinds import converted
 from pellucid.emit.loops import floor_divide
+from pellucid.emit.places import Cell
 from pellucid.errors import CompileError
 from pellucid.schedule.nest import COMPARISONS, Accumulated, Apply, Constant, Load, Position, Value
 
@@ -57,9 +59,9 @@ class Values:
 
     def position(self, value: Position, cell: Cell) -> Register:
         """The integer value of an affine form, in every lane where it depends on the lane."""
-        frame = self.access.frame
+        frame = self.access.places.frame
         form = frame.form(value.index)
-        index = self.access.loops.integer_of(form.terms, frame.const(form, cell))
+        index = self.access.places.loops.integer_of(form.terms, frame.const(form, cell))
         if form.lane == 0 or cell.group.width == 1:
             return index
         steps = self.code.vector([form.lane * lane for lane in range(cell.group.width)], "i64")
@@ -186,7 +188,7 @@ class Values:
 
     def real(self, value: Register) -> Register:
         """The value as the program's floating type."""
-        return self.access.converted_to(value, self.code.floating)
+        return converted(self.code, value, self.code.floating)
 
     def condition(self, value: Register) -> Register:
         """The value as a condition: a number is true where it is not 0."""
@@ -200,7 +202,7 @@ class Values:
         lanes = max(lanes, *(value.lanes for value in values))
         if len({value.kind for value in values}) > 1:
             kind = self.code.floating if any(value.kind == self.code.floating for value in values) else "i64"
-            values = [self.access.converted_to(value, kind) for value in values]
+            values = [converted(self.code, value, kind) for value in values]
         return [self.code.splat(value, lanes) for value in values]
 
 

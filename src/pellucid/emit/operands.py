@@ -1,0 +1,26 @@
+"""Every operand of a nest: those that are read, those that are written, those that are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pellucid.schedule.nest import Nest, Operand, Tile, Update, operands, statements
+
+__all__ = ["all_operands"]
+
+
+def all_operands(nest: Nest) -> Iterator[Operand]:
+    """The operands of a nest in reading order, lookups after what they are added to."""
+    for statement in statements(nest.body):
+        if isinstance(statement, Update):
+            yield from operands(statement.value)
+        elif isinstance(statement, Tile):
+            for store in statement.stores:
+                yield from operands(store.value)
+                yield from _with_lookups(store.operand)
+
+
+def _with_lookups(operand: Operand) -> Iterator[Operand]:
+    yield operand
+    for lookup in operand.lookups:
+        yield from _with_lookups(lookup.operand)
