@@ -58,9 +58,11 @@ def add_values(graph: Graph, values: Iterable[str], prefix: str) -> str:
         return names[0]
     indices, _ = _indices(graph.values[names[0]].shape)
     locals_ = [f"a{number}" for number in range(len(names))]
-    body: Expr = Access(locals_[0], indices) if indices else Name(locals_[0])
-    for local in locals_[1:]:
-        body = Binary("+", body, Access(local, indices) if indices else Name(local))
+    terms: list[Expr] = [Access(local, indices) if indices else Name(local) for local in locals_]
+    while len(terms) > 1:  # pairs, so that no tree becomes deep
+        pairs = zip(terms[::2], terms[1::2], strict=False)
+        terms = [Binary("+", left, right) for left, right in pairs] + terms[len(terms) // 2 * 2 :]
+    body = terms[0]
     formula = Formula(Access("total", indices), body)
     return graph.formula(formula, dict(zip(locals_, names, strict=True)), prefix=prefix)
 
