@@ -13,6 +13,7 @@ from pellucid.schedule.nest import (
     Bound,
     For,
     Group,
+    Guard,
     Load,
     Nest,
     Operand,
@@ -172,16 +173,27 @@ class _Builder:
             axis: binding.base + (Affine.name(axis) if axis in names or axis in plan.reductions else 0)
             for axis, binding in place.env.items()
         }
-        if plan.across:
-            bindings.pop(lane, None)
         width = self._width(place)
         groups = lane_groups(width, plan.lanes) if plan.vector else (Group(0, 1, 1),)
-        target = bind_operand(nest.output, bindings)
+        target, result = bind_operand(nest.output, bindings), bind_value(nest.result, bindings)
+        if width % plan.lanes and self._is_padded():
+            # Panels hold whole vectors: the last block is computed whole, and only its own lanes are stored.
+            groups = lane_groups(-(-width // plan.lanes) * plan.lanes, plan.lanes)
+            present = Guard(_form(bindings[lane]), 0, self.extents[lane])
+            target = replace(target, guards=(present,))
+            result = map_operands(result, lambda o: replace(o, guards=(*o.guards, present)))
         if nest.reduction is None:
-            return Tile(points, lane, groups, None, (), (Store(target, bind_value(nest.result, bindings)),))
+            return Tile(points, lane, groups, None, (), (Store(target, result),))
         body = self._body(place, points, lane, groups, bindings)
-        stores = self._stores(place, target, bindings)
+        stores = self._stores(place, target, result)
         return Tile(points, lane, groups, nest.reduction, body, stores, plan.chains, plan.across)
+
+    def _is_padded(self) -> bool:
+        """Whether everything that the tile reads along its lanes is a panel, which holds whole vectors."""
+        if self.plan.across or self.plan.vector is None or self.nest.reduction is None:
+            return False
+        vectors = [operand for operand in self.nest.loads if operand.address.coefficient(self.plan.vector)]
+        return bool(vectors) and all(operand in self.panel_of for operand in vectors)
 
     def _width(self, place: _Place) -> int:
         vector = self.plan.vector
@@ -231,15 +243,18 @@ class _Builder:
         axis = placed.panel.axis
         return Affine.name(axis) if axis == vector or axis in dict(points) else Affine()
 
-    def _stores(self, place: _Place, target: Operand, bindings: Mapping[str, Affine | int]) -> tuple[Store, ...]:
+    def _stores(self, place: _Place, target: Operand, result: Value) -> tuple[Store, ...]:
         later = place.slabs.terms or place.slabs.const
         if self.is_plain or not place.is_last:
             add = place.slabs if later else None
             return (Store(target, Accumulated("value"), add),)
-        result = bind_value(self.nest.result, bindings)
         if later:
             result = _with_accumulated(result, Apply("add", (Accumulated("value"), Load(target))))
         return (Store(target, result),)
+
+
+def _form(index: Affine | int) -> Affine:
+    return Affine(index) if isinstance(index, int) else index
 
 
 def _cut_borders(piece: tuple[int, int, int], interior: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from math import prod, sqrt
 
 from pellucid.language.affine import Affine
@@ -21,8 +22,8 @@ __all__ = ["chain_levels", "choose_slabs", "order_levels", "order_reductions"]
 CHAIN_ERROR_LIMIT = 3.3
 # No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
 SHORTEST_SLAB = 256
-# An axis is nearly free to run inside where its next step adds at most 1 / NEARLY_FREE of what a tile touches.
-NEARLY_FREE = 4
+# What comes from beyond the share of the last cache that one core can count on costs this much more.
+FAR_WEIGHT = 2.0
 
 
 def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
@@ -92,29 +93,59 @@ def order_levels(
     nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, slabs: tuple[tuple[str, int], ...],
     machine: Machine, element_bytes: int,
 ) -> tuple[Level, ...]:  # fmt: skip
-    """Slabs outermost, then the output's axes in their order, but innermost those that are nearly free: whose next
-    step makes a tile touch little that it has not touched before (the windows of a convolution overlap)."""
+    """Slabs outermost, then the output's axes in the order that moves the fewest bytes into the near caches; their
+    own order where it does not matter."""
     extents = {**nest.extents, **dict(slabs)}
     sizes = {axis: ("tile", size) for axis, size in tile.points}
     if vector is not None and not across:
         sizes[vector] = ("vector", tile.block)
-    one_tile = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
-    inside = [*(axis for axis, _ in nest.reduced), *one_tile]
-    spans = {**extents, **one_tile}
-    touched = sum(footprint(operand, inside, spans, element_bytes) for operand in nest.loads)
-
-    def is_nearly_free(axis: str) -> bool:
-        step = one_tile.get(axis, 1)
-        wider = {**spans, axis: step + 1}
-        more = sum(footprint(operand, {*inside, axis}, wider, element_bytes) for operand in nest.loads)
-        return (more - touched) * step * NEARLY_FREE <= touched
-
-    free = [axis for axis, _ in nest.free]
-    last = [axis for axis in free if is_product(nest) and axis != vector and is_nearly_free(axis)]
-    order = [axis for axis in free if axis not in last] + last
+    order = tuple(axis for axis, _ in nest.free)
+    if is_product(nest) and len(order) > 1:
+        traffic = _Traffic(nest, {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}, extents)
+        order = min(permutations(order), key=lambda axes: traffic.cost(axes, machine.l2, element_bytes))
     levels = [Level(axis, "slab", size) for axis, size in slabs]
     levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
     return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
+
+
+class _Traffic:
+    """Elements that each order of the loops moves into a cache of a given size."""
+
+    def __init__(self, nest: Contraction, tile: dict[str, int], extents: dict[str, int]) -> None:
+        self.loads, self.tile, self.extents = nest.loads, tile, extents
+        self.reduced = [axis for axis, _ in nest.reduced]
+        self.uses = [names_of(operand) for operand in nest.loads]
+        self._touched: dict[frozenset[str], tuple[int, ...]] = {}
+
+    def touched(self, whole: frozenset[str]) -> tuple[int, ...]:
+        """Elements of each operand that the loops over `whole` touch, with one tile of all other axes."""
+        if whole not in self._touched:
+            spans = {**self.extents, **{axis: size for axis, size in self.tile.items() if axis not in whole}}
+            names = {*self.reduced, *self.tile, *whole}
+            self._touched[whole] = tuple(footprint(operand, names, spans, 1) for operand in self.loads)
+        return self._touched[whole]
+
+    def cost(self, order: tuple[str, ...], l2: int, element_bytes: int) -> float:
+        """Weighted traffic into the second cache, and past a share of the last one, which is slower."""
+        near, far = l2 // 2 // element_bytes, 8 * l2 // element_bytes
+        return self._moved(order, near) + FAR_WEIGHT * self._moved(order, far)
+
+    def _moved(self, order: tuple[str, ...], room: int) -> float:
+        """From the inside out: what fits stays; an operand that a loop does not use is read again in every round of
+        it unless it is small enough to have stayed; one that it uses grows to what the loop touches."""
+        whole = frozenset[str]()
+        moved = [float(size) for size in self.touched(whole)]
+        for axis in reversed(order):
+            rounds = -(-self.extents[axis] // self.tile.get(axis, 1))
+            before, whole = self.touched(whole), whole | {axis}
+            after = self.touched(whole)
+            for number, uses in enumerate(self.uses):
+                if axis in uses:
+                    stays = before[number] <= room
+                    moved[number] *= after[number] / before[number] if stays else rounds
+                elif before[number] > 0.75 * room:
+                    moved[number] *= rounds
+        return sum(moved)
 
 
 def _block_moving_tile(

@@ -173,12 +173,17 @@ def _place(plan: Plan, panel: Panel, name: str, dtype: str) -> PlacedPanel:
         Tensor(
             f"{name}.{number}" if len(pieces) > 1 else name,
             dtype,
-            (*((count,) if keeps_block else ()), *shape, width),
+            (*((count,) if keeps_block else ()), *shape, _whole(width, plan) if panel.axis == plan.vector else width),
             "scratch" if panel.depth else "temporary",
         )
         for number, (_, width, count) in enumerate(pieces)
     )
     return PlacedPanel(panel, dimension, tuple(kept), ranged, tuple(pieces), keeps_block, tensors, plan.lanes)
+
+
+def _whole(width: int, plan: Plan) -> int:
+    """A width as whole vectors: a ragged block is computed whole."""
+    return -(-width // plan.lanes) * plan.lanes
 
 
 def _order_of_dimensions(operand: Operand, plan: Plan) -> list[int]:

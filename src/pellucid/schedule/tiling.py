@@ -90,7 +90,12 @@ def _product_cycles(
     broadcast = len(nest.loads) - len(vector_operands)
     blocks = near_equal(-(-extents[vector] // lanes), vectors) if vector else [(0, 1, 1)]
     cycles = 0.0
-    chains = chains_for(nest, prod(size for _, size in points) * vectors, machine)
+    # Partial accumulators take turns in straight-line code; a loop whose bounds other loops set has none.
+    is_static = not any(
+        nest.reduced[-1][0] in guard.index.names and set(guard.index.names) - tiled - {axis for axis, _ in nest.reduced}
+        for guard in nest.guards
+    )
+    chains = chains_for(nest, prod(size for _, size in points) * vectors, machine) if is_static else 1
     for pieces in product(*(near_equal(extents[axis], size) for axis, size in points)):
         count, copies = prod(size for _, size, _ in pieces), prod(number for _, _, number in pieces)
         for _, width, number in blocks:
