@@ -175,6 +175,10 @@ LATEX = [
         r"z_{i} = x_{\left\lfloor i / 2 \right\rfloor} + x_{i \bmod 2}".replace("x_{\\l", "x_{\\l"),
     ),
     (
+        "z[i] = x[i%R*R + i%R]",
+        r"z_{i} = x_{\left(i \bmod R\right) \, R + \left(i \bmod R\right)}",
+    ),
+    (
         "y[k] = exp(x[k]) / sum(l) exp(x[l])",
         r"y_{k} = \frac{\exp\left(x_{k}\right)}{\sum_{l} \exp\left(x_{l}\right)}",
     ),

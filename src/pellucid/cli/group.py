@@ -36,10 +36,12 @@ _COMMANDS = {
     "explain": "Show where a number of a layer or gradient comes from.",
     "info": "Show the processor, what is measured of it, and the cache.",
 }
+# Commands for those who work on the package; they are not listed.
+_UNLISTED = frozenset({"docs"})
 
 
 class CommandGroup(click.Group):
-    """The commands of `_COMMANDS`."""
+    """The commands of `_COMMANDS`, and those that are not listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order in which a newcomer needs them."""
@@ -47,7 +49,7 @@ class CommandGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS and cmd_name not in _UNLISTED:
             return None
         return importlib.import_module(f"pellucid.cli.{cmd_name}").command
 
@@ -61,7 +63,7 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that `args` name; a usage error with the closest name where there is none."""
         name = args[0]
-        if not name.startswith("-") and name not in _COMMANDS:
+        if not name.startswith("-") and name not in _COMMANDS and name not in _UNLISTED:
             ctx.fail(unknown_name("command", name, tuple(_COMMANDS)))
         return super().resolve_command(ctx, args)
 

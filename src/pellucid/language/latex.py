@@ -63,7 +63,7 @@ def _text(node: Node, least: int, followed: bool = False) -> str:
 
 def _strength(node: Node) -> int:
     if isinstance(node, Binary):
-        strengths = {"+": SUM, "-": SUM, "*": PRODUCT, "%": PRODUCT, "/": UNARY, "//": ATOM, "**": POWER}
+        strengths = {"+": SUM, "-": SUM, "*": PRODUCT, "%": SUM, "/": UNARY, "//": ATOM, "**": POWER}
         return strengths[node.op]
     if isinstance(node, Number):
         return SUM if node.value < 0 else PRODUCT if "e" in repr(node.value) else ATOM

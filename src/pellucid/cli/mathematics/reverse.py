@@ -1,0 +1,73 @@
+"""The gradients of a system, equation by equation, as one would write them on paper.
+
+The equations are walked from the last to the first. `g` is the gradient that arrives at the result, `dtotal` the one
+that arrives at the intermediate `total`; each is complete before the equation that makes `total` is reached. Constants
+stay symbolic. (Networks are differentiated in the same way by `network/reverse.py`, with the shapes of given arrays.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from pellucid.language.extents import inputs, scalars
+from pellucid.language.gradient import derive
+from pellucid.language.syntax import Expr, Formula, Number, Reduce
+from pellucid.language.system import System
+
+__all__ = ["Contribution", "contributions", "free_inputs"]
+
+UPSTREAM = "g"
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one equation adds to the gradient of something that it reads; `first` where nothing was added before."""
+
+    formula: Formula
+    wrt: str
+    first: bool
+
+
+def free_inputs(system: System) -> tuple[str, ...]:
+    """The tensors and scalars that the system reads and does not make, in order of appearance."""
+    made = {formula.output.tensor for formula in system.equations}
+    found = (name for formula in system.equations for name in _read(formula, system))
+    return tuple(dict.fromkeys(name for name in found if name not in made))
+
+
+def contributions(system: System, held: Collection[str] = ()) -> Iterator[Contribution]:
+    """The gradient equations of a system in order of evaluation, towards all free inputs but those `held` fixed."""
+    moving = _moving(system, held)
+    arrived = {system.output}
+    for formula in reversed(system.equations):
+        output = formula.output.tensor
+        if output not in arrived:
+            continue
+        upstream = UPSTREAM if output == system.output else f"d{output}"
+        for name in _read(formula, system):
+            if name not in moving:
+                continue
+            derived = derive(formula, name, upstream, tuple(system.constants)).formula
+            if not _vanishes(derived.body):
+                yield Contribution(derived, name, name not in arrived)
+                arrived.add(name)
+
+
+def _read(formula: Formula, system: System) -> tuple[str, ...]:
+    return (*inputs(formula), *scalars(formula, tuple(system.constants)))
+
+
+def _moving(system: System, held: Collection[str]) -> set[str]:
+    """Everything that depends on a free input that is not held."""
+    found = {name for name in free_inputs(system) if name not in held}
+    for formula in system.equations:
+        if found & set(_read(formula, system)):
+            found.add(formula.output.tensor)
+    return found
+
+
+def _vanishes(body: Expr) -> bool:
+    while isinstance(body, Reduce) and body.op == "sum":
+        body = body.body
+    return isinstance(body, Number) and body.value == 0
