@@ -72,6 +72,7 @@ class Equation:
         # Of a gradient: which array's shape its output has, and which axes are copies of axes of the first equation.
         self._shape_sources: dict[str, str] = {}
         self._copies: dict[str, str] = {}
+        self._upstream: str | None = None
         self._kernels: dict[object, Kernel] = {}
         self._check_constants()
 
@@ -122,6 +123,7 @@ class Equation:
         result = Equation(derived.formula, **self.constants)
         result._shape_sources = {wrt: derived.formula.output.tensor}
         result._copies = dict(derived.copies)
+        result._upstream = derived.upstream
         return result
 
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
@@ -138,7 +140,7 @@ class Equation:
         With `base` 1 indices are counted from 1, in `index` and in what is printed.
         """
         given, found = self._extents(extents, arrays)
-        return explain(self.formula, index, self.constants, found, given, base)
+        return explain(self.formula, index, self.constants, found, given, base, upstream=self._upstream)
 
     # ------------------------------------------------------------ evaluation
     def reference(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Array:

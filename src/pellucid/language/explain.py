@@ -23,6 +23,7 @@ from pellucid.language.products import Factor, Term, expand, is_plain, written_o
 from pellucid.language.render import to_text
 from pellucid.language.syntax import (
     Access,
+    Binary,
     Call,
     Compare,
     Condition,
@@ -34,6 +35,7 @@ from pellucid.language.syntax import (
     Number,
     Reduce,
     children,
+    map_children,
     walk,
 )
 from pellucid.language.values import IDENTITY, MAX_TERMS, Array, Cells, Environment, ValueUnknownError
@@ -77,12 +79,14 @@ def explain(
     arrays: Mapping[str, Array | float | None],
     base: int = 0,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    upstream: str | None = None,
 ) -> Explanation:
     """The explanation of the formula's value at one cell of its output.
 
     `index` is the cell, counted from `base` (0 or 1), as all printed indices are. `extents` has every axis, as from
     `infer_extents`. `arrays` has the inputs, anything with a shape that takes tuples of integers, and the scalars; a
     tensor whose values are not known is None there, or absent, with its shape in `shapes`: its factors have no values.
+    Factors of the tensor `upstream`, the gradient that arrives, are written last, as texts on the subject do.
 
     ArgumentError for an index of the wrong length or outside the output, a name without array, shape or value, a
     condition that depends on unknown values, and more than 100,000 terms.
@@ -92,7 +96,7 @@ def explain(
     cells = Cells(constants, extents, arrays, shapes or {})
     cell = _checked_index(formula, _as_tuple(index), cells, base)
     try:
-        story = _story(formula.body, cells, _output_point(formula, cell, cells, base), base)
+        story = _story(_with_last(formula.body, upstream), cells, _output_point(formula, cell, cells, base), base)
     except ValueUnknownError as unknown:
         message = f"explaining this needs the values of `{unknown}`: a condition or an index depends on them"
         raise ArgumentError(message) from None
@@ -102,6 +106,26 @@ def explain(
     return Explanation(
         formula.output.tensor, cell, story.kind, story.terms, story.total, story.winner, base, tuple(lines)
     )
+
+
+def _with_last(body: Expr, tensor: str | None) -> Expr:
+    """The expression with a factor of `tensor` at the end of its product.  before: g[i]*x[i]  after: x[i]*g[i]"""
+    if tensor is None:
+        return body
+
+    def visit(node: Node) -> Node:
+        if isinstance(node, Binary) and node.op == "*":
+            left, right = visit(node.left), visit(node.right)
+            if isinstance(left, Binary) and left.op == "*" and _reads(left.right, tensor):
+                return Binary("*", Binary("*", left.left, right), left.right)  # type: ignore[arg-type]
+            return Binary("*", right, left) if _reads(left, tensor) else Binary("*", left, right)  # type: ignore[arg-type]
+        return map_children(node, visit)
+
+    return visit(body)  # type: ignore[return-value]
+
+
+def _reads(node: Node, tensor: str) -> bool:
+    return (isinstance(node, Access) and node.tensor == tensor) or (isinstance(node, Name) and node.name == tensor)
 
 
 def _as_tuple(index: tuple[int, ...] | int) -> tuple[int, ...]:
