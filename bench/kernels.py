@@ -131,6 +131,34 @@ def convolution(shape: Shape, which: str, threads: int) -> Work:
     return Work(call, peers, shape.flops, float(difference), kernel)
 
 
+DENSE = {"128x1024-512": (128, 1024, 512), "64x2048-10": (64, 2048, 10), "32x400-120": (32, 400, 120)}
+
+
+def dense(shape: tuple[int, int, int], which: str, threads: int) -> Work:
+    """One pass of a dense layer, verified; PyTorch's weights lie as its own layer keeps them."""
+    batch, inputs, outputs = shape
+    rng = np.random.default_rng(0)
+    x, w, g = (rng.standard_normal(s, dtype=np.float32) for s in ((batch, inputs), (inputs, outputs), (batch, outputs)))
+    equation = pellucid.Equation("z[n,o] = sum(q) x[n,q] * w[q,o]")
+    tx, tg = torch.from_numpy(x), torch.from_numpy(g)
+    tw = torch.from_numpy(np.ascontiguousarray(w.T))
+    if which == "forward":
+        name, arrays, output, peer, exact = equation, {"x": x, "w": w}, "z", lambda: tx @ tw.T, x.astype(float) @ w
+    elif which == "dx":
+        name, arrays, output = equation.gradient("x"), {"g": g, "w": w}, "dx"
+        peer, exact = lambda: tg @ tw, g.astype(float) @ w.T
+    else:
+        name, arrays, output = equation.gradient("w"), {"x": x, "g": g}, "dw"
+        peer, exact = lambda: tg.T @ tx, x.T.astype(float) @ g
+    kernel = name.compile(**arrays)
+    call, result = bound_call(kernel, arrays, output, threads)
+    call()
+    difference = np.abs(result - exact).max() / np.abs(exact).max()
+    if not difference < 1e-4:
+        raise SystemExit(f"{which} of dense {shape} is wrong: relative difference {difference:.2g}")
+    return Work(call, {"PyTorch": peer}, 2 * batch * inputs * outputs, float(difference), kernel)
+
+
 def peer_call(which: str, tensors: list[torch.Tensor], shape: Shape) -> Callable[[], torch.Tensor]:
     """PyTorch's kernel for one pass."""
     x, w, g = tensors
@@ -186,16 +214,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows, ratios = [], []
-    print(
-        f"{'shape':21s} {'pass':8s} {'ms':>8s} {'GF/s':>6s} {'of peak':>8s} {'PyTorch ms':>11s} {'ratio':>6s} {'error':>8s}"
-    )
-    for name, shape in SHAPES.items():
+    columns = (f"{'shape':21s} {'pass':8s}", f"{'ms':>8s} {'GF/s':>6s} {'of peak':>8s} {'PyTorch ms':>11s}")
+    print(*columns, f"{'ratio':>6s} {'error':>8s}")
+    works = {**{name: (convolution, shape) for name, shape in SHAPES.items()}}
+    works |= {f"dense {name}": (dense, shape) for name, shape in DENSE.items()}
+    for name, (make, shape) in works.items():
         if options.names and not any(part in name for part in options.names):
             continue
         for which in options.passes.split(","):
-            if which == "dx" and shape.inputs <= 3:
-                continue
-            work = convolution(shape, which, options.threads)
+            if which == "dx" and make is convolution and shape.inputs <= 3:
+                continue  # the pictures themselves need no gradient
+            work = make(shape, which, options.threads)
             found = measure(work, options.rounds, options.threads)
             best = min(value for key, value in found.items() if key not in ("ours", "peak"))
             rate, ratio = work.amount / found["ours"], best / found["ours"]
