@@ -74,12 +74,12 @@ def _floating_type(tensors: Mapping[str, Tensor]) -> str:
 # ---------------------------------------------------------------- stages
 def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[Formula]:
     """The formula as equations with at most one reduction each, in order of evaluation; the formula itself last."""
-    found = dict[Node, Access]()
+    found = dict[tuple[Node, tuple[int, ...]], Access]()
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
         axes = tuple(axis for axis in scope if axis in _free_names(reduce))
-        key = _canonical(reduce)
+        key = _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
         if key in found:
             return [], found[key]
         inner, body = split(reduce.body, (*axes, *reduce.axes))

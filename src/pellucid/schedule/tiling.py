@@ -94,6 +94,7 @@ def _product_cycles(
     is_static = not any(
         nest.reduced[-1][0] in guard.index.names and set(guard.index.names) - tiled - {axis for axis, _ in nest.reduced}
         for guard in nest.guards
+        if nest.reduced
     )
     chains = chains_for(nest, prod(size for _, size in points) * vectors, machine) if is_static else 1
     for pieces in product(*(near_equal(extents[axis], size) for axis, size in points)):

@@ -160,7 +160,7 @@ class Lowering:
             case Binary(op, left, right):
                 return self._binary(expression, op, left, right, outside, accumulated)
             case Bracket(condition):
-                return Apply("where", (self.condition(condition, outside), Constant(1.0), Constant(0.0)))
+                return Apply("where", (self.condition(condition, outside, accumulated), Constant(1.0), Constant(0.0)))
             case Call():
                 return self._call(expression, outside, accumulated)
             case Reduce(op):
