@@ -113,3 +113,23 @@ def test_two_views_of_one_output():
     found = compile_graph(graph, [first, out, second])({"x": np.zeros((4, 5), "float32")})
     for name in (first, out, second):
         np.testing.assert_array_equal(found[name], np.ones(graph.values[name].shape))
+
+
+def test_what_repeats_is_lowered_once():
+    graph = Graph("float32")
+    graph.input("x", (4, 16))
+    product = parse("z[n,o] = sum(f) x[n,f] * w[f,o]")
+    value = "x"
+    for layer in range(3):
+        value = graph.formula(product, {"x": value, "w": graph.input(f"w{layer}", (16, 16))}, prefix=f"layer{layer}")
+    assembled = assemble(graph, [value], {}, SMALL)
+    first, second, third = (assembled.plans[f"layer{layer}.z"] for layer in range(3))
+    assert first is second
+    assert second is third
+    names = [touched(nest, set()) for nest in assembled.program.nests]
+    assert any({"x", "w0", "layer0.z"} <= found for found in names)
+    assert any({"layer0.z", "w1", "layer1.z"} <= found for found in names)
+    random = np.random.default_rng(0)
+    arrays = {name: random.normal(size=graph.values[name].shape).astype("float32") for name in graph.inputs}
+    expected = arrays["x"].astype("float64") @ arrays["w0"] @ arrays["w1"] @ arrays["w2"]
+    np.testing.assert_allclose(compile_graph(graph, [value])(arrays)[value], expected, rtol=1e-4, atol=1e-4)

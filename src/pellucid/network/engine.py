@@ -30,7 +30,7 @@ def compile_engine(graph: Graph, outputs: Collection[str], homes: Mapping[str, s
             copied[name] = tensor
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
-    return CompiledEngine(assembled, compile_program(assembled.program), memory, copied, threads)
+    return CompiledEngine(assembled, compile_program(assembled.program, proved=True), memory, copied, threads)
 
 
 class Memory:

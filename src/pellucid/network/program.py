@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import roots
+from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, plan_arena
-from pellucid.schedule import lower
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Load, Nest, Program, Statement, Tensor, Tile, Update, operands, statements
 from pellucid.schedule.plan import Plan
@@ -28,12 +28,13 @@ class Assembled:
 
 
 def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine) -> Assembled:
-    """Lowers every equation and lays the results side by side.
+    """Lowers every equation, proves its nests in bounds, and lays the results side by side.
 
     `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over.
     """
     places = _places(graph, homes)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
+    lowerer = Lowerer(machine)
     nests: list[Nest] = []
     plans: dict[str, Sequence[Plan]] = {}
     for number, node in enumerate(graph.nodes):
@@ -41,7 +42,7 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        lowered = lower(node.formula, node.constants, node.extents, local, machine, f"n{number}.{node.output}")
+        lowered = lowerer.lower(node, local, f"n{number}.{node.output}")
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}

@@ -1,0 +1,87 @@
+"""Equations to nests, each kind once: a deep network repeats few equations many times.
+
+An equation is lowered under its own local tensor names; where the same formula occurs again on tensors of the same
+shapes, the nests that are there already get the other tensors' names. What is proved of the first holds for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+
+from pellucid.network.graph import Equation
+from pellucid.schedule import Lowered, lower
+from pellucid.schedule.bounds import prove
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import For, Nest, Operand, Program, Statement, Store, Tensor, Tile, Update
+from pellucid.schedule.rewrite import map_operands
+
+__all__ = ["Lowerer", "renamed"]
+
+# What stands in front of the names of everything new; no local name of a formula can hold it.
+_PREFIX = "@"
+
+
+class Lowerer:
+    """Lowers equations for one machine, and proves every nest in bounds (OutOfBoundsError)."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._known: dict[Hashable, Lowered] = {}
+
+    def lower(self, node: Equation, tensors: Mapping[str, Tensor], name: str) -> Lowered:
+        """As `schedule.lower`: `tensors` by local name, the output's among them; `name` for what is new."""
+        own_names: dict[str, str] = {}
+        for local, tensor in tensors.items():
+            own_names.setdefault(tensor.name, local)
+        # Whose memory a tensor is in does not change how it is read or written.
+        written = own_names[tensors[node.formula.output.tensor].name]
+        own: dict[str, Tensor] = {}
+        for local, tensor in tensors.items():
+            name_here = own_names[tensor.name]
+            own[local] = replace(tensor, name=name_here, role="output" if name_here == written else "input")
+        key = (
+            node.formula,
+            tuple(sorted(node.constants.items())),
+            tuple(sorted(node.extents.items())),
+            tuple(sorted(own.items())),
+        )
+        if key not in self._known:
+            self._known[key] = self._lower(node, own)
+        found = self._known[key]
+        names = {local: real for real, local in own_names.items()}
+        names |= {tensor.name: name + tensor.name.removeprefix(_PREFIX) for tensor in found.tensors}
+        nests = tuple(
+            Nest(name + nest.name.removeprefix(_PREFIX), tuple(renamed(entry, names) for entry in nest.body))
+            for nest in found.nests
+        )
+        return Lowered(nests, tuple(replace(tensor, name=names[tensor.name]) for tensor in found.tensors), found.plans)
+
+    def _lower(self, node: Equation, own: Mapping[str, Tensor]) -> Lowered:
+        lowered = lower(node.formula, node.constants, node.extents, own, self._machine, _PREFIX)
+        table = {tensor.name: tensor for tensor in (*own.values(), *lowered.tensors)}
+        prove(Program(tuple(table.values()), lowered.nests))
+        return lowered
+
+
+def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
+    """The statement with every tensor's name replaced."""
+
+    def operand(old: Operand) -> Operand:
+        lookups = tuple(replace(lookup, operand=operand(lookup.operand)) for lookup in old.lookups)
+        return replace(old, tensor=names[old.tensor], lookups=lookups)
+
+    def store(old: Store) -> Store:
+        return replace(old, operand=operand(old.operand), value=map_operands(old.value, operand))
+
+    def visit(old: Statement) -> Statement:
+        match old:
+            case For():
+                return replace(old, body=tuple(visit(entry) for entry in old.body))
+            case Tile():
+                body = tuple(visit(entry) for entry in old.body)
+                return replace(old, body=body, stores=tuple(store(entry) for entry in old.stores))
+            case Update():
+                return replace(old, value=map_operands(old.value, operand))
+
+    return visit(statement)
