@@ -27,7 +27,7 @@ from pellucid.nn.class_losses import CategoricalCrossEntropyLoss, CrossEntropyLo
 from pellucid.nn.convolutions import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from pellucid.nn.dense import Flatten, Linear
 from pellucid.nn.equation_layer import EquationLayer
-from pellucid.nn.initialisers import INITIALISERS, Initialiser, Normal, Uniform
+from pellucid.nn.initialisers import INITIALISERS, Constant, Initialiser, Normal, Uniform
 from pellucid.nn.layer import Layer, Parameter, Stage
 from pellucid.nn.losses import (
     BCELoss,
@@ -89,6 +89,7 @@ __all__ = [
     "BatchNorm3d",
     "CategoricalCrossEntropyLoss",
     "Concat",
+    "Constant",
     "Conv1d",
     "Conv2d",
     "Conv3d",
