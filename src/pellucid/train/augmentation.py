@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,13 +87,15 @@ class Augmentation:
         y, x = self._affine(draws[:, :_DRAWS, None, None], height, width)
         if self.distortion:
             moves = draws[:, _DRAWS:].reshape(-1, 2, _GRID, _GRID) * np.float32(self.distortion)
+            # One small product an image, never one for the batch: an image's bits must not depend on its neighbours.
             moved = _smooth_steps(height) @ moves @ _smooth_steps(width).T
-            y, x = y + moved[:, 0], x + moved[:, 1]
-        return _bilinear(images, y.astype(np.float32, copy=False), x.astype(np.float32, copy=False), background)
+            y += moved[:, 0]
+            x += moved[:, 1]
+        return _bilinear(images, y, x, background)
 
     def _affine(
         self, draws: NDArray[np.float32], height: int, width: int
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where each output cell is read: (batch, height, width), rows and columns.
 
         Seen from an output cell, the centre moves back by the shift, then the image turns back, shrinks and leans back.
@@ -100,38 +103,56 @@ class Augmentation:
         down, right, turn, grow, lean = (draws[:, column] for column in range(_DRAWS))
         angle = turn * np.float32(math.radians(self.rotation))
         zoom = 1 / (1 + grow * np.float32(self.scale))
-        y = np.arange(height, dtype=np.float32)[None, :, None] - (height - 1) / 2 - down * np.float32(self.shift)
-        x = np.arange(width, dtype=np.float32)[None, None, :] - (width - 1) / 2 - right * np.float32(self.shift)
+        lean = lean * np.float32(self.shear)
+        middle_y, middle_x = np.float32((height - 1) / 2), np.float32((width - 1) / 2)
+        y = np.arange(height, dtype=np.float32)[None, :, None] - middle_y - down * np.float32(self.shift)
+        x = np.arange(width, dtype=np.float32)[None, None, :] - middle_x - right * np.float32(self.shift)
         cosine, sine = np.cos(angle) * zoom, np.sin(angle) * zoom
-        source_y = cosine * y - sine * x
-        source_x = sine * y + cosine * x - lean * np.float32(self.shear) * source_y
-        return source_y + (height - 1) / 2, source_x + (width - 1) / 2
+        # What depends on the row and what depends on the column are added last, the only work on whole images.
+        source_y = (cosine * y + middle_y) - sine * x
+        source_x = (sine - lean * cosine) * y + ((cosine + lean * sine) * x + middle_x)
+        return source_y.astype(np.float32, copy=False), source_x.astype(np.float32, copy=False)
 
 
+@cache
 def _smooth_steps(extent: int) -> NDArray[np.float32]:
     """(extent, grid): the share of each grid point in each cell, smooth between points (3 s^2 - 2 s^3), together 1."""
     place = np.linspace(0, _GRID - 1, extent, dtype=np.float32)[:, None]
     nearness = np.clip(1 - np.abs(place - np.arange(_GRID, dtype=np.float32)), 0, 1)
-    return nearness**2 * (3 - 2 * nearness)
+    shares = nearness**2 * (3 - 2 * nearness)
+    shares.setflags(write=False)
+    return shares
 
 
 def _bilinear(
     images: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32], background: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The images read at real positions `y`, `x` (batch, height, width), between the four cells around each."""
+    """The images read at real positions `y`, `x` (batch, height, width), between the four cells around each.
+
+    Writes over `y` and `x`.
+    """
     batch, height, width, channels = images.shape
-    padded = np.empty((batch, height + 2, width + 2, channels), np.float32)
+    # Background stands before each image and twice behind it: positions are kept between the first such row and the
+    # one after the last of the image, and the cell after that is read too, with the share 0.
+    rows, columns = height + 3, width + 3
+    padded = np.empty((batch, rows, columns, channels), np.float32)
     padded[...] = background
-    padded[:, 1:-1, 1:-1] = images
-    y, x = np.clip(y, -1, height) + 1, np.clip(x, -1, width) + 1  # one cell of background stands on every side
-    top, left = np.minimum(y.astype(np.int32), height), np.minimum(x.astype(np.int32), width)
-    low, across = (y - top.astype(np.float32))[..., None], (x - left.astype(np.float32))[..., None]
-    cells = padded.reshape(-1, channels)
-    corner = (np.arange(batch)[:, None, None] * (height + 2) + top) * (width + 2) + left
+    padded[:, 1:-2, 1:-2] = images
+    y += 1
+    x += 1
+    np.clip(y, 0, height + 1, out=y)
+    np.clip(x, 0, width + 1, out=x)
+    top, left = y.astype(np.int32), x.astype(np.int32)
+    y -= top.astype(np.float32)
+    x -= left.astype(np.float32)
+    top *= columns
+    top += left
+    corner = top + (np.arange(batch) * (rows * columns))[:, None, None]
+    cells, down, across = padded.reshape(-1, channels), y[..., None], x[..., None]
     upper = _between(cells.take(corner, axis=0), cells.take(corner + 1, axis=0), across)
-    corner += width + 2
+    corner += columns
     lower = _between(cells.take(corner, axis=0), cells.take(corner + 1, axis=0), across)
-    return _between(upper, lower, low)
+    return _between(upper, lower, down)
 
 
 def _between(start: NDArray[np.float32], end: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,8 +22,8 @@ __all__ = ["TrainableModel", "fit"]
 
 Array: TypeAlias = NDArray[Any]
 
-# A training accuracy over this many images is within half a percent or so, and costs little beside an epoch.
-_ACCURACY_SAMPLE = 1000
+# A training accuracy over this many images is within a percent or so, and costs little beside an epoch.
+_ACCURACY_SAMPLE = 500
 
 
 class TrainableModel(Protocol):

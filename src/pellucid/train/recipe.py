@@ -66,12 +66,10 @@ class Recipe:
         )
 
 
-_HAND_WRITING = Augmentation(shift=1.5, rotation=10.0, scale=0.1)
+_HAND_WRITING = Augmentation(shift=1.5, rotation=10.0, scale=0.15, shear=0.2, distortion=2.0)
 
-# LeNet-5 on the bundled digits: chosen by the accuracy on 800 of the 4,000 training images, over six seeds. There 24
-# epochs of AdamW reach 98.6% on average (18 epochs 98.3%, 20 of SGD 98.0%, without augmentation 96.1%).
 _RECIPES = {
-    "lenet5": Recipe("lenet5", epochs=24, augmentation=_HAND_WRITING),
+    "lenet5": Recipe("lenet5", epochs=30, augmentation=_HAND_WRITING),
     "s4": Recipe("s4", epochs=8, augmentation=_HAND_WRITING),
     "vgg": Recipe("vgg", epochs=5, augmentation=_HAND_WRITING),
     "resnet": Recipe("resnet", epochs=4, augmentation=_HAND_WRITING),
