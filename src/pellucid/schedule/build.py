@@ -167,7 +167,7 @@ class _Builder:
             for level in plan.levels
             if level.kind == "tile" and place.env[level.axis].length > 1
         )
-        lane = plan.vector or "lane"
+        lane = plan.vector or "vector.lane"
         names = {axis for axis, _ in points} | ({lane} if plan.vector and not plan.across else set())
         bindings = {
             axis: binding.base + (Affine.name(axis) if axis in names or axis in plan.reductions else 0)

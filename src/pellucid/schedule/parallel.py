@@ -31,7 +31,7 @@ def _divided(statement: Statement) -> Statement:
             return replace(statement, parallel=True)
         return replace(statement, body=divide(statement.body))
     # A lone tile belongs to one thread: a loop of one round, which exactly one of them gets.
-    return For("once", Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
+    return For("thread.once", Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
 
 
 def _rounds(statement: Statement) -> int:

@@ -192,7 +192,7 @@ class Reduction:
                 highs.append((form * -1 + guard.high, 1))
                 resolved.append(guard)
         state = replace(state.resolve(resolved), active=active)
-        once = For("once", Bound(tuple(lows)), Bound(tuple(highs)), 1, ()) if len(lows) > 1 else None
+        once = For("guard.once", Bound(tuple(lows)), Bound(tuple(highs)), 1, ()) if len(lows) > 1 else None
         return state, once
 
     # ------------------------------------------------------------ one segment of an axis
