@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pellucid import ops
 
@@ -87,6 +89,10 @@ def test_float32_stays_within_its_rounding(torch, draw, image, kernel, attribute
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_small_integers_match_the_reference_to_the_bit(operation, shapes, attributes, dtype):
+    assert_bits_match(operation, shapes, attributes, dtype)
+
+
+def assert_bits_match(operation, shapes, attributes, dtype):
     generator = np.random.default_rng(11)
     arrays = [generator.integers(-4, 5, shape).astype(dtype) for shape in shapes]
     y, pullback = ops.vjp(operation, *arrays, **attributes)
@@ -95,6 +101,30 @@ def test_small_integers_match_the_reference_to_the_bit(operation, shapes, attrib
     np.testing.assert_array_equal(y, expected)
     for mine, reference in zip(pullback(g), expected_pullback(g), strict=True):
         np.testing.assert_array_equal(mine, reference)
+
+
+@st.composite
+def drawn_calls(draw):
+    """A convolution or a pooling with its arrays' shapes; float32, integers small enough to be exact."""
+    spatial = draw(st.lists(st.integers(1, 9), min_size=2, max_size=2))
+    kernel = [draw(st.integers(1, min(4, extent))) for extent in spatial]
+    stride = tuple(draw(st.lists(st.integers(1, 4), min_size=2, max_size=2)))
+    groups, c, k = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.sampled_from([1, 2, 3, 8, 17]))
+    image = (draw(st.integers(1, 3)), *spatial, groups * c)
+    if draw(st.booleans()):
+        pads = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in kernel)
+        shapes = [image, (*kernel, c, groups * k), (groups * k,)]
+        return ops.conv2d, shapes, {"stride": stride, "padding": pads, "groups": groups, "flip": draw(st.booleans())}
+    padding = tuple(draw(st.integers(0, extent // 2)) for extent in kernel)
+    attributes = {"kernel_size": tuple(kernel), "stride": stride, "padding": padding, "ceil_mode": draw(st.booleans())}
+    return ops.max_pool2d, [image], attributes
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(drawn_calls())
+def test_drawn_calls_match_the_reference_to_the_bit(drawn):
+    operation, shapes, attributes = drawn
+    assert_bits_match(operation, shapes, attributes, np.float32)
 
 
 def test_arrays_that_are_not_contiguous_or_read_only_are_taken(draw):

@@ -30,7 +30,7 @@ def texts(system):
         ),
         (
             equations.conv2d(IMAGE, (3, 3, 2, 8), groups=2),
-            "z[n,i,j,u*4+k] = sum(s,t,c) x[n,i*SH+s*DH-PH,j*SW+t*DW-PW,u*2+c] * w[s,t,c,u*4+k]",
+            "z[n,i,j,u*K+k] = sum(s,t,c) x[n,i*SH+s*DH-PH,j*SW+t*DW-PW,u*C+c] * w[s,t,c,u*K+k]",
         ),
         (
             equations.conv2d((2, 4, 6, 7), (8, 4, 3, 3), layout="NCHW"),
@@ -44,6 +44,7 @@ def texts(system):
         (equations.linear((2, 5), (5, 3), (3,)), "z[n,o] = sum(q) x[n,q]*w[q,o] + b[o]"),
         (equations.max_pool(IMAGE, kernel_size=2), "z[n,i,j,c] = max(s,t) x[n,i*SH+s*DH-PH,j*SW+t*DW-PW,c]"),
         (equations.avg_pool(IMAGE, kernel_size=2), "z[n,i,j,c] = (sum(s,t) x[n,i*SH+s-PH,j*SW+t-PW,c]) / M"),
+        (equations.flatten(IMAGE), "z[n,(i*Nj + j)*Nc + c] = x[n,i,j,c]"),
         (equations.relu(IMAGE), "z[n,i,j,c] = max(x[n,i,j,c], 0)"),
         (equations.mse_loss((4, 3), (4, 3)), "z = (sum(n,c) ((y[n,c] - t[n,c])**2)) / N"),
     ],

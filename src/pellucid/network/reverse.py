@@ -107,7 +107,7 @@ def _contributions(graph: Graph, node: Node, upstream: str, relevant: set[str]) 
 def _equation_gradient(graph: Graph, node: Equation, local: str, upstream: str) -> str | None:
     """Adds the gradient of one equation towards one operand; None where the rule says that it is 0."""
     source = node.bindings[local]
-    derived = derive(node.formula, local)
+    derived = derive(node.formula, local, constants=tuple(node.constants))
     if _vanishes(derived.formula.body):
         return None
     copies = {copy: node.extents[axis] for copy, axis in derived.copies.items()}

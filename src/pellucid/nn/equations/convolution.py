@@ -10,7 +10,6 @@ layout="NCHW" (n, channels, spatial ...) and (out_channels, in_channels / groups
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from pellucid.errors import ArgumentError, ShapeError
@@ -44,28 +43,6 @@ __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
 # The axes of a transposed convolution's result: i, j, l already number its input, as they number the output of
 # the convolution that it transposes.
 _RESULT_AXES = {1: ("p",), 2: ("p", "q"), 3: ("o", "p", "q")}
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """Channels divided into groups, each convolved alone; the numbers of channels are those of one group.
-
-    They stand in the text as numbers: a name in an output's index would be an axis.
-    """
-
-    groups: int
-    in_channels: int
-    out_channels: int
-
-    @property
-    def c(self) -> str:
-        """The index of input channel `c` of group `u`."""
-        return f"u*{self.in_channels}+c"
-
-    @property
-    def k(self) -> str:
-        """The index of output channel `k` of group `u`."""
-        return f"u*{self.out_channels}+k"
 
 
 def conv1d(
@@ -176,9 +153,9 @@ def _kernel(layout: str, window: Sequence[str], c: str, k: str) -> str:
 
 
 @cache
-def _convolution_text(rank: int, bias: bool, grouped: Grouped | None, flip: bool, layout: str) -> str:
+def _convolution_text(rank: int, bias: bool, grouped: bool, flip: bool, layout: str) -> str:
     outputs, window, suffixes = OUTPUT_AXES[rank], WINDOW_AXES[rank], SUFFIXES[rank]
-    c, k = (grouped.c, grouped.k) if grouped else ("c", "k")
+    c, k = ("u*C+c", "u*K+k") if grouped else ("c", "k")
     read = [f"{i}*S{a}+{s}*D{a}-P{a}" for i, s, a in zip(outputs, window, suffixes, strict=True)]
     taps = _taps(rank, flip)
     text = f"z[{image(layout, outputs, k)}] = sum({','.join(window)},c) "
@@ -187,9 +164,9 @@ def _convolution_text(rank: int, bias: bool, grouped: Grouped | None, flip: bool
 
 
 @cache
-def _transposed_text(rank: int, bias: bool, grouped: Grouped | None, flip: bool, layout: str) -> str:
+def _transposed_text(rank: int, bias: bool, grouped: bool, flip: bool, layout: str) -> str:
     results, inputs, window, suffixes = _RESULT_AXES[rank], OUTPUT_AXES[rank], WINDOW_AXES[rank], SUFFIXES[rank]
-    c, k = (grouped.c, grouped.k) if grouped else ("c", "k")
+    c, k = ("u*C+c", "u*K+k") if grouped else ("c", "k")
     meets = [f"{i}*S{a}+{s}*D{a}-P{a} == {p}" for p, i, s, a in zip(results, inputs, window, suffixes, strict=True)]
     text = f"z[{image(layout, results, c)}] = sum({','.join((*inputs, *window))},k : {', '.join(meets)}) "
     text += f"x[{image(layout, inputs, k)}] * w[{_kernel(layout, _taps(rank, flip), 'c', k)}]"
@@ -225,9 +202,8 @@ def _convolution(
     check_shape("b", b, (out_channels,))
     windows = convolution_windows(spatial_of(x, layout), kernels, stride, padding, dilation)
     outputs = {axis: window.output for axis, window in zip(OUTPUT_AXES[rank], windows, strict=True)}
-    grouped = Grouped(groups, per_group, out_channels // groups) if groups > 1 else None
-    constants, extents = _bindings(windows, grouped, flip)
-    text = _convolution_text(rank, b is not None, grouped, flip, layout)
+    constants, extents = _bindings(windows, groups, per_group, out_channels // groups, flip)
+    text = _convolution_text(rank, b is not None, groups > 1, flip, layout)
     return system(text, constants=constants, extents=outputs | extents)
 
 
@@ -256,9 +232,8 @@ def _transposed(
     check_shape("b", b, (per_group * groups,))
     windows = transposed_windows(spatial_of(x, layout), kernels, stride, padding, output_padding, dilation)
     results = {axis: window.extent for axis, window in zip(_RESULT_AXES[rank], windows, strict=True)}
-    grouped = Grouped(groups, per_group, in_channels // groups) if groups > 1 else None
-    constants, extents = _bindings(windows, grouped, flip)
-    text = _transposed_text(rank, b is not None, grouped, flip, layout)
+    constants, extents = _bindings(windows, groups, per_group, in_channels // groups, flip)
+    text = _transposed_text(rank, b is not None, groups > 1, flip, layout)
     return system(text, constants=constants, extents=results | extents)
 
 
@@ -278,13 +253,17 @@ def _check_groups(groups: int, in_channels: int, out_channels: int | None = None
 
 
 def _bindings(
-    windows: tuple[Window, ...], grouped: Grouped | None, flip: bool
+    windows: tuple[Window, ...], groups: int, c: int, k: int, flip: bool
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Constants of the windows; extents of the axes that only appear inside sums of axes."""
+    """Constants of the windows and the groups; extents of the axes that only appear inside sums of axes.
+
+    `c` and `k` are the numbers of channels in a group of the convolution (of the one transposed, if it is).
+    """
     constants = window_constants(windows, "SDPF" if flip else "SDP")
     extents: dict[str, int] = {}
     if flip:
         extents |= {axis: window.kernel for axis, window in zip(WINDOW_AXES[len(windows)], windows, strict=True)}
-    if grouped:
-        extents |= {"u": grouped.groups, "c": grouped.in_channels, "k": grouped.out_channels}
+    if groups > 1:
+        constants |= {"C": c, "K": k}
+        extents |= {"u": groups, "c": c, "k": k}
     return constants, extents

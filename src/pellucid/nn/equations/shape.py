@@ -32,10 +32,12 @@ def flatten(x: Shape, *, start_dim: int = 1) -> System:
         raise ArgumentError(f"`start_dim` (={start_dim}) must be from {-len(x)} to {len(x) - 1}")
     axes = elementwise_axes(len(x))
     kept, joined = axes[: start % len(x)], axes[start % len(x) :]
-    place = joined[0]
+    place, constants = joined[0], dict[str, int]()
     for axis, extent in zip(joined[1:], x[start % len(x) + 1 :], strict=True):
-        place = f"({place})*{extent} + {axis}" if "+" in place else f"{place}*{extent} + {axis}"
-    return system(f"z[{','.join((*kept, place))}] = x[{','.join(axes)}]")
+        constant = f"N{axis}"
+        constants[constant] = extent
+        place = f"({place})*{constant} + {axis}" if "+" in place else f"{place}*{constant} + {axis}"
+    return system(f"z[{','.join((*kept, place))}] = x[{','.join(axes)}]", constants=constants)
 
 
 def concatenate(shapes: Sequence[Shape], *, dim: int = -1) -> System:
@@ -102,9 +104,8 @@ def space_to_depth(x: Shape, *, block: int) -> System:
         if extent % block:
             raise ArgumentError(f"`{name}` (={extent}) must be divisible by `block` (={block})")
     extents = {"i": x[1] // block, "j": x[2] // block, "s": block, "t": block}
-    # A name in an output's index would be an axis, so the extents stand there as numbers.
-    text = f"z[n,i,j,(s*{block} + t)*{x[3]} + c] = x[n,i*{block} + s,j*{block} + t,c]"
-    return system(text, extents=extents)
+    constants = {"R": block, "C": x[3]}
+    return system("z[n,i,j,(s*R + t)*C + c] = x[n,i*R + s,j*R + t,c]", constants=constants, extents=extents)
 
 
 def _blocks_from_channels(channel: str, x: Shape, block: int, name: str = "block") -> System:
