@@ -36,7 +36,7 @@ LAYERS = [
     lambda r: r.choice(
         [nn.ReLU(), nn.Tanh(), nn.GELU(), nn.SiLU(), nn.ELU(), nn.Softplus(), nn.Hardswish(), nn.Mish()]
     ),
-    lambda r: residual(nn.Conv2d(r.choice([1]), 3, padding=1)),
+    lambda r: residual(r.choice([nn.Tanh(), nn.MaxPool2d(3, stride=1, padding=1)])),
     lambda r: joined(nn.Conv2d(3, 1), nn.MaxPool2d(3, stride=1, padding=1)),
 ]
 

@@ -210,6 +210,20 @@ def test_any_number_of_rows(rows):
     np.testing.assert_allclose(model.predict(x), np.tanh(x @ get["0.weight"] + get["0.bias"]), rtol=1e-13)
 
 
+@pytest.mark.parametrize(("features", "rows"), [(2, 256), (2**17, 64), (2**22, 2), (2**23 + 2, 1)])
+def test_rows_at_once_follow_the_largest_activation(features, rows):
+    """2**25 bytes of float32 are 2**23 numbers."""
+    model = nn.Sequential(nn.Linear(2), nn.EquationLayer("z[n,k] = x[n,0]", {"k": features})).build((1,))
+    assert model._rows_at_once == rows
+
+
+def test_rows_that_are_taken_one_by_one():
+    model = nn.Sequential(nn.EquationLayer("z[n,k] = x[n,0] + k", {"k": 2**23})).build((1,))
+    found = model.predict(np.array([[1.0], [2.0], [3.0]]))
+    assert found.shape == (3, 2**23)
+    np.testing.assert_array_equal(found[:, [0, 7]], [[1, 8], [2, 9], [3, 10]])
+
+
 def test_one_row_after_batch_norm():
     model = classifier()
     x, _ = batch()

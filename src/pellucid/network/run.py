@@ -40,7 +40,7 @@ class Engine(Protocol):
 
 
 class CompiledGraph:
-    """A graph for given shapes, ready to run. Not to be entered by two threads at once."""
+    """A graph for given shapes, ready to run. Calls from several Python threads take turns inside."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.nn import programs
-from pellucid.nn.blueprint import Blueprint, Outline, outline
+from pellucid.nn.blueprint import DRY_BATCH, Blueprint, Outline, outline
 from pellucid.nn.diagnosis import not_finite
 from pellucid.nn.losses import Loss
 from pellucid.nn.programs import Program, Target
@@ -27,8 +27,8 @@ __all__ = ["Model"]
 
 Array: TypeAlias = NDArray[Any]
 
-# Rows that `predict` takes at once: enough to fill the kernels, little enough for the second cache's neighbour.
-PREDICT_ROWS = 256
+# `predict` takes as many rows at once as keep the largest activation within these bytes, but no more than this.
+PREDICT_BYTES, PREDICT_ROWS = 2**25, 256
 
 
 class Model:
@@ -168,9 +168,10 @@ class Model:
             x = self._take_input(x)
             if not self._rows_independent:
                 return self._predict_rows(x, len(x))
+            most = self._rows_at_once
             parts = [
-                self._predict_rows(x[start : start + PREDICT_ROWS], _bucket(len(x) - start))
-                for start in range(0, len(x), PREDICT_ROWS)
+                self._predict_rows(x[start : start + most], min(most, _power_of_two(len(x) - start)))
+                for start in range(0, len(x), most)
             ]
             return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
@@ -208,6 +209,12 @@ class Model:
         if self._blueprint.loss is None:
             raise ArgumentError("this model has no loss: it was built without a `loss`")
         return self._blueprint.loss
+
+    @cached_property
+    def _rows_at_once(self) -> int:
+        values = [self._outline.graph.values[name] for name in self._outline.laid.outputs.values()]
+        largest = max(value.size for value in values) // DRY_BATCH * np.dtype(self.dtype).itemsize
+        return min(PREDICT_ROWS, 1 << max(0, (PREDICT_BYTES // largest).bit_length() - 1))
 
     @cached_property
     def _rows_independent(self) -> bool:
@@ -267,6 +274,6 @@ class Model:
         return np.ascontiguousarray(x, self.dtype)
 
 
-def _bucket(rows: int) -> int:
-    """The rows of the program that takes `rows` of them: a power of two, so that few programs serve all numbers."""
-    return min(PREDICT_ROWS, 1 << (rows - 1).bit_length())
+def _power_of_two(rows: int) -> int:
+    """The smallest power of two that is at least `rows`: so that few programs serve all numbers of rows."""
+    return 1 << (rows - 1).bit_length()
