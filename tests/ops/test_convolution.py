@@ -88,7 +88,7 @@ def test_other_ranks(judge, draw, rank, attributes):
 )
 def test_transposed(judge, draw, rank, attributes):
     groups = attributes.get("groups", 1)
-    arrays = draw(2, *(4, 3, 3)[:rank], 4), draw(*(3, 3, 3)[:rank], 6 // groups, 4), draw(6)
+    arrays = draw(2, *((4,), (4, 3), (2, 3, 2))[rank - 1], 4), draw(*(3, 3, 3)[:rank], 6 // groups, 4), draw(6)
     theirs = conv_of_torch(judge.torch, rank, transposed=True, **attributes)
     judge.agree(TRANSPOSED[rank], theirs, arrays, **attributes)
 
