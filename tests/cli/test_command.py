@@ -24,7 +24,7 @@ def test_help_names_every_command_with_examples():
         assert expected in text
 
 
-@pytest.mark.parametrize("command", ["train", "explain", "info"])
+@pytest.mark.parametrize("command", ["train", "explain", "info", "docs"])
 def test_help_of_a_command_has_examples(command: str):
     result = run(command, "--help")
     assert result.exit_code == 0

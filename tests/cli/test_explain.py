@@ -33,17 +33,9 @@ def shown(*arguments: str) -> str:
 
 def test_the_worked_example_of_the_sources_line_by_line():
     text = shown("conv2d", "--input", "3x3", "--kernel", "2x2", "--wrt", "w", "--wrt", "x", "--base", "1")
-    named = text.replace("x[", "V[").replace("w[", "K[").replace("g[", "G[")
-    found = {}
-    for line in named.splitlines():
-        head, _, terms = line.partition(" = ")
-        if "[" in head and head[3].isdigit():
-            found[head] = {frozenset(term.split("*")) for term in terms.split(" + ")}
-    for line in WORKED_EXAMPLE.splitlines():
-        head, _, terms = line.partition(" = ")
-        if head.startswith("dV") or head in ("dK[1,1]", "dK[1,2]"):
-            assert found[head] == {frozenset(term.split("*")) for term in terms.split(" + ")}, head
-    assert len(found) == 4 + 9
+    lines = text.replace("x[", "V[").replace("w[", "K[").replace("g[", "G[").splitlines()
+    assert [line for line in WORKED_EXAMPLE.splitlines() if line not in lines] == []
+    assert sum(line.startswith(("dK[1", "dK[2", "dV[1", "dV[2", "dV[3")) for line in lines) == 4 + 9
 
 
 def test_one_cell_with_values_and_their_sum():
@@ -52,8 +44,8 @@ def test_one_cell_with_values_and_their_sum():
         "\n"
         "dx[y,x] = sum(i,j,s,t : i+s == y, j+t == x) g[i,j] * w[s,t]\n"
         "\n"
-        "dx[1,1] = g[0,0]*w[1,1] + g[0,1]*w[1,0] + g[1,0]*w[0,1] + g[1,1]*w[0,0]\n"
-        "        = 1*4 + 2*3 + 3*2 + 4*1\n"
+        "dx[1,1] = w[1,1]*g[0,0] + w[1,0]*g[0,1] + w[0,1]*g[1,0] + w[0,0]*g[1,1]\n"
+        "        = 4*1 + 3*2 + 2*3 + 1*4\n"
         "        = 20\n"
     )
 

@@ -41,7 +41,7 @@ def make_network(model: str, classes: int) -> nn.Sequential | nn.Graph:
         case "vgg":
             return nn.vgg(classes)
         case _:
-            return nn.resnet(classes, depth=10, width=32)
+            return nn.resnet(classes, depth=10, width=16)
 
 
 def make_schedule(recipe: Recipe, steps: int) -> optim.Schedule:
