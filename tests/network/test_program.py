@@ -115,6 +115,17 @@ def test_two_views_of_one_output():
         np.testing.assert_array_equal(found[name], np.ones(graph.values[name].shape))
 
 
+def test_two_outputs_that_are_one_value():
+    graph = Graph("float32")
+    graph.input("x", (3,))
+    double = parse("z[i] = 2 * x[i]")
+    first, second = graph.formula(double, {"x": "x"}), graph.formula(double, {"x": "x"})
+    for backend in ("compiled", "reference"):
+        found = compile_graph(graph, [first, second], backend=backend)({"x": np.ones(3, "float32")})
+        found[first][0] = 7
+        np.testing.assert_array_equal(found[second], [2, 2, 2])
+
+
 def test_what_repeats_is_lowered_once():
     graph = Graph("float32")
     graph.input("x", (4, 16))

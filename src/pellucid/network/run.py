@@ -88,9 +88,14 @@ class CompiledGraph:
         """
         given = self._take(arrays)
         check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
-        results = {wish: np.empty(value.shape, value.dtype) for wish, value in self._outputs.items()}
-        self.engine.run(given, {self._outputs[wish].name: result for wish, result in results.items()})
-        return results
+        made = {value.name: np.empty(value.shape, value.dtype) for value in self._outputs.values()}
+        self.engine.run(given, made)
+        # Two outputs may have been found to be one value; each of them is an array of its own.
+        first = {value.name: wish for wish, value in reversed(self._outputs.items())}
+        return {
+            wish: made[value.name] if first[value.name] == wish else made[value.name].copy()
+            for wish, value in self._outputs.items()
+        }
 
     def _take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         unknown = [name for name in arrays if name not in self._inputs]
