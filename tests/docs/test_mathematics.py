@@ -12,6 +12,7 @@ from pellucid.cli.mathematics import mathematics_page
 from pellucid.cli.mathematics.catalogue import catalogue
 from pellucid.cli.mathematics.reverse import contributions, free_inputs
 from pellucid.language import infer_extents, to_text
+from pellucid.language.syntax import Access, Number, walk
 from pellucid.language.system import System
 from pellucid.nn import equations
 from pellucid.reference import evaluate
@@ -47,12 +48,12 @@ def test_every_equation_of_the_package_is_on_the_page_once():
     assert sorted(shown) == sorted(equations.__all__)
 
 
-def test_constants_stay_symbolic_unless_the_note_says_otherwise():
-    with_numbers = [
-        entry for entry in ENTRIES if any(re.search(r"\w\*\d", to_text(formula)) for formula in entry.system.equations)
-    ]
-    assert len(with_numbers) == 3
-    assert all("as numbers" in entry.note for entry in with_numbers)
+def test_constants_stay_symbolic():
+    for entry in ENTRIES:
+        for formula in entry.system.equations:
+            indices = [index for node in walk(formula.body) if isinstance(node, Access) for index in node.indices]
+            for node in (node for index in (*indices, *formula.output.indices) for node in walk(index)):
+                assert not isinstance(node, Number) or node.value == 1, f"{entry.title}: {to_text(formula)}"
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.title for entry in ENTRIES])

@@ -1,7 +1,6 @@
 """What the page shows, in which order: the equations of `nn/equations` and the updates of `optim`.
 
-The shapes below only choose a form (with a bias, with channels in groups); no number of theirs is printed, except
-where an equation's text holds extents as numbers, which the entry's note says.
+The shapes below only choose a form (with a bias, with channels in groups); no number of theirs is printed.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _convolution() -> Section:
         "and `p1` the padding of the two sides. The gradient towards `x` carries a constraint; the compiler solves it\n"
         "for each residue of the stride ([the journey](journey.md))."
     )
-    grouped = "Here with groups of 2 input and 3 output channels, which stand in the text as numbers."
+    grouped = "`C` and `K` are the numbers of input and output channels of one group."
     transposed = "The input gradient of a convolution, used forward; its own gradients are convolutions."
     return Section(
         "Convolution",
@@ -87,8 +86,8 @@ def _convolution() -> Section:
 
 def _activation() -> Section:
     text = (
-        "Elementwise, but for maxout and softmax. The brackets in a derivative say which side of a kink counts: ReLU's\n"
-        "derivative at 0 is 0, and so is `sign(0)`. `stop` lets no gradient pass."
+        "Elementwise, but for maxout and softmax. The brackets in a derivative say which side of a kink counts:\n"
+        "ReLU's derivative at 0 is 0, and so is `sign(0)`. `stop` lets no gradient pass."
     )
     q = equations
     threshold = "The line clipped at `LO` and `HI`; derivative 1 strictly inside."
@@ -156,24 +155,29 @@ def _pooling() -> Section:
 
 def _dense() -> Section:
     text = "The fully connected layer, and equations that move values and compute nothing."
+    blocks = "`R` is the side of a block, `C` the number of channels of a cell in it."
     q = equations
-    numbers = "Extents in the output's index stand there as numbers: here "
     return Section(
         "Fully connected layers and changes of shape",
         text,
         (
             Entry(("linear",), "Fully connected", q.linear(ROWS, (4, 3), (3,))),
             Entry(("add",), "Sum", q.add(IMAGE, IMAGE)),
-            Entry(("flatten",), "Flatten", q.flatten(IMAGE), f"{numbers}9x9 cells of 4 channels."),
+            Entry(("flatten",), "Flatten", q.flatten(IMAGE), "`Nj` and `Nc` are the extents of `j` and `c`."),
             Entry(("concatenate",), "Concatenation", q.concatenate([ROWS, ROWS]), "`O1` is where `x1` begins."),
-            Entry(("upsample_nearest",), "Nearest upsampling", q.upsample_nearest(IMAGE, scale_factor=2)),
-            Entry(("depth_to_space",), "Depth to space", q.depth_to_space(IMAGE, block=2)),
-            Entry(("pixel_shuffle",), "Pixel shuffle", q.pixel_shuffle(IMAGE, upscale_factor=2)),
+            Entry(
+                ("upsample_nearest",),
+                "Nearest upsampling",
+                q.upsample_nearest(IMAGE, scale_factor=2),
+                "`RH` and `RW` are the factors.",
+            ),
+            Entry(("depth_to_space",), "Depth to space", q.depth_to_space(IMAGE, block=2), blocks),
+            Entry(("pixel_shuffle",), "Pixel shuffle", q.pixel_shuffle(IMAGE, upscale_factor=2), blocks),
             Entry(
                 ("space_to_depth",),
                 "Space to depth",
                 q.space_to_depth((2, 8, 8, 4), block=2),
-                f"{numbers}blocks of 2x2 cells of 4 channels.",
+                blocks,
             ),
         ),
     )
