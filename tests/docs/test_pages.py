@@ -7,6 +7,7 @@ import pytest
 
 from docs.pages import PAGES, ROOT, blocks, commands, printed, run_command
 
+RENEW = "if the new output is right, renew the pages: PYTHONPATH=src python tests/docs/pages.py"
 TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
 COMMANDS = [(line, output) for text in TEXTS.values() for line, output in commands(text)]
 
@@ -25,12 +26,12 @@ def test_python_blocks_print_what_stands_below_them(path: Path, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     for block, following, output in printed(TEXTS[path], name_of(path)):
         expected = "" if following is None else following.text
-        assert output == expected, f"{name_of(path)}, line {block.line}"
+        assert output == expected, f"{name_of(path)}, line {block.line}: {RENEW}"
 
 
 @pytest.mark.parametrize(("line", "expected"), COMMANDS, ids=[line for line, _ in COMMANDS])
 def test_commands_print_what_stands_below_them(line: str, expected: str):
-    assert run_command(line).rstrip("\n") == expected.rstrip("\n")
+    assert run_command(line).rstrip("\n") == expected.rstrip("\n"), RENEW
 
 
 def test_the_pages_have_code():
