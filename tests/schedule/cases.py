@@ -194,7 +194,9 @@ EQUATIONS: dict[str, Case] = {
     "dense": case("z[n,o] = sum(q) x[n,q] * w[q,o] + b[o]", {"x": (7, 13), "w": (13, 9), "b": (9,)}),
     "products along rows": case("q[a,b] = sum(d) x[a,d] * y[b,d]", {"x": (7, 12), "y": (11, 12)}),
     "products along columns": case("q[a,b] = sum(d) x[d,a] * y[d,b]", {"x": (12, 7), "y": (12, 11)}),
-    "every second row": case("q[a,b] = sum(d) x[2*a+1,d] * y[d,3*b]", {"x": (10, 9), "y": (9, 22)}, {}, {"a": 5, "b": 8}),
+    "every second row": case(
+        "q[a,b] = sum(d) x[2*a+1,d] * y[d,3*b]", {"x": (10, 9), "y": (9, 22)}, {}, {"a": 5, "b": 8}
+    ),
     "three factors": case("z[a,b] = sum(d) x[a,d] * y[d,b] * v[d]", {"x": (4, 9), "y": (9, 6), "v": (9,)}),
     "outer product": case("z[a,b] = x[a] * y[b]", {"x": (5,), "y": (13,)}),
     "dot product": case("s = sum(a,b) x[a,b] * y[a,b]", {"x": (5, 17), "y": (5, 17)}),
