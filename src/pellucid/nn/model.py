@@ -96,7 +96,7 @@ class Model:
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Every parameter and running statistic by name ("0.weight", "1.running_mean"); look-ups give copies."""
-        return ParameterView(self._state.parameters)
+        return ParameterView(self._state.parameters, self._lock)
 
     def load_parameters(self, parameters: Mapping[str, Array], /, *, strict: bool = True) -> None:
         """Takes these values, all or none; with `strict` every parameter must be given.

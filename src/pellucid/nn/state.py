@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -64,13 +65,18 @@ class State:
 
 
 class ParameterView(Mapping[str, Array]):
-    """Parameters by name; every look-up gives a copy, which later steps do not change."""
+    """Parameters by name; every look-up gives a copy, which later steps do not change.
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    A copy is made with `lock` held, so that no step of another thread is seen half done.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], lock: AbstractContextManager[object]) -> None:
         self._arrays = arrays
+        self._lock = lock
 
     def __getitem__(self, name: str) -> Array:
-        return self._arrays[name].copy()
+        with self._lock:
+            return self._arrays[name].copy()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
