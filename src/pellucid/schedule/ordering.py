@@ -22,8 +22,9 @@ __all__ = ["chain_levels", "choose_slabs", "order_levels", "order_reductions"]
 CHAIN_ERROR_LIMIT = 3.3
 # No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
 SHORTEST_SLAB = 256
-# What comes from beyond the share of the last cache that one core can count on costs this much more.
-FAR_WEIGHT = 2.0
+# What an element costs on its way into the first cache, and from beyond one core's share of the last one, where it
+# costs 1 on its way into the second.
+L1_WEIGHT, FAR_WEIGHT = 0.4, 2.0
 
 
 def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
@@ -102,7 +103,7 @@ def order_levels(
     order = tuple(axis for axis, _ in nest.free)
     if is_product(nest) and len(order) > 1:
         traffic = _Traffic(nest, {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}, extents)
-        order = min(permutations(order), key=lambda axes: traffic.cost(axes, machine.l2, element_bytes))
+        order = min(permutations(order), key=lambda axes: traffic.cost(axes, machine, element_bytes))
     levels = [Level(axis, "slab", size) for axis, size in slabs]
     levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
     return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
@@ -125,10 +126,10 @@ class _Traffic:
             self._touched[whole] = tuple(footprint(operand, names, spans, 1) for operand in self.loads)
         return self._touched[whole]
 
-    def cost(self, order: tuple[str, ...], l2: int, element_bytes: int) -> float:
-        """Weighted traffic into the second cache, and past a share of the last one, which is slower."""
-        near, far = l2 // 2 // element_bytes, 8 * l2 // element_bytes
-        return self._moved(order, near) + FAR_WEIGHT * self._moved(order, far)
+    def cost(self, order: tuple[str, ...], machine: Machine, element_bytes: int) -> float:
+        """Weighted traffic into the first cache, the second, and past the share of the last one that a core has."""
+        rooms = ((machine.l1, L1_WEIGHT), (machine.l2 // 2, 1.0), (8 * machine.l2, FAR_WEIGHT))
+        return sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
 
     def _moved(self, order: tuple[str, ...], room: int) -> float:
         """From the inside out: what fits stays; an operand that a loop does not use is read again in every round of
