@@ -201,6 +201,25 @@ def test_copies_where_in_place_is_not_legal():
     assert place_updates(graph, {"w": summed}, ()) == {"update.w.copy.1": "w"}
 
 
+@pytest.mark.parametrize(
+    ("outputs", "updates", "kind", "message"),
+    [
+        ([], {"p1": "p1"}, ArgumentError, "`updates` names 'p1', which is no input of the graph"),
+        ([], {"w": "g", "g": "p1"}, ArgumentError, "`updates` gives 'w' the old value of 'g', which is itself updated"),
+        (["w"], {"w": "p1"}, ArgumentError, "'w' cannot be an output: 'w' is written over by `updates`"),
+        ([], {"s": "p1"}, ShapeError, "s () float64 cannot be updated by p1 (6,) float64"),
+    ],
+)
+def test_updates_without_one_meaning(outputs, updates, kind, message):
+    graph, new = step_graph()
+    graph.input("s", ())
+    assert new == "p1"
+    for backend in ("reference", "compiled"):
+        with pytest.raises(kind) as raised:
+            compile_graph(graph, outputs, backend=backend, updates=updates)
+        assert str(raised.value) == message
+
+
 @pytest.mark.parametrize("backend", ["reference", "compiled"])
 def test_updates_are_written_where_the_input_stands(backend):
     graph, new = step_graph()

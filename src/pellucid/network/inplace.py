@@ -12,7 +12,7 @@ from pellucid.errors import ArgumentError, ShapeError
 from pellucid.language.syntax import Access, Formula, Name, Reduce, walk
 from pellucid.network.graph import Equation, Graph, View
 
-__all__ = ["place_updates", "roots"]
+__all__ = ["check_updates", "place_updates", "roots"]
 
 
 def roots(graph: Graph) -> dict[str, str]:
@@ -28,8 +28,7 @@ def place_updates(graph: Graph, updates: Mapping[str, str], kept: Collection[str
     """For every update (input -> new value) the equation that writes the input's memory: output -> input.
 
     `kept` are values whose memory the caller reads afterwards; none of them becomes an input's. Adds copies to
-    `graph`. Raises ArgumentError for an update of what is no input, or to another input's old value; ShapeError
-    where the numbers of elements differ.
+    `graph`. The updates are those that `check_updates` lets pass.
     """
     origin = roots(graph)
     last_read = {origin[source]: place for place, node in enumerate(graph.nodes) for source in node.sources}
@@ -37,7 +36,6 @@ def place_updates(graph: Graph, updates: Mapping[str, str], kept: Collection[str
     taken = {origin[name] for name in kept}
     homes: dict[str, str] = {}
     for state, value in updates.items():
-        _check(graph, state, value, origin, updates)
         source = origin[value]
         legal = source in made and source not in taken and last_read.get(state, -1) <= made[source]
         if not (legal and _cell_by_cell(graph, made[source], state, origin)):
@@ -47,14 +45,26 @@ def place_updates(graph: Graph, updates: Mapping[str, str], kept: Collection[str
     return homes
 
 
-def _check(graph: Graph, state: str, value: str, origin: Mapping[str, str], updates: Mapping[str, str]) -> None:
-    if state not in graph.inputs:
-        raise ArgumentError(f"`updates` names {state!r}, which is no input of the graph")
-    if origin[value] in updates:
-        raise ArgumentError(f"`updates` gives {state!r} the old value of {origin[value]!r}, which is itself updated")
-    old, new = graph.values[state], graph.values[value]
-    if old.size != new.size or old.dtype != new.dtype:
-        raise ShapeError(f"{state} {old.shape} {old.dtype} cannot be updated by {value} {new.shape} {new.dtype}")
+def check_updates(graph: Graph, updates: Mapping[str, str], kept: Collection[str]) -> None:
+    """Refuses updates that have no one meaning.
+
+    Raises ArgumentError for an update of what is no input, to another input's old value, or of an input that is
+    among `kept`, the outputs; ShapeError where the numbers of elements or the types differ.
+    """
+    origin = roots(graph)
+    for state, value in updates.items():
+        if state not in graph.inputs:
+            raise ArgumentError(f"`updates` names {state!r}, which is no input of the graph")
+        if origin[value] in updates:
+            raise ArgumentError(
+                f"`updates` gives {state!r} the old value of {origin[value]!r}, which is itself updated"
+            )
+        old, new = graph.values[state], graph.values[value]
+        if old.size != new.size or old.dtype != new.dtype:
+            raise ShapeError(f"{state} {old.shape} {old.dtype} cannot be updated by {value} {new.shape} {new.dtype}")
+    for name in kept:
+        if origin[name] in updates:
+            raise ArgumentError(f"{name!r} cannot be an output: {origin[name]!r} is written over by `updates`")
 
 
 def _cell_by_cell(graph: Graph, place: int, state: str, origin: Mapping[str, str]) -> bool:

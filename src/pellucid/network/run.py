@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network.apart import Spans, spans
 from pellucid.network.graph import Equation, Graph
-from pellucid.network.inplace import place_updates
+from pellucid.network.inplace import check_updates, place_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
 from pellucid.reference import evaluate
@@ -159,6 +159,7 @@ def compile_graph(
     pruned = prune(graph, (*outputs, *updates.values()))
     wanted = {name: pruned.names[name] for name in outputs}
     new = {state: pruned.names[value] for state, value in updates.items()}
+    check_updates(pruned.graph, new, wanted.values())
     if backend == "reference":
         engine: Engine = ReferenceEngine(pruned.graph, new)
     else:
