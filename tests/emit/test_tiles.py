@@ -140,24 +140,32 @@ def test_equal_bits_for_every_number_of_threads() -> None:
         np.testing.assert_array_equal(run(program, arrays, threads)["z"], single)
 
 
-def test_twelve_sums_stay_in_registers() -> None:
-    """The tile of 6 points and 2 vectors fills 15 of AVX2's 16 registers: nothing is spilled in its loop."""
-    x, w = Tensor("x", "float32", (60, 64), "input"), Tensor("w", "float32", (64, 16), "input")
-    z = Tensor("z", "float32", (60, 16), "output")
-    row = N("block") + N("m")
-    factors = (Load(Operand("x", x.shape, (row, N("c")))), Load(Operand("w", w.shape, (N("c"), N("k")))))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("points", "groups"), [(6, 2), (4, 3), (12, 1), (14, 1)])
+def test_full_tiles_stay_in_registers(points: int, groups: int, dtype: str) -> None:
+    """Sums, vectors and one broadcast fill up to 16 registers of AVX2: nothing is spilled in the unrolled loop."""
+    lanes = 8 if dtype == "float32" else 4
+    x = Tensor("x", dtype, (60, points + 4), "input")
+    w = Tensor("w", dtype, (60, groups * lanes), "input")
+    z = Tensor("z", dtype, (points, groups * lanes), "output")
+
+    def update(step: int) -> Update:
+        """A window that slides along the points, as a convolution's does."""
+        broadcast = Load(Operand("x", x.shape, (N("c"), N("m") + step)))
+        vector = Load(Operand("w", w.shape, (N("c") + step, N("k"))))
+        return Update(tuple(range(points)), Apply("mul", (broadcast, vector)), fence=step > 0)
+
     tile = Tile(
-        (("m", 6),),
+        (("m", points),),
         "k",
-        (Group(0, 8, 8), Group(8, 8, 8)),
+        tuple(Group(lanes * number, lanes, lanes) for number in range(groups)),
         "sum",
-        (loop("c", 0, 64, Update(tuple(range(6)), Apply("mul", factors))),),
-        (Store(Operand("z", z.shape, (row, N("k"))), Accumulated()),),
+        (loop("c", 0, 60, *(update(step) for step in range(4)), step=4),),
+        (Store(Operand("z", z.shape, (N("m"), N("k"))), Accumulated()),),
     )
-    program = one(parallel(loop("block", 0, 60, tile, step=6)), tensors=(x, w, z))
-    lines = [line.strip() for line in assembly_text(program, target("x86-64-v3")).splitlines()]
-    assert sum(line.startswith("vfmadd") for line in lines) == 12
-    assert not [line for line in lines if line.startswith("vmov") and "(%rsp)" in line]
+    lines = [line.strip() for line in assembly_text(one(tile, tensors=(x, w, z)), target("x86-64-v3")).splitlines()]
+    assert sum(line.startswith("vfmadd") for line in lines) == 4 * points * groups
+    assert not [line for line in lines if "ymm" in line and "(%rsp)" in line]
 
 
 # ------------------------------------------------------------ borders

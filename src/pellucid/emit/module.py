@@ -81,9 +81,7 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
     for tensor in program.tensors:
         if tensor.size < 1:
             raise CompileError(f"tensor {tensor.name} {tensor.shape} has no elements")
-    functions = [
-        emit_nest(program, number, floating, target.machine.has_fma, checked) for number in range(len(program.nests))
-    ]
+    functions = [emit_nest(program, number, floating, target, checked) for number in range(len(program.nests))]
     names: dict[str, str] = {}
     for function, nest in zip(functions, program.nests, strict=True):
         names.setdefault(function.text, f"nest{len(names)}.{_printable(nest.name)}")

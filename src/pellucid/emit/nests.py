@@ -11,6 +11,7 @@ from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
 from pellucid.emit.operands import all_operands
 from pellucid.emit.places import Places
+from pellucid.emit.target import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
@@ -31,7 +32,7 @@ class NestFunction:
     declarations: frozenset[str]
 
 
-def emit_nest(program: Program, number: int, floating: str, has_fma: bool, checked: bool) -> NestFunction:
+def emit_nest(program: Program, number: int, floating: str, target: Target, checked: bool) -> NestFunction:
     """Nest `number` of a program, of the floating type `floating` (float or double)."""
     nest = program.nests[number]
     names = tuple(dict.fromkeys(operand.tensor for operand in all_operands(nest)))
@@ -46,7 +47,7 @@ def emit_nest(program: Program, number: int, floating: str, has_fma: bool, check
     if checked:
         numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
         access = CheckedAccess(code, places, Register("%errors", "ptr"), number, numbers)
-    writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, has_fma)))
+    writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, target)))
     writer.statements(nest.body, parallel=False)
     code.block.end = "  ret void"
     parameters = ", ".join(

@@ -12,8 +12,8 @@ from pellucid.emit.compile import load_module
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.kinds import KINDS
 from pellucid.emit.module import ENTRY
+from pellucid.emit.multiply import multiply_add
 from pellucid.emit.target import target
-from pellucid.emit.values import multiply_add
 from pellucid.errors import DtypeError
 
 __all__ = ["measure_copy_bandwidth", "measure_peak"]

@@ -90,7 +90,7 @@ def target_machine(chosen: Target) -> llvm.TargetMachine:
         backend = llvm.Target.from_triple(chosen.triple)
     except RuntimeError as error:
         raise CompileError(f"target {chosen.name}: {error}") from error
-    # Level 3 takes a fifth longer and gives the same code. The small model: objects are complete in themselves, so
+    # Level 3 takes a fifth longer and gives no faster code. The small model: objects are complete in themselves, so
     # every address in them is near.
     return backend.create_target_machine(
         cpu=chosen.cpu, features=chosen.features, opt=2, reloc="pic", codemodel="small", jit=True

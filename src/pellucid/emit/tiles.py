@@ -10,9 +10,10 @@ from pellucid.emit.access import Access
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import Loops
+from pellucid.emit.multiply import accumulate, multiply_add
 from pellucid.emit.places import Cell, Frame
 from pellucid.emit.transpose import transpose
-from pellucid.emit.values import Values, multiply_add, product_factors
+from pellucid.emit.values import Values, product_factors
 from pellucid.errors import CompileError
 from pellucid.schedule.nest import IDENTITY, For, Group, Store, Tile, Update, statements
 
@@ -122,7 +123,9 @@ class Tiles:
         if len(factors) == 1:
             return code.binary("fadd", old, factors[0])
         first = reduce(lambda a, b: code.binary("fmul", a, b), factors[:-1])
-        return multiply_add(code, first, factors[-1], old, self.values.has_fma)
+        if len(uniform) > 0 and len(factors) == 2:
+            return accumulate(code, first, factors[-1], old, values.target)
+        return multiply_add(code, first, factors[-1], old, values.target.machine.has_fma)
 
     def _extreme(self, tile: Tile, old: Register, value: Register) -> Register:
         """The larger (smaller) of the two; NaN, once met, stays."""

@@ -14,10 +14,11 @@ from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import floor_divide
 from pellucid.emit.places import Cell
+from pellucid.emit.target import Target
 from pellucid.errors import CompileError
 from pellucid.schedule.nest import COMPARISONS, Accumulated, Apply, Constant, Load, Position, Value
 
-__all__ = ["Values", "multiply_add", "product_factors"]
+__all__ = ["Values", "product_factors"]
 
 _FLOAT_COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
 _INTEGER_COMPARE = {"eq": "eq", "ne": "ne", "lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge"}
@@ -31,9 +32,9 @@ Results = Callable[[str, Cell], Register]
 class Values:
     """Evaluates values of one nest."""
 
-    def __init__(self, code: Code, access: Access, has_fma: bool) -> None:
-        self.code, self.access, self.has_fma = code, access, has_fma
-        self.maths = functions.Maths(code, has_fma)
+    def __init__(self, code: Code, access: Access, target: Target) -> None:
+        self.code, self.access, self.target = code, access, target
+        self.maths = functions.Maths(code, target.machine.has_fma)
 
     def evaluate(
         self, value: Value, cell: Cell, results: Results | None = None, *, every_point: bool = False
@@ -211,10 +212,3 @@ def product_factors(value: Value) -> list[Value]:
     if isinstance(value, Apply) and value.function == "mul":
         return [factor for argument in value.arguments for factor in product_factors(argument)]
     return [value]
-
-
-def multiply_add(code: Code, a: Register, b: Register, c: Register, has_fma: bool) -> Register:
-    """`a*b + c` in one rounding where the processor has it; in two elsewhere (the library call would be slow)."""
-    if has_fma:
-        return code.intrinsic("fma", [a, b, c])
-    return code.binary("fadd", code.binary("fmul", a, b), c)
