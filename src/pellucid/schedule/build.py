@@ -58,8 +58,9 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nes
     ]
     builder = _Builder(plan, machine, panels)
     body = builder.level(0, _Place({}, {}))
-    nests.append(Nest(name, divide(tuple(body))))
-    return nests, [tensor for placed in panels for tensor in placed.tensors]
+    tensors = [tensor for placed in panels for tensor in placed.tensors]
+    nests.append(Nest(name, divide(tuple(body), {tensor.name for tensor in tensors if tensor.role == "scratch"})))
+    return nests, tensors
 
 
 class _Builder:

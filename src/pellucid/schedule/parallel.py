@@ -6,6 +6,7 @@ how many there are. Loops over slabs and panels of scratch stay whole, for every
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from pellucid.schedule.nest import Bound, For, Statement, Tile, statements
@@ -16,29 +17,30 @@ __all__ = ["divide"]
 ENOUGH_ROUNDS = 12
 
 
-def divide(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The body with one parallel loop around every tile that stores to shared memory."""
-    return tuple(_divided(statement) for statement in body)
+def divide(body: tuple[Statement, ...], own: Collection[str] = ()) -> tuple[Statement, ...]:
+    """The body with one parallel loop around every tile that stores to shared memory: to a tensor that is not among
+    `own`, of which every thread has one for itself."""
+    return tuple(_divided(statement, own) for statement in body)
 
 
-def _divided(statement: Statement) -> Statement:
-    if not _stores_shared(statement):
+def _divided(statement: Statement, own: Collection[str]) -> Statement:
+    if not _stores_shared(statement, own):
         return statement
     if isinstance(statement, For):
-        inside = max((_rounds(child) for child in statement.body), default=0)
-        own = _rounds_of(statement)
-        if own >= ENOUGH_ROUNDS or (own > 1 and own >= inside):
+        inside = max((_rounds(child, own) for child in statement.body), default=0)
+        rounds = _rounds_of(statement)
+        if rounds >= ENOUGH_ROUNDS or (rounds > 1 and rounds >= inside):
             return replace(statement, parallel=True)
-        return replace(statement, body=divide(statement.body))
+        return replace(statement, body=divide(statement.body, own))
     # A lone tile belongs to one thread: a loop of one round, which exactly one of them gets.
     return For("thread.once", Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
 
 
-def _rounds(statement: Statement) -> int:
+def _rounds(statement: Statement, own: Collection[str]) -> int:
     """The rounds of the best loop to divide in a statement."""
-    if not isinstance(statement, For) or not _stores_shared(statement):
+    if not isinstance(statement, For) or not _stores_shared(statement, own):
         return 0
-    return max([_rounds_of(statement), *(_rounds(child) for child in statement.body)])
+    return max([_rounds_of(statement), *(_rounds(child, own) for child in statement.body)])
 
 
 def _rounds_of(loop: For) -> int:
@@ -49,9 +51,9 @@ def _rounds_of(loop: For) -> int:
     return -(-(high - low) // loop.step)
 
 
-def _stores_shared(statement: Statement) -> bool:
-    """Whether the statement holds a tile that stores to anything but a panel."""
+def _stores_shared(statement: Statement, own: Collection[str]) -> bool:
+    """Whether the statement holds a tile that stores to memory that threads share."""
     return any(
-        isinstance(inner, Tile) and any(".panel" not in store.operand.tensor for store in inner.stores)
+        isinstance(inner, Tile) and any(store.operand.tensor not in own for store in inner.stores)
         for inner in statements((statement,))
     )
