@@ -13,16 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid import errors, nn, ops, optim
+    from pellucid import errors, nn, ops, optim, train
     from pellucid.equation import Equation
     from pellucid.ops import vjp
 
 __version__ = "0.1.0"
-__all__ = ["Equation", "__version__", "errors", "nn", "ops", "optim", "vjp"]
+__all__ = ["Equation", "__version__", "errors", "nn", "ops", "optim", "train", "vjp"]
 
 # Rooms load when they are first used: reading the version, or one equation, does not pay for the rest.
 _HOMES = {"Equation": "pellucid.equation", "vjp": "pellucid.ops"}
-_ROOMS = ("errors", "nn", "ops", "optim")
+_ROOMS = ("errors", "nn", "ops", "optim", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -60,10 +60,7 @@ class Affine:
         result = Affine(self.const)
         for name, value in self.terms:
             bound = bindings.get(name)
-            if bound is None:
-                result = result + Affine(0, ((name, value),))
-            else:
-                result = result + bound * value
+            result = result + (Affine(0, ((name, value),)) if bound is None else bound * value)
         return result
 
     def value(self, bindings: Mapping[str, int]) -> int:

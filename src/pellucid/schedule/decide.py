@@ -38,7 +38,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     else:
         tile = choose_pointwise_tile(nest, vector, across, lanes, options)
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
-    levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes)
+    levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
     levels += chain_levels(nest, slabs)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1

@@ -92,7 +92,7 @@ def choose_slabs(
 
 def order_levels(
     nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, slabs: tuple[tuple[str, int], ...],
-    machine: Machine, element_bytes: int,
+    machine: Machine, element_bytes: int, options: Options,
 ) -> tuple[Level, ...]:  # fmt: skip
     """Slabs outermost, then the output's axes in the order that moves the fewest bytes into the near caches; their
     own order where it does not matter."""
@@ -100,8 +100,8 @@ def order_levels(
     sizes = {axis: ("tile", size) for axis, size in tile.points}
     if vector is not None and not across:
         sizes[vector] = ("vector", tile.block)
-    order = tuple(axis for axis, _ in nest.free)
-    if is_product(nest) and len(order) > 1:
+    order = options.order or tuple(axis for axis, _ in nest.free)
+    if options.order is None and is_product(nest) and len(order) > 1:
         traffic = _Traffic(nest, {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}, extents)
         order = min(permutations(order), key=lambda axes: traffic.cost(axes, machine, element_bytes))
     levels = [Level(axis, "slab", size) for axis, size in slabs]
@@ -128,7 +128,7 @@ class _Traffic:
 
     def cost(self, order: tuple[str, ...], machine: Machine, element_bytes: int) -> float:
         """Weighted traffic into the first cache, the second, and past the share of the last one that a core has."""
-        rooms = ((machine.l1, L1_WEIGHT), (machine.l2 // 2, 1.0), (8 * machine.l2, FAR_WEIGHT))
+        rooms = ((machine.l1, L1_WEIGHT), (machine.l2 * 3 // 4, 1.0), (8 * machine.l2, FAR_WEIGHT))
         return sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
 
     def _moved(self, order: tuple[str, ...], room: int) -> float:

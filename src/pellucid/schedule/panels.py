@@ -18,6 +18,9 @@ from pellucid.schedule.vectors import exact_groups, vector_pieces
 
 __all__ = ["Binding", "PlacedPanel", "place_panels"]
 
+# Rows that a plain copy moves together: four rows of four floats fill a cache line of a panel.
+ROWS = 4
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -64,26 +67,26 @@ class PlacedPanel:
         """The statements that fill the panel, of every piece or of the one that `env` is in."""
         if not self.keeps_block:
             binding = env[self.panel.axis]
-            return self._copy(env, prefix, binding.piece, binding.base, None)
+            return self._copy(env, prefix, binding.piece, binding.base, [])
+        block = f"{prefix}.block"
         result = list[Statement]()
         for number, (start, width, count) in enumerate(self.pieces):
-            block = f"{prefix}.block"
-            body = self._copy(env, prefix, number, Affine.name(block) * width + start, Affine.name(block))
-            result.append(For(block, Bound.of(0), Bound.of(count), 1, tuple(body)))
+            result += self._copy(env, prefix, number, Affine.name(block) * width + start, [(block, count)])
         return result
 
     def _copy(
-        self, env: Mapping[str, Binding], prefix: str, number: int, base: Affine, block: Affine | None
+        self, env: Mapping[str, Binding], prefix: str, number: int, base: Affine, blocks: list[tuple[str, int]]
     ) -> list[Statement]:
+        """One piece: its block at `base`, or all of its blocks, whose loop is then given."""
         source, axis, width = self.panel.operand, self.panel.axis, self.pieces[number][1]
         tensor = self.tensors[number]
         lane = Affine.name(axis)
         index: list[Affine] = [Affine()] * len(source.index)
-        target: list[Affine] = [] if block is None else [block]
+        target = [Affine.name(name) for name, _ in blocks]
         loops = list[tuple[str, int]]()
         for place, d in enumerate(self.kept):
             name = f"{prefix}.{d}"
-            extent = tensor.shape[place + (block is not None)]
+            extent = tensor.shape[place + len(blocks)]
             limited = self.ranged.get(d)
             if limited is not None:
                 extent = min(extent, env[limited].length)
@@ -96,38 +99,44 @@ class PlacedPanel:
         index[self.dimension] = base + lane
         read = Operand(source.tensor, source.shape, tuple(index))
         write = Operand(tensor.name, tensor.shape, (*target, lane))
+        groups = exact_groups(width, self.lanes)
         last = len(source.index) - 1
         turned = next(((name, n) for d, (name, n) in zip(self.kept, loops, strict=True) if d == last), None)
-        if self.dimension == last or turned is None:
-            body: tuple[Statement, ...] = (self._tile((), axis, exact_groups(width, self.lanes), read, write),)
-            return list(_loops(loops, body))
-        return self._turned(axis, width, read, write, loops, turned)
+        if self.dimension != last and turned is not None:
+            # A transposing copy: squares of lanes x lanes are turned in registers.
+            outer = [*blocks, *(loop for loop in loops if loop != turned)]
+            return _in_strips(turned, self.lanes, outer, [], (axis, groups, read, write))
+        if not loops:
+            return list(_loops(blocks, (_tile((), axis, groups, read, write),)))
+        # Some rows of every block in turn: the source is read along its rows, and panels are written in whole lines.
+        return _in_strips(loops[-1], ROWS, loops[:-1], blocks, (axis, groups, read, write))
 
-    def _turned(
-        self, axis: str, width: int, read: Operand, write: Operand, loops: list[tuple[str, int]],
-        turned: tuple[str, int],
-    ) -> list[Statement]:  # fmt: skip
-        """A transposing copy: squares of lanes x lanes are turned in registers."""
-        name, extent = turned
-        outer = [loop for loop in loops if loop != turned]
-        result = list[Statement]()
-        whole = extent // self.lanes
-        groups = exact_groups(width, self.lanes)
-        for start, size, count in ((0, self.lanes, whole), (whole * self.lanes, extent % self.lanes, 1)):
-            if not size or not count:
-                continue
+
+def _in_strips(
+    rows: tuple[str, int], strip: int, outer: list[tuple[str, int]], inner: list[tuple[str, int]],
+    copy: tuple[str, tuple[Group, ...], Operand, Operand],
+) -> list[Statement]:  # fmt: skip
+    """A copy with the dimension `rows` cut into strips, whose rows are the points of one tile.
+
+    for outer: for strip: for inner: tile(rows of the strip)
+    """
+    name, extent = rows
+    axis, groups, read, write = copy
+    result = list[Statement]()
+    whole = extent // strip
+    for start, size, count in ((0, strip, whole), (whole * strip, extent % strip, 1)):
+        if size and count:
             step = f"{name}.tile"
-            at = Affine.name(step) * size + start + Affine.name(name)
-            bound = {name: at}
-            tile = self._tile(((name, size),), axis, groups, _bound(read, bound), _bound(write, bound))
-            result += _loops([*outer, (step, count)], (tile,))
-        return result
+            at = {name: Affine.name(step) * size + start + Affine.name(name)}
+            tile = _tile(((name, size),), axis, groups, _bound(read, at), _bound(write, at))
+            result += _loops([*outer, (step, count), *inner], (tile,))
+    return result
 
-    @staticmethod
-    def _tile(
-        points: tuple[tuple[str, int], ...], lane: str, groups: tuple[Group, ...], read: Operand, write: Operand
-    ) -> Tile:
-        return Tile(points, lane, groups, None, (), (Store(write, Load(read)),))
+
+def _tile(
+    points: tuple[tuple[str, int], ...], lane: str, groups: tuple[Group, ...], read: Operand, write: Operand
+) -> Tile:
+    return Tile(points, lane, groups, None, (), (Store(write, Load(read)),))
 
 
 def _bound(operand: Operand, bindings: Mapping[str, Affine]) -> Operand:

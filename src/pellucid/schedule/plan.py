@@ -45,6 +45,7 @@ class Options:
     block: int | None = None
     panels: bool | None = None
     slabs: tuple[tuple[str, int], ...] | None = None
+    order: tuple[str, ...] | None = None
     unroll: int | None = None
 
 
