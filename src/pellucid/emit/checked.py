@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pellucid.emit.access import lookup_shift, stored_lanes
-from pellucid.emit.ir import BYTES, Code, Register
-from pellucid.emit.kinds import converted
+from pellucid.emit.ir import Code, Register
+from pellucid.emit.kinds import KINDS, converted
 from pellucid.emit.places import Cell, Place, Places
 from pellucid.schedule.nest import Operand
 
-__all__ = ["CHECKED_FUNCTION", "CheckedAccess"]
+__all__ = ["CHECKED_FUNCTIONS", "CheckedAccess"]
 
-# Record of checked mode, i64 each: whether a violation is recorded, nest, tensor, flat index.
-CHECKED_FUNCTION = """
-define internal i64 @checked(ptr %record, i64 %nest, i64 %tensor, i64 %index, i64 %size, i1 %wanted) noinline {
+# Whether an access may be made. Record, i64 each: whether a violation is recorded, nest, tensor, flat index.
+_TEST = """
+define internal i1 @may_touch(ptr %record, i64 %nest, i64 %tensor, i64 %index, i64 %size, i1 %wanted) noinline {
 entry:
-  br i1 %wanted, label %test, label %skip
+  br i1 %wanted, label %test, label %refuse
 test:
   %inside = icmp ult i64 %index, %size
-  br i1 %inside, label %good, label %bad
-good:
-  ret i64 %index
+  br i1 %inside, label %allow, label %bad
+allow:
+  ret i1 true
 bad:
   %race = cmpxchg ptr %record, i64 0, i64 1 acq_rel monotonic
   %first = extractvalue { i64, i1 } %race, 1
-  br i1 %first, label %write, label %skip
+  br i1 %first, label %write, label %refuse
 write:
   %nest_slot = getelementptr i64, ptr %record, i64 1
   store i64 %nest, ptr %nest_slot
@@ -33,11 +33,44 @@ write:
   store i64 %tensor, ptr %tensor_slot
   %index_slot = getelementptr i64, ptr %record, i64 3
   store i64 %index, ptr %index_slot
-  br label %skip
-skip:
-  ret i64 -1
+  br label %refuse
+refuse:
+  ret i1 false
 }
 """
+
+_WHERE = "ptr %record, i64 %nest, i64 %tensor, i64 %index, i64 %size, i1 %wanted"
+
+# One load and one store of each kind. They are functions, not code in place: a nest has thousands of them, and so
+# many branches in one function would take LLVM minutes.
+_ACCESSES = """
+define internal KIND @load.KIND(ptr %base, KIND %outside, WHERE) noinline {
+entry:
+  %good = call i1 @may_touch(WHERE)
+  br i1 %good, label %touch, label %skip
+touch:
+  %at = getelementptr KIND, ptr %base, i64 %index
+  %value = load KIND, ptr %at
+  ret KIND %value
+skip:
+  ret KIND %outside
+}
+define internal void @store.KIND(ptr %base, KIND %value, WHERE) noinline {
+entry:
+  %good = call i1 @may_touch(WHERE)
+  br i1 %good, label %touch, label %skip
+touch:
+  %at = getelementptr KIND, ptr %base, i64 %index
+  store KIND %value, ptr %at
+  br label %skip
+skip:
+  ret void
+}
+"""
+
+CHECKED_FUNCTIONS = "\n".join(
+    [_TEST, *(_ACCESSES.replace("KIND", kind).replace("WHERE", _WHERE) for kind in KINDS.values())]
+)
 
 
 class CheckedAccess:
@@ -69,13 +102,11 @@ class CheckedAccess:
         same = place.address.lane == 0 and not any(part and part.lanes > 1 for part in (shift, condition))
         lanes = 1 if same else cell.group.width
         result = code.number(0, place.kind, lanes)
+        outside = code.number(place.operand.outside, place.kind)
         for lane in range(min(lanes, cell.group.valid)):
-            index = self._tested(place, cell, lane, shift, condition)
-            inside = code.compare("icmp sge", index, code.number(0, "i64"))
-            pointer = self.places.element(place, code.select(inside, index, code.number(0, "i64")))
-            alignment = BYTES[place.kind]
-            value = code.instruction(place.kind, 1, f"load {place.kind}, ptr {pointer.text}, align {alignment}")
-            value = code.select(inside, value, code.number(place.operand.outside, place.kind))
+            tested = self._tested(place, cell, lane, shift, condition)
+            arguments = ", ".join(part.typed for part in (self._base(place), outside, *tested))
+            value = code.instruction(place.kind, 1, f"call {place.kind} @load.{place.kind}({arguments})")
             result = value if lanes == 1 else code.insert(result, value, lane)
         return converted(code, result, code.floating) if result.kind in ("float", "double") else result
 
@@ -86,24 +117,25 @@ class CheckedAccess:
         shift = lookup_shift(code, self, place, cell)
         condition = self.places.condition(place, cell)
         for lane in stored_lanes(place, cell, shift):
-            index = self._tested(place, cell, lane, shift, condition)
-            inside = code.compare("icmp sge", index, code.number(0, "i64"))
+            tested = self._tested(place, cell, lane, shift, condition)
             element = _lane_of(code, value, lane)
-            with code.when(inside):
-                pointer = self.places.element(place, index)
-                code.line(f"store {element.typed}, ptr {pointer.text}, align {BYTES[place.kind]}")
+            arguments = ", ".join(part.typed for part in (self._base(place), element, *tested))
+            code.line(f"call void @store.{place.kind}({arguments})")
         code.forget(operand.tensor)
+
+    def _base(self, place: Place) -> Register:
+        return self.places.loops.bases[place.operand.tensor]
 
     def _tested(
         self, place: Place, cell: Cell, lane: int, shift: Register | None, condition: Register | None
-    ) -> Register:
-        """The flat index of a lane, or -1 where it is not to be touched; a violation is recorded on the way."""
+    ) -> tuple[Register, ...]:
+        """What the test of a lane is to know: record, nest, tensor, flat index, size, whether the access is wanted."""
         code = self.code
         number = self.places.frame.const(place.address, cell) + place.address.lane * lane
         index = self.places.loops.integer_of(place.address.terms, number)
         if shift is not None:
             index = code.binary("add", index, _lane_of(code, shift, lane))
-        arguments = (
+        return (
             self.record,
             code.number(self.nest, "i64"),
             code.number(self.numbers[place.operand.tensor], "i64"),
@@ -111,7 +143,6 @@ class CheckedAccess:
             code.number(place.tensor.size, "i64"),
             code.number(1, "i1") if condition is None else _lane_of(code, condition, lane),
         )
-        return code.instruction("i64", 1, f"call i64 @checked({', '.join(argument.typed for argument in arguments)})")
 
 
 def _lane_of(code: Code, value: Register, lane: int) -> Register:

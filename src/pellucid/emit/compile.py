@@ -47,7 +47,7 @@ def compile_program(
     if not (checked or proved):
         prove(program)
     module = emit_module(program, chosen, checked=checked)
-    return Executable(program, chosen, load_module(module.text, chosen), module.text, checked)
+    return Executable(program, chosen, load_module(module.text, chosen, optimised=not checked), module.text, checked)
 
 
 def assembly_text(program: Program, target: Target | None = None) -> str:
@@ -66,13 +66,13 @@ class LoadedCode:
 
 
 @cache
-def load_module(text: str, chosen: Target) -> LoadedCode:
+def load_module(text: str, chosen: Target, optimised: bool = True) -> LoadedCode:
     """The code of a module: what is in memory already, else from the object cache, else generated."""
     cache_on_disk = ObjectCache(cache_folder())
-    key = object_key(text, f"{chosen.triple} {chosen.cpu} {chosen.features}", str(llvm.llvm_version_info))
+    key = object_key(text, f"{chosen.triple} {chosen.cpu} {chosen.features} {optimised}", str(llvm.llvm_version_info))
     content = cache_on_disk.load(key)
     if content is None:
-        content = target_machine(chosen).emit_object(_parsed(text, chosen))
+        content = target_machine(chosen, optimised).emit_object(_parsed(text, chosen))
         cache_on_disk.store(key, content)
     builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(ENTRY)
     # Two threads may come here with one module at once: each gets a library of its own.

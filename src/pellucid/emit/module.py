@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pellucid.emit.checked import CHECKED_FUNCTION
+from pellucid.emit.checked import CHECKED_FUNCTIONS
 from pellucid.emit.ir import BYTES, Code
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.nests import NestFunction, emit_nest
@@ -95,7 +95,7 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
         *sorted({declaration for function in functions for declaration in function.declarations}),
         *tables,
         _BARRIER.replace("SPINS", str(_SPINS)).replace("PAUSE", pause),
-        *([CHECKED_FUNCTION] if checked else []),
+        *([CHECKED_FUNCTIONS] if checked else []),
         *(f'define internal void @"{name}"{text}' for text, name in names.items()),
         _entry(program, functions, names, floating),
         "attributes #0 = { nounwind }",

@@ -81,8 +81,8 @@ def host_target() -> Target:
 
 
 @cache
-def target_machine(chosen: Target) -> llvm.TargetMachine:
-    """LLVM's code generator for a target."""
+def target_machine(chosen: Target, optimised: bool = True) -> llvm.TargetMachine:
+    """LLVM's code generator for a target; without optimisation it is quick, whatever the size of the code."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()  # for the fences, which are empty assembly
@@ -93,7 +93,7 @@ def target_machine(chosen: Target) -> llvm.TargetMachine:
     # Level 3 takes a fifth longer and gives no faster code. The small model: objects are complete in themselves, so
     # every address in them is near.
     return backend.create_target_machine(
-        cpu=chosen.cpu, features=chosen.features, opt=2, reloc="pic", codemodel="small", jit=True
+        cpu=chosen.cpu, features=chosen.features, opt=2 if optimised else 0, reloc="pic", codemodel="small", jit=True
     )
 
 
