@@ -144,3 +144,32 @@ def test_what_repeats_is_lowered_once():
     arrays = {name: random.normal(size=graph.values[name].shape).astype("float32") for name in graph.inputs}
     expected = arrays["x"].astype("float64") @ arrays["w0"] @ arrays["w1"] @ arrays["w2"]
     np.testing.assert_allclose(compile_graph(graph, [value])(arrays)[value], expected, rtol=1e-4, atol=1e-4)
+
+
+def grouped(texts, homes=(), outputs=()):
+    """The outputs of the nests that run between two barriers, for elementwise equations on inputs x, w."""
+    graph = Graph("float32")
+    known = {name: graph.input(name, (8,)) for name in ("x", "w")}
+    for text in texts:
+        formula = parse(text)
+        known[formula.output.tensor] = graph.formula(formula, known)
+    assembled = assemble(graph, [known[name] for name in outputs], dict(homes), SMALL)
+    return [sorted(touched(nest, set()) - {"x", "w"}) for nest in assembled.program.nests]
+
+
+def test_threads_wait_only_for_what_they_need():
+    texts = ["a[i] = x[i] + 1", "b[i] = x[i] + 2", "c[i] = a[i] * b[i]", "d[i] = x[i] * 3", "e[i] = c[i] + d[i]"]
+    assert grouped(texts, outputs=["e"]) == [["a", "b"], ["a", "b", "c", "d"], ["c", "d", "e"]]
+
+
+def test_threads_wait_before_memory_is_written_that_others_read():
+    texts = ["a[i] = w[i] * 2", "b[i] = w[i] - x[i]"]
+    assert len(grouped(texts, outputs=["a", "b"])) == 1
+    assert len(grouped(texts, homes={"b": "w"}, outputs=["a"])) == 2
+    assert len(grouped(texts, homes={"a": "w"}, outputs=["b"])) == 2
+    assert len(grouped(texts, homes={"a": "w", "b": "w"})) == 2
+
+
+def test_no_more_than_sixteen_are_joined():
+    texts = [f"a{number}[i] = x[i] + {number}" for number in range(20)]
+    assert [len(names) for names in grouped(texts, outputs=[f"a{number}" for number in range(20)])] == [16, 4]

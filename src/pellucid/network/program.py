@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.network.phases import join_independent, reads_and_writes
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Load, Nest, Program, Statement, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.plan import Plan
 
 __all__ = ["Assembled", "assemble", "element_bytes", "lifetimes"]
@@ -46,7 +47,7 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
-    program = Program(_touched(table, nests), tuple(nests))
+    program = Program(_touched(table, nests), join_independent(nests))
     return Assembled(program, plan_arena(lifetimes(program)), places, plans)
 
 
@@ -65,26 +66,16 @@ def lifetimes(program: Program) -> list[Lifetime]:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, nest in enumerate(program.nests):
-        for name in tensors_of(nest):
+        for name in _touched_by(nest):
             if name in sizes:
                 first.setdefault(name, number)
                 last[name] = number
     return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
 
 
-def tensors_of(nest: Nest) -> Iterator[str]:
-    """The names of all tensors that a nest reads or writes, with repetitions."""
-    for statement in statements(nest.body):
-        yield from _tensors_of_statement(statement)
-
-
-def _tensors_of_statement(statement: Statement) -> Iterator[str]:
-    if isinstance(statement, Update):
-        yield from (operand.tensor for operand in operands(statement.value))
-    elif isinstance(statement, Tile):
-        for store in statement.stores:
-            yield from (operand.tensor for operand in operands(Load(store.operand)))
-            yield from (operand.tensor for operand in operands(store.value))
+def _touched_by(nest: Nest) -> set[str]:
+    reads, writes = reads_and_writes(nest)
+    return reads | writes
 
 
 def _places(graph: Graph, homes: Mapping[str, str]) -> dict[str, str]:
@@ -106,5 +97,5 @@ def _seen_as(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _touched(table: Mapping[str, Tensor], nests: Sequence[Nest]) -> tuple[Tensor, ...]:
-    used = {name for nest in nests for name in tensors_of(nest)}
+    used = {name for nest in nests for name in _touched_by(nest)}
     return tuple(tensor for name, tensor in table.items() if name in used)

@@ -73,15 +73,20 @@ def add_updates(
     """
     system = optimizer.system()
     scalars = {name: graph.input(scalar_name(name), ()) for name in optimizer.scalars(0, 1.0)}
-    guarded = replace(system, equations=tuple(_guarded(formula) for formula in system.equations))
-    updates: dict[str, str] = {}
+    known: dict[str, dict[str, str]] = {}
     for name, gradient in gradients.items():
         size = (graph.values[name].size,)
         moments = {moment: graph.input(moment_name(name, moment), size) for moment in optimizer.moments}
-        bindings = {"p": graph.view(name, size), "g": gradient, "allowed": allowed, **moments, **scalars}
-        made = graph.system_values(guarded, bindings, prefix=f"update.{name}")
-        updates[name] = made["p1"]
-        updates |= {value: made[f"{moment}1"] for moment, value in moments.items()}
+        known[name] = {"p": graph.view(name, size), "g": gradient, "allowed": allowed, **moments, **scalars}
+    # Equation by equation rather than parameter by parameter: what is next to each other then need not wait.
+    for formula in system.equations:
+        guarded, local = _guarded(formula), formula.output.tensor
+        for name, bound in known.items():
+            bound[local] = graph.formula(guarded, bound, constants=system.constants, prefix=f"update.{name}")
+    updates: dict[str, str] = {}
+    for name, bound in known.items():
+        updates[name] = bound["p1"]
+        updates |= {bound[moment]: bound[f"{moment}1"] for moment in optimizer.moments}
     for name, (statistic, bindings) in running.items():
         *first, last = statistic.equations
         kept = replace(statistic, equations=(*first, _guarded(last, "running")))
