@@ -116,6 +116,8 @@ class Executable:
         self._barrier = _cleared(8 * BARRIER_WORDS).view(np.int64)
         self._barrier[YIELD_WORD] = _yield_address()
         self._errors = np.zeros(4, np.int64)
+        # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
+        self._addresses = (ctypes.addressof(self._arguments), self._barrier.ctypes.data, self._errors.ctypes.data)
         self._own: dict[str, NDArray[np.uint8]] = {}
         self._rules = lookup_rules(program)
         self._turn = threading.Lock()
@@ -162,14 +164,15 @@ class Executable:
 
     def _enter(self, threads: int) -> None:
         """Every thread enters the program once; thread 0 is the caller's."""
-        self._barrier[:YIELD_WORD] = 0
-        self._barrier[ENTERED_WORD] = 0
-        self._errors[:] = 0
-        arguments, barrier = ctypes.addressof(self._arguments), self._barrier.ctypes.data
-        errors, entry, state = self._errors.ctypes.data, self._code.entry, self._barrier
+        arguments, barrier, errors = self._addresses
+        entry, state = self._code.entry, self._barrier
+        if self._checked:
+            self._errors[:] = 0
         if threads == 1:
             entry(arguments, 0, 1, barrier, errors)
             return
+        state[:YIELD_WORD] = 0
+        state[ENTERED_WORD] = 0
 
         def task(thread: int) -> None:
             if thread != 0 or not state[ENTERED_WORD]:
