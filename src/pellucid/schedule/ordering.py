@@ -190,7 +190,10 @@ def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...]) -> tuple
         if error(chain) <= CHAIN_ERROR_LIMIT or chain <= 128:
             break
         rest = chain // lengths[axis]
-        size = next((n for n in range(lengths[axis], 0, -1) if error(rest * n) <= CHAIN_ERROR_LIMIT), 1)
+        best = max(
+            1, round((total / 2) ** (2 / 3) / rest)
+        )  # where the estimate is least, should none be below the limit
+        size = next((n for n in range(lengths[axis], best, -1) if error(rest * n) <= CHAIN_ERROR_LIMIT), best)
         count = -(-lengths[axis] // size)
         size = -(-lengths[axis] // count)
         if size < lengths[axis]:

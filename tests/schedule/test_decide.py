@@ -1,0 +1,317 @@
+"""Every decision of the scheduler: what must hold of it on any machine, and what it is in cases that are clear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, prod, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pellucid
+from pellucid.emit import target
+from pellucid.language.affine import Affine
+from pellucid.network.graph import Graph
+from pellucid.network.program import assemble
+from pellucid.nn import equations
+from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Accumulated, Apply, Load, Operand
+from pellucid.schedule.ordering import chain_levels
+from pellucid.schedule.plan import Options, Plan, near_equal
+from pellucid.schedule.show import show
+from pellucid.schedule.traits import is_product
+from pellucid.schedule.vectors import exact_groups, lane_groups, vector_pieces
+from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, NEON, SSE2, TOY, Case, case, compiled, gradients
+from schedule.renaming import renamed
+
+CONVOLUTION = "z[n,i,j,k] = sum(s,t,c) x[n, i*S+s-P, j*S+t-P, c] * w[s,t,c,k]"
+
+
+def convolution(images: int, size: int, c: int, k: int, kernel: int, stride: int, padding: int) -> Case:
+    shapes = {"x": (images, size, size, c), "w": (kernel, kernel, c, k)}
+    return case(CONVOLUTION, shapes, {"S": stride, "P": padding})
+
+
+# Layers of real networks: their plans are made, not run.
+LAYERS = {
+    "lenet 1": convolution(64, 28, 1, 20, 5, 1, 0),
+    "lenet 2": convolution(64, 12, 20, 50, 5, 1, 0),
+    "cifar": convolution(64, 32, 3, 32, 3, 1, 1),
+    "resnet 56": convolution(8, 56, 64, 64, 3, 1, 1),
+    "resnet 7": convolution(8, 7, 512, 512, 3, 1, 1),
+    "pointwise": convolution(8, 56, 64, 256, 1, 1, 0),
+    "stride 2": convolution(8, 56, 128, 128, 3, 2, 1),
+    "stem": convolution(8, 224, 3, 64, 7, 2, 3),
+    "dense": case("z[n,o] = sum(q) x[n,q] * w[q,o] + b[o]", {"x": (128, 1024), "w": (1024, 512), "b": (512,)}),
+}
+PLANNED = {
+    **LAYERS,
+    **{f"{name} {wrt}": found for name, one in LAYERS.items() for wrt, found in gradients(one).items()},
+}
+
+
+def accumulators(plan: Plan) -> int:
+    """Vector registers that hold a tile's sums."""
+    vectors = -(-min(plan.block, plan.contraction.extents[plan.vector]) // plan.lanes) if plan.vector else 1
+    return prod(size for _, size in plan.tile) * vectors
+
+
+# ---------------------------------------------------------------- pieces
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_near_equal_covers_the_axis_with_the_fewest_pieces_as_equal_as_possible(extent: int, size: int) -> None:
+    pieces = near_equal(extent, size)
+    cells = [
+        start + number * length + at
+        for start, length, count in pieces
+        for number in range(count)
+        for at in range(length)
+    ]
+    assert cells == list(range(extent))
+    lengths = [length for _, length, _ in pieces]
+    assert sum(count for _, _, count in pieces) == ceil(extent / size)
+    assert max(lengths) <= size
+    assert lengths == sorted(lengths, reverse=True)
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_near_equal_by_hand() -> None:
+    assert near_equal(28, 6) == [(0, 6, 3), (18, 5, 2)]
+    assert near_equal(7, 7) == [(0, 7, 1)]
+    assert near_equal(3, 10) == [(0, 3, 1)]
+
+
+@given(st.integers(1, 300), st.integers(1, 5), st.sampled_from((2, 4, 8, 16)))
+def test_vector_pieces_are_whole_vectors_but_for_the_last(extent: int, vectors: int, lanes: int) -> None:
+    pieces = vector_pieces(extent, vectors * lanes, lanes)
+    cells = [
+        start + number * width + at for start, width, count in pieces for number in range(count) for at in range(width)
+    ]
+    assert cells == list(range(extent))
+    assert all(width <= vectors * lanes for _, width, _ in pieces)
+    assert all(width % lanes == 0 for start, width, count in pieces if start + width * count < extent)
+
+
+def test_vector_pieces_by_hand() -> None:
+    assert vector_pieces(50, 16, 8) == [(0, 16, 3), (48, 2, 1)]
+    assert vector_pieces(64, 32, 16) == [(0, 32, 2)]
+    assert vector_pieces(3, 16, 8) == [(0, 3, 1)]
+
+
+@given(st.integers(1, 100), st.sampled_from((2, 4, 8, 16)))
+def test_groups_cover_the_lanes_once(width: int, lanes: int) -> None:
+    for groups in (lane_groups(width, lanes), exact_groups(width, lanes)):
+        assert [group.offset + lane for group in groups for lane in range(group.valid)] == list(range(width))
+        assert all(group.width <= lanes and group.width & (group.width - 1) == 0 for group in groups)
+    assert all(group.valid == group.width for group in exact_groups(width, lanes))
+    assert len(lane_groups(width, lanes)) == ceil(width / lanes)
+
+
+# ---------------------------------------------------------------- vector axis
+@pytest.mark.parametrize(("name", "axis", "across"), [
+    ("conv", "k", False),
+    ("conv depthwise", "u", False),
+    ("max pool", "c", False),
+    ("dense", "o", False),
+    ("variance", "c", False),
+    ("mean of rows", "c", True),
+])  # fmt: skip
+def test_the_vector_axis_is_the_one_that_lies_together(name: str, axis: str, across: bool) -> None:
+    plan = EQUATIONS[name].lowered(SSE2).plans[-1]
+    assert (plan.vector, plan.across) == (axis, across)
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_the_vector_axis_stands_in_no_border(name: str) -> None:
+    for plan in PLANNED[name].lowered(AVX2).plans:
+        assert plan.vector is not None
+        assert all(plan.vector not in guard.index.names for guard in plan.contraction.guards)
+
+
+def test_the_caller_may_choose_the_vector_axis_and_the_tile() -> None:
+    options = Options(vector="c", tile=(("j", 2),), block=8, unroll=3)
+    plan = EQUATIONS["max pool"].lowered(SSE2, options).plans[0]
+    assert (plan.vector, plan.tile, plan.block) == ("c", (("j", 2),), 8)
+    assert "the caller chose the vector axis" in plan.reasons
+
+
+# ---------------------------------------------------------------- register tile
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+def test_the_tile_fits_the_registers(machine: Machine) -> None:
+    for found in PLANNED.values():
+        for plan in found.lowered(machine).plans:
+            if is_product(plan.contraction) and not plan.across:
+                # One register for a vector operand, one for a broadcast one.
+                assert accumulators(plan) * plan.chains + 2 <= machine.registers, str(plan)
+            elif machine is not TOY:
+                assert accumulators(plan) * plan.chains <= machine.registers, str(plan)
+
+
+@pytest.mark.parametrize("machine", [AVX512, AVX2, NEON], ids=lambda machine: machine.name)
+@pytest.mark.parametrize("name", ["resnet 56", "resnet 56 dx", "resnet 56 dw", "stride 2", "dense"])
+def test_a_tile_hides_the_latency_of_its_multiply_adds(name: str, machine: Machine) -> None:
+    plan = max(PLANNED[name].lowered(machine).plans, key=lambda plan: plan.cycles)
+    assert accumulators(plan) * plan.chains >= machine.latency * machine.fma_rate
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_the_estimate_is_no_less_than_the_work(name: str) -> None:
+    found = PLANNED[name]
+    for plan in found.lowered(AVX512).plans:
+        nest = plan.contraction
+        steps = prod(extent for _, extent in nest.free + nest.reduced) / plan.lanes
+        if is_product(nest) and not nest.guards:
+            assert plan.cycles >= steps / AVX512.fma_rate
+
+
+# ---------------------------------------------------------------- panels
+def test_a_kernel_whose_lanes_lie_apart_is_copied() -> None:
+    plan = case("z[n,k] = sum(c) x[n,c] * w[k,c]", {"x": (32, 64), "w": (48, 64)}).lowered(
+        AVX2, Options(vector="k")
+    ).plans[0]  # fmt: skip
+    assert [(panel.operand.tensor, panel.axis) for panel in plan.panels] == [("w", "k")]
+
+
+def test_no_panel_is_copied_for_a_single_use() -> None:
+    plan = case("z[n,k] = sum(c) x[n,c] * w[k,c]", {"x": (2, 64), "w": (48, 64)}).lowered(AVX2, Options(vector="k"))
+    assert plan.plans[0].panels == ()
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_panels_only_where_their_axis_is_a_bare_dimension(name: str) -> None:
+    for plan in PLANNED[name].lowered(AVX2).plans:
+        for panel in plan.panels:
+            uses = [index for index in panel.operand.index if index.coefficient(panel.axis)]
+            assert uses == [Affine.name(panel.axis)]
+            assert not panel.operand.lookups
+            assert all(panel.axis not in guard.index.names for guard in panel.operand.guards)
+
+
+def test_panels_can_be_forbidden() -> None:
+    for found in PLANNED.values():
+        assert all(not plan.panels for plan in found.lowered(TOY, Options(panels=False)).plans)
+
+
+# ---------------------------------------------------------------- chains
+def summed(extents: tuple[int, ...]) -> Contraction:
+    names = [f"r{number}" for number in range(len(extents))]
+    operand = Operand("x", extents, tuple(Affine.name(name) for name in names))
+    target_cell = Operand("z", (), ())
+    return Contraction(
+        target_cell, (), tuple(zip(names, extents, strict=True)), "sum", Load(operand), None, Accumulated()
+    )
+
+
+def estimated(total: int, chain: int) -> float:
+    """Rounding error of `total` numbers of one sign, added in chains: sqrt(n)/4 units for every sum of n."""
+    pieces = ceil(total / chain)
+    return 0.25 * (sqrt(chain / pieces) + (sqrt(pieces) if pieces > 1 else 0))
+
+
+def chain_length(sizes: list[int]) -> int:
+    """How many numbers of a sum over axes of these sizes are added before the chain is cut."""
+    nest = summed(tuple(sizes))
+    lengths = dict(nest.reduced)
+    for level in chain_levels(nest, ()):
+        assert level.kind == "chain"
+        assert 0 < level.size < lengths[level.axis]
+        lengths[level.axis] = level.size
+    return prod(lengths.values())
+
+
+@given(st.lists(st.integers(2, 4096), min_size=1, max_size=4).filter(lambda sizes: prod(sizes) <= 100_000))
+@settings(max_examples=200, deadline=None)
+def test_chains_keep_the_estimated_error_below_its_limit(sizes: list[int]) -> None:
+    chain = chain_length(sizes)
+    assert estimated(prod(sizes), chain) <= 3.3 or chain <= 128
+
+
+@pytest.mark.parametrize("sizes", [[150_000], [1_000_000], [64, 112, 112], [10, 100_000], [100_000, 10], [1009, 991]])
+def test_longer_sums_come_as_near_to_the_limit_as_one_cut_can(sizes: list[int]) -> None:
+    total = prod(sizes)
+    least = min(estimated(total, chain) for chain in range(500, 20_000, 50))
+    assert least > 3.3
+    assert estimated(total, chain_length(sizes)) <= 1.1 * least
+
+
+@pytest.mark.parametrize("length", [1000, 30_000, 1_000_000])
+def test_sums_of_one_sign_stay_accurate(length: int) -> None:
+    """Measured, not estimated: at most 16 units of rounding of the sum of absolutes, also across lanes."""
+    generator = np.random.default_rng(length)
+    x = generator.random((length, 4), "float32")
+    for text, shape in (("m[c] = sum(n) x[n,c]", x.shape), ("m[c] = sum(n) x[c,n]", x.shape[::-1])):
+        array = np.ascontiguousarray(x.reshape(shape) if shape == x.shape else x.T)
+        program = case(text, {"x": shape}).program(target().machine)
+        exact = x.astype("float64").sum(0)
+        assert np.max(np.abs(compiled(program, {"x": array}) - exact) / exact) <= 16 * 2.0**-24
+
+
+# ---------------------------------------------------------------- names
+NAMES = {
+    "n": "q",
+    "i": "p",
+    "j": "o",
+    "k": "a",
+    "s": "h",
+    "t": "g",
+    "c": "f",
+    "x": "zz",
+    "w": "yy",
+    "b": "xx",
+    "z": "ww",
+}
+
+
+def under_other_names(given: Case) -> Case:
+    """The case with every axis and tensor renamed, and the alphabetical order of the names turned."""
+    return Case(
+        renamed(replace(given.formula, span=None), NAMES),
+        {NAMES[name]: shape for name, shape in given.shapes.items()},
+        given.constants,
+        {NAMES[name]: extent for name, extent in given.given.items()},
+    )
+
+
+@pytest.mark.parametrize("machine", [AVX512, TOY], ids=lambda machine: machine.name)
+@pytest.mark.parametrize("name", ["conv", "conv stride 2", "conv dilated", "conv 1-D", "conv NCHW", "max pool", "mean"])
+def test_no_decision_depends_on_names(name: str, machine: Machine) -> None:
+    given = EQUATIONS[name] if "z" in EQUATIONS[name].output.name else None
+    given = given or replace(EQUATIONS[name], formula=renamed(EQUATIONS[name].formula, {"p": "z", "m": "z"}))
+    lowered, other = given.lowered(machine), under_other_names(given).lowered(machine)
+    assert renamed(lowered.nests, NAMES) == other.nests
+    for plan, counterpart in zip(lowered.plans, other.plans, strict=True):
+        assert renamed(replace(plan, reasons=()), NAMES) == counterpart
+
+
+# ---------------------------------------------------------------- no private path
+def test_the_built_in_convolution_gives_the_nest_of_a_users_equation() -> None:
+    """Through the network's assembly on one side, `pellucid.Equation` on the other, with axes of other names."""
+    machine = target().machine
+    x, w = np.zeros((2, 9, 8, 5), "float32"), np.zeros((3, 3, 5, 20), "float32")
+    graph = Graph("float32")
+    for name, array in (("x", x), ("w", w)):
+        graph.input(name, array.shape)
+    output = graph.system(equations.conv2d(x.shape, w.shape, stride=2, padding=1), {"x": "x", "w": "w"})
+    built_in = assemble(graph, [output], {}, machine).program
+    typed = pellucid.Equation(
+        "y[m,p,q,o] = sum(a,b,h) image[m, 2*p+a-1, 2*q+b-1, h] * filters[a,b,h,o]"
+    ).loop_nest(image=x, filters=w).program  # fmt: skip
+    names = {
+        "m": "n", "p": "i", "q": "j", "o": "k", "a": "s", "b": "t", "h": "c", "image": "x", "filters": "w", "y": output,
+    }  # fmt: skip
+    assert len(built_in.nests) == len(typed.nests) == 1
+    # Before names are compared the texts differ in nothing but names.
+    assert len(show(built_in).splitlines()) == len(show(typed).splitlines())
+    assert renamed(typed.nests[0].body, names) == built_in.nests[0].body
+
+
+def test_a_product_of_loads_is_a_product() -> None:
+    load = Load(Operand("x", (4,), (Affine.name("r"),)))
+    other = Load(Operand("y", (4,), (Affine.name("r"),)))
+    nest = Contraction(Operand("z", (), ()), (), (("r", 4),), "sum", None, None, Accumulated())
+    assert is_product(replace(nest, value=Apply("mul", (load, other))))
+    assert not is_product(replace(nest, value=Apply("mul", (load, load))))
+    assert not is_product(replace(nest, value=Apply("add", (load, other))))
+    assert not is_product(replace(nest, value=Apply("mul", (load, other)), reduction="max"))
