@@ -67,6 +67,8 @@ class Equation:
     """
 
     def __init__(self, source: str | Formula, **constants: float) -> None:
+        if not isinstance(source, str | Formula):  # pyright: ignore[reportUnnecessaryIsInstance] - a user may
+            raise ArgumentError(f"`source` (={source!r}) must be the text of an equation")
         self.formula = parse(source) if isinstance(source, str) else source
         self.constants = {name: _plain_number(name, value) for name, value in constants.items()}
         # Of a gradient: which array's shape its output has, and which axes are copies of axes of the first equation.
@@ -183,7 +185,9 @@ class Equation:
     def _schedule(self, given: Arrays, found: Mapping[str, int], options: Options | None) -> LoopNest:
         from pellucid.emit import target
 
-        dtype = next((str(array.dtype) for array in given.values() if array.dtype.kind == "f"), "float32")
+        # Integers alone give float64: float32 holds them only up to 2**24.
+        every = "float64" if given else "float32"
+        dtype = next((str(array.dtype) for array in given.values() if array.dtype.kind == "f"), every)
         tensors = {name: Tensor(name, str(given[name].dtype), given[name].shape, "input") for name in self.inputs}
         winner = isinstance(self.formula.body, Reduce) and self.formula.body.op.startswith("arg")
         shape = output_shape(self.formula, self.constants, found)
@@ -234,7 +238,11 @@ def _plain_number(name: str, value: object) -> int | float:
 
 def _uniform(arrays: Mapping[str, Array], indexing: set[str]) -> dict[str, Array]:
     """Contiguous arrays: index arrays int64, all others of the one floating type among them."""
-    floating = {name: array.dtype for name, array in arrays.items() if array.dtype.kind == "f" and array.ndim}
+    floating = {
+        name: array.dtype
+        for name, array in arrays.items()
+        if array.dtype.kind == "f" and array.ndim and name not in indexing
+    }
     for name, dtype in floating.items():
         if dtype not in (np.dtype("float32"), np.dtype("float64")):
             raise DtypeError(f"`{name}` has dtype {dtype}; float32 or float64 is needed")
