@@ -58,7 +58,7 @@ done:
   ret void
 }
 """
-_SPINS = 2000
+_SPINS = 100
 BARRIER_WORDS = 32
 YIELD_WORD, ENTERED_WORD = 16, 24
 

@@ -25,6 +25,11 @@ SHORTEST_SLAB = 256
 # What an element costs on its way into the first cache, and from beyond one core's share of the last one, where it
 # costs 1 on its way into the second.
 L1_WEIGHT, FAR_WEIGHT = 0.4, 2.0
+# Threads divide the outermost loop. Where all equations divide the first axis of their output (the batch), each
+# thread finds in its own cache what it wrote before; another order must move this much less to be worth leaving it.
+OTHER_FIRST = 1.5
+# Rounds of a loop that divide well enough among the threads of one machine.
+DIVISIBLE = 8
 
 
 def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
@@ -114,6 +119,7 @@ class _Traffic:
 
     def __init__(self, nest: Contraction, tile: dict[str, int], extents: dict[str, int]) -> None:
         self.loads, self.tile, self.extents = nest.loads, tile, extents
+        self.first = nest.free[0][0]
         self.reduced = [axis for axis, _ in nest.reduced]
         self.uses = [names_of(operand) for operand in nest.loads]
         self._touched: dict[frozenset[str], tuple[int, ...]] = {}
@@ -129,7 +135,9 @@ class _Traffic:
     def cost(self, order: tuple[str, ...], machine: Machine, element_bytes: int) -> float:
         """Weighted traffic into the first cache, the second, and past the share of the last one that a core has."""
         rooms = ((machine.l1, L1_WEIGHT), (machine.l2 * 3 // 4, 1.0), (8 * machine.l2, FAR_WEIGHT))
-        return sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
+        moved = sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
+        divides = self.extents[self.first] < DIVISIBLE or order[0] == self.first
+        return moved if divides else moved * OTHER_FIRST
 
     def _moved(self, order: tuple[str, ...], room: int) -> float:
         """From the inside out: what fits stays; an operand that a loop does not use is read again in every round of

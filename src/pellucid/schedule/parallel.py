@@ -10,11 +10,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pellucid.schedule.nest import Bound, For, Statement, Tile, statements
+from pellucid.schedule.ordering import DIVISIBLE
 
 __all__ = ["divide"]
-
-# A loop of this many rounds divides well enough among the threads of one machine to stop looking further inside.
-ENOUGH_ROUNDS = 12
 
 
 def divide(body: tuple[Statement, ...], own: Collection[str] = ()) -> tuple[Statement, ...]:
@@ -29,7 +27,7 @@ def _divided(statement: Statement, own: Collection[str]) -> Statement:
     if isinstance(statement, For):
         inside = max((_rounds(child, own) for child in statement.body), default=0)
         rounds = _rounds_of(statement)
-        if rounds >= ENOUGH_ROUNDS or (rounds > 1 and rounds >= inside):
+        if rounds >= DIVISIBLE or (rounds > 1 and rounds >= inside):
             return replace(statement, parallel=True)
         return replace(statement, body=divide(statement.body, own))
     # A lone tile belongs to one thread: a loop of one round, which exactly one of them gets.
