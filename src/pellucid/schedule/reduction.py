@@ -28,7 +28,7 @@ from pellucid.schedule.rewrite import bind_guard, bind_value, map_operands
 __all__ = ["Reduction"]
 
 # A reduction is unrolled whole up to this many steps, and this many multiply-adds of the tile.
-UNROLLED_STEPS, UNROLLED_WORK = 32, 320
+UNROLLED_STEPS, UNROLLED_WORK = 16, 128
 
 
 @dataclass(frozen=True)
