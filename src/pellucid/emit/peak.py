@@ -23,10 +23,12 @@ _REPEATS = 15
 _COPY_BYTES = 64 << 20
 
 
-def measure_peak(dtype: str = "float32") -> float:
-    """Floating-point operations a second of one thread, the best of some runs of about a millisecond each.
+def measure_peak(dtype: str = "float32", seconds: float | None = None) -> float:
+    """Floating-point operations a second of one thread; a multiply-add counts as two.
 
-    A multiply-add counts as two operations. `dtype` is float32 or float64, else DtypeError.
+    The best of some runs of about a millisecond each; with `seconds` the mean over about so much of the thread's own
+    time, which is what a kernel that runs as long beside it can be held against. `dtype` is float32 or float64, else
+    DtypeError.
     """
     if dtype not in ("float32", "float64"):
         raise DtypeError(f"`dtype` (={dtype}) must be float32 or float64")
@@ -37,8 +39,19 @@ def measure_peak(dtype: str = "float32") -> float:
     entry = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen.machine.has_fma), chosen).entry
     result = np.zeros(lanes, dtype)
     pointers = (ctypes.c_void_p * 1)(result.ctypes.data)
-    seconds = _best(lambda: entry(ctypes.addressof(pointers), 0, 1, 0, 0))
-    return 2.0 * lanes * sums * _ROUNDS / seconds
+    operations = 2.0 * lanes * sums * _ROUNDS
+
+    def run() -> None:
+        entry(ctypes.addressof(pointers), 0, 1, 0, 0)
+
+    if seconds is None:
+        return operations / _best(run)
+    run()
+    start, runs, spent = time.thread_time(), 0, 0.0
+    while spent < seconds:
+        run()
+        runs, spent = runs + 1, time.thread_time() - start
+    return operations * runs / spent
 
 
 def measure_copy_bandwidth() -> float:
