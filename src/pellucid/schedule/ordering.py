@@ -66,7 +66,9 @@ def choose_slabs(
         block[vector] = min(tile.block, extents[vector])
     room = machine.l2 // 2
     own = [*names, *block]
-    if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= room:
+    # Without borders a slab costs little: there it pays as soon as a tile's walk streams through the first cache.
+    near = room if nest.guards else min(room, 4 * machine.l1)
+    if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= near:
         return ()
     lengths: dict[str, int] = {}
 
