@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 from math import prod, sqrt
 
 from pellucid.language.affine import Affine
@@ -31,6 +31,8 @@ MISPREDICTION = 60.0
 # Threads divide the outermost loop. Where all equations divide the first axis of their output (the batch), each
 # thread finds in its own cache what it wrote before; another order must move this much less to be worth leaving it.
 OTHER_FIRST = 1.5
+# What two axes in another order than the output's must save: arrays are then walked across their lines and pages.
+OUT_OF_ORDER = 0.05
 # Rounds of a loop that divide well enough among the threads of one machine.
 DIVISIBLE = 8
 
@@ -126,6 +128,7 @@ class _Traffic:
         self.loads, self.tile, self.extents = nest.loads, tile, extents
         self.reduced = [axis for axis, _ in nest.reduced]
         self.first = nest.free[0][0]
+        self.place = {axis: number for number, (axis, _) in enumerate(nest.free)}
         self.changing = _changing_loops(nest, tile, extents)
         self.uses = [names_of(operand) for operand in nest.loads]
         self._touched: dict[frozenset[str], tuple[int, ...]] = {}
@@ -148,7 +151,8 @@ class _Traffic:
             cycles += MISPREDICTION * changes * self.changing.get(axis, 0)
         if self.extents[self.first] >= DIVISIBLE and order[0] != self.first:
             cycles *= OTHER_FIRST
-        return cycles
+        turned = sum(self.place[a] > self.place[b] for a, b in combinations(order, 2))
+        return cycles * (1 + OUT_OF_ORDER * turned)
 
     def _rounds(self, axis: str) -> int:
         return -(-self.extents[axis] // self.tile.get(axis, 1))
