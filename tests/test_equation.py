@@ -332,3 +332,14 @@ def test_the_package_names_it() -> None:
     assert pellucid.Equation is Equation
     formula = parse("z[i] = x[i]")
     assert output_shape(formula, {}, {"i": 3}) == Equation(formula)(x=np.zeros(3)).shape
+
+
+def test_an_extent_of_no_index_is_refused():
+    equation = pellucid.Equation("z[i] = sum(s) x[i+s] * w[s]")
+    x, w = np.ones(5, np.float32), np.ones(2, np.float32)
+    with pytest.raises(ArgumentError) as caught:
+        equation(x=x, w=w, extents={"j": 4})
+    assert str(caught.value) == ("`extents` names `j`, which is no index of the equation z[i] = sum(s) x[i+s] * w[s]")
+    # What the forward equation takes, its gradient takes too.
+    dw = equation.gradient("w")
+    assert np.array_equal(dw(x=x, g=np.ones(4, np.float32), extents={"i": 4, "s": 2}), [4, 4])

@@ -75,6 +75,7 @@ class Equation:
         self._shape_sources: dict[str, str] = {}
         self._copies: dict[str, str] = {}
         self._upstream: str | None = None
+        self._forward_axes: frozenset[str] = frozenset()
         self._kernels: dict[object, Kernel] = {}
         self._check_constants()
 
@@ -126,6 +127,7 @@ class Equation:
         result._shape_sources = {wrt: derived.formula.output.tensor}
         result._copies = dict(derived.copies)
         result._upstream = derived.upstream
+        result._forward_axes = self._forward_axes | set(axes(self.formula, self.constants))
         return result
 
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
@@ -214,6 +216,11 @@ class Equation:
             if source in shapes:
                 shapes[target] = shapes[source]
         wanted = dict(extents or {})
+        # A gradient takes what its forward equation takes, though it may have lost some of those indices.
+        known = self._forward_axes | set(axes(self.formula, self.constants))
+        for name in wanted:
+            if name not in known:
+                raise ArgumentError(f"`extents` names `{name}`, which is no index of the equation {self}")
         wanted |= {copy: wanted[axis] for copy, axis in self._copies.items() if axis in wanted}
         return given, infer_extents(self.formula, self.constants, shapes, wanted)
 
