@@ -58,7 +58,9 @@ done:
   ret void
 }
 """
-_SPINS = 100
+# Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
+# give a whole slice away to whatever else spins, another framework's idle workers for one.
+_SPINS = 1000
 BARRIER_WORDS = 32
 YIELD_WORD, ENTERED_WORD = 16, 24
 
