@@ -30,11 +30,11 @@ from pellucid.schedule.plan import Options
 Array = NDArray[Any]
 
 AVX512 = Machine("avx512", 64, 32, 2.0, 2.0, 4, 32 << 10, 1 << 20)
-AVX2 = Machine("avx2", 32, 16, 2.0, 2.0, 4, 32 << 10, 512 << 10, mask_cost=2.0)
-SSE2 = Machine("sse2", 16, 16, 2.0, 2.0, 4, 32 << 10, 256 << 10, mask_cost=4.0, has_fma=False)
-NEON = Machine("neon", 16, 32, 2.0, 2.0, 4, 64 << 10, 512 << 10, mask_cost=4.0)
+AVX2 = Machine("avx2", 32, 16, 2.0, 2.0, 4, 32 << 10, 512 << 10)
+SSE2 = Machine("sse2", 16, 16, 2.0, 2.0, 4, 32 << 10, 256 << 10, has_fma=False)
+NEON = Machine("neon", 16, 32, 2.0, 2.0, 4, 64 << 10, 512 << 10)
 # Two lanes of float32 and six registers; caches so small that slabs, panels and blocks occur in small equations.
-TOY = Machine("toy", 8, 6, 1.0, 1.0, 3, 512, 2048, mask_cost=4.0)
+TOY = Machine("toy", 8, 6, 1.0, 1.0, 3, 512, 2048)
 MACHINES = (AVX512, AVX2, SSE2, NEON, TOY)
 
 

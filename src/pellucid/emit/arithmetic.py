@@ -22,11 +22,6 @@ class Format:
     bias: int
     magic: float  # 1.5 * 2^mantissa: adding it rounds to an integer, which then stands in the low bits
 
-    @property
-    def magic_bits(self) -> int:
-        """The bits of `magic`."""
-        return ((self.bias + self.mantissa) << self.mantissa) | (1 << (self.mantissa - 1))
-
 
 SINGLE = Format("float", "i32", 32, 23, 127, 1.5 * 2.0**23)
 DOUBLE = Format("double", "i64", 64, 52, 1023, 1.5 * 2.0**52)

@@ -50,11 +50,6 @@ class Target:
     machine: Machine
     required: tuple[str, ...] = ()
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether single lanes of a vector can be loaded and stored in one instruction."""
-        return self.machine.vector_bytes >= 32
-
 
 def target(name: str | None = None) -> Target:
     """The target called `name`; without a name that of the variable PELLUCID_TARGET, else this processor.
@@ -149,7 +144,6 @@ def _machine(name: str, vector_bytes: int, registers: int, has_fma: bool) -> Mac
         latency=4,
         l1=level1,
         l2=level2,
-        mask_cost={64: 1.0, 32: 2.0}.get(vector_bytes, 4.0),
         has_fma=has_fma,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.nest import Apply, Guard, Operand, Position, Value
-from pellucid.schedule.rewrite import Bindings, bind_operand, bind_value, map_operands
+from pellucid.schedule.rewrite import Bindings, bind_operand, bind_value, map_operands, names_of
 
 __all__ = ["bind_contraction", "fuse_axes", "map_contraction", "split_dimensions"]
 
@@ -95,7 +95,7 @@ def _fusible_pair(nest: Contraction) -> tuple[str, str] | None:
     barred = {name for guard in nest.guards for name in guard.index.names}
     every = (nest.output, *nest.loads, *nest.late_loads)
     barred |= {name for operand in every for guard in operand.guards for name in guard.index.names}
-    barred |= {name for operand in every for lookup in operand.lookups for name in _lookup_names(lookup.operand)}
+    barred |= {name for operand in every for lookup in operand.lookups for name in names_of(lookup.operand)}
     barred |= _position_names(nest)
     for axes in (nest.free, reductions):
         for first, _ in axes:
@@ -119,10 +119,6 @@ def _position_names(nest: Contraction) -> set[str]:
     visit(nest.value)
     visit(nest.result)
     return names
-
-
-def _lookup_names(operand: Operand) -> set[str]:
-    return {name for index in operand.index for name in index.names}
 
 
 def _dimension_of(operand: Operand, axis: str) -> int | None:

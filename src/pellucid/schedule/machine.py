@@ -12,8 +12,7 @@ class Machine:
     """Sizes and rates of one core. Rates are per cycle; sizes in bytes.
 
     `fma_rate` vector multiply-adds and `load_rate` vector loads issue each cycle, a multiply-add takes `latency`
-    cycles, `l2_bandwidth` is what one core reads from its second cache. `mask_cost` is the price of one masked
-    load or store in units of a plain one (no masks in hardware: a sequence of scalars).
+    cycles, `l2_bandwidth` is what one core reads from its second cache.
     """
 
     name: str
@@ -25,7 +24,6 @@ class Machine:
     l1: int
     l2: int
     l2_bandwidth: float = 32.0
-    mask_cost: float = 1.0
     has_fma: bool = True
 
     def lanes(self, element_bytes: int) -> int:

@@ -23,7 +23,7 @@ from pellucid.schedule.nest import (
     Value,
     operands,
 )
-from pellucid.schedule.rewrite import bind_guard, bind_value, map_operands
+from pellucid.schedule.rewrite import bind_guard, bind_value, map_operands, names_of
 
 __all__ = ["Reduction"]
 
@@ -277,7 +277,7 @@ class Reduction:
             guard = Guard(index, 0, high)
             value = map_operands(
                 bind_value(state.value, {axis: index}),
-                lambda o: replace(o, guards=(*o.guards, guard)) if axis in _names(o) else o,
+                lambda o: replace(o, guards=(*o.guards, guard)) if axis in names_of(o) else o,
             )
             present = Apply("lt", (Position(index), Constant(high)))
             result.append(Update(state.active, Apply("where", (present, value, Constant(IDENTITY[self.reduction])))))
@@ -346,10 +346,6 @@ def _dynamic_limits(form: Affine, step: int, guard: Guard) -> tuple[list[tuple[A
     return [(form - guard.high + 1, -step)], [(form - guard.low + 1, -step)]
 
 
-def _names(operand: Operand) -> set[str]:
-    return {name for index in operand.index for name in index.names}
-
-
 def _merge_dimensions(operand: Operand, outer: str, inner: str, extent: int) -> Operand | None:
     """The operand with the dimensions of `outer` and `inner` seen as one; None where that is not legal."""
     if operand.lookups or any({outer, inner} & set(guard.index.names) for guard in operand.guards):
@@ -379,4 +375,4 @@ def _uses_position(value: Value, names: set[str]) -> bool:
         return bool(names & set(value.index.names))
     if isinstance(value, Apply):
         return any(_uses_position(argument, names) for argument in value.arguments)
-    return isinstance(value, Load) and any(names & _names(lookup.operand) for lookup in value.operand.lookups)
+    return isinstance(value, Load) and any(names & names_of(lookup.operand) for lookup in value.operand.lookups)
