@@ -11,8 +11,8 @@ __all__ = ["Machine"]
 class Machine:
     """Sizes and rates of one core. Rates are per cycle; sizes in bytes.
 
-    `fma_rate` vector multiply-adds and `load_rate` vector loads issue each cycle, a multiply-add takes `latency`
-    cycles, `l2_bandwidth` is what one core reads from its second cache.
+    `fma_rate` vector multiply-adds, `load_rate` vector loads and `broadcast_rate` loads of one element to all lanes
+    issue each cycle, a multiply-add takes `latency` cycles, `l2_bandwidth` is what one core reads from its second cache.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Machine:
     l2: int
     l2_bandwidth: float = 32.0
     has_fma: bool = True
+    broadcast_rate: float = 2.0
 
     def lanes(self, element_bytes: int) -> int:
         """Elements of that size in one vector register."""

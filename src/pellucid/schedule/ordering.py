@@ -25,6 +25,8 @@ SHORTEST_SLAB = 256
 # Cycles that an element costs on its way into the first cache, into the second, and from beyond one core's share of
 # the last one.
 L1_CYCLES, L2_CYCLES, FAR_CYCLES = 0.2, 0.4, 1.0
+# Second caches that one core's share of the last one holds.
+FAR = 8
 # Cycles lost where a loop of a reduction is not as long as it was in the tile before: no branch predictor foresees it.
 # What follows in the pipeline is lost too: on 8x8 maps this was a seventh of a weight gradient.
 MISPREDICTION = 60.0
@@ -68,8 +70,12 @@ def choose_slabs(
         block[vector] = min(tile.block, extents[vector])
     room = machine.l2 // 2
     own = [*names, *block]
-    # Without borders a slab costs little: there it pays as soon as a tile's walk streams through the first cache.
-    near = room if nest.guards else min(room, 4 * machine.l1)
+    # Without borders a slab costs little: there it pays as soon as a tile's walk streams through the first cache. With
+    # borders it costs up to a fifth; the second cache may be filled well, unless what comes after comes from far.
+    every = [*names, *(axis for axis, _ in nest.free)]
+    whole = sum(footprint(operand, every, extents, element_bytes) for operand in nest.loads if stride(operand, vector))
+    filled = machine.l2 * 3 // 4 if whole <= FAR * machine.l2 else room
+    near = filled if nest.guards else min(room, 4 * machine.l1)
     if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= near:
         return ()
     lengths: dict[str, int] = {}
@@ -143,7 +149,7 @@ class _Traffic:
 
     def cost(self, order: tuple[str, ...], machine: Machine, element_bytes: int) -> float:
         """Cycles for what moves into each cache, and for loops of the reduction that change their length."""
-        rooms = ((machine.l1, L1_CYCLES), (machine.l2 * 3 // 4, L2_CYCLES), (8 * machine.l2, FAR_CYCLES))
+        rooms = ((machine.l1, L1_CYCLES), (machine.l2 * 3 // 4, L2_CYCLES), (FAR * machine.l2, FAR_CYCLES))
         cycles = sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
         changes = 1
         for axis in order:

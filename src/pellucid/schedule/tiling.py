@@ -19,8 +19,12 @@ __all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_produc
 TILE_START = 20.0
 # Bytes of the two cache lines that processors fetch together.
 LINE_PAIR = 128
-# Loads hide behind multiply-adds, but not wholly: 4 points x 3 vectors beat 6 x 2 by 3 to 8 %, with one load fewer.
-LOAD_SLOT = 0.05
+# Loads hide behind multiply-adds, but not wholly: with vectors of 32 bytes 4 points x 3 vectors beat 6 x 2 by 3 to 8 %,
+# with one load fewer. Nor does a panel that streams from the second cache.
+LOAD_SLOT, STREAM_SLOT = 0.06, 0.025
+# Four times the accumulators that the latency asks for are enough; each more slows a step by this part (measured with 32
+# registers: 24 accumulators 3 % slower than 16, 28 up to a tenth).
+SURPLUS_SLOT = 0.005
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,15 @@ def _product_cycles(
             multiply_adds = count * width * (len(nest.loads) - 1)
             moving = len(vector_operands) - len(shared)
             line = max(1.0, LINE_PAIR / (width * lanes * element_bytes))  # a part of it costs the whole
-            loads = width * (len(shared) + count * moving * line) + count * broadcast
+            vector_loads = width * (len(shared) + count * moving * line)
+            loading = vector_loads / machine.load_rate + count * broadcast / machine.broadcast_rate
             panel = steps * width * lanes * element_bytes * len(shared)
             streamed = (
                 width * lanes * element_bytes * len(shared) / machine.l2_bandwidth if panel > machine.l1 / 2 else 0
             )
-            step = max(multiply_adds / machine.fma_rate, loads / machine.load_rate, streamed) + LOAD_SLOT * loads
+            step = max(multiply_adds / machine.fma_rate, loading, streamed)
+            step += LOAD_SLOT * (vector_loads + count * broadcast) + STREAM_SLOT * streamed
+            step *= 1 + SURPLUS_SLOT * max(0, count * width - 4 * machine.latency * machine.fma_rate)
             # A small last piece has as many partial accumulators as the whole tile: it may wait for its own results.
             hidden = machine.latency / chains
             finish = TILE_START + 2.0 * count * width
