@@ -7,7 +7,8 @@ import numpy as np
 from pellucid import nn, optim
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph
-from pellucid.network.program import assemble, element_bytes
+from pellucid.network.memory import element_bytes
+from pellucid.network.program import assemble
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Operand
 

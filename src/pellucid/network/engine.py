@@ -12,8 +12,8 @@ from pellucid.emit import Executable, compile_program
 from pellucid.emit.target import target
 from pellucid.network.apart import address
 from pellucid.network.graph import Graph
-from pellucid.network.memory import ALIGNMENT
-from pellucid.network.program import Assembled, assemble, element_bytes
+from pellucid.network.memory import ALIGNMENT, element_bytes
+from pellucid.network.program import Assembled, assemble
 
 __all__ = ["CompiledEngine", "compile_engine"]
 

@@ -81,12 +81,18 @@ Node: TypeAlias = Equation | View
 
 
 class Graph:
-    """Values and nodes, added one after the other. `dtype` is the floating type of everything computed."""
+    """Values and nodes, added one after the other. `dtype` is the floating type of everything computed.
 
-    def __init__(self, dtype: str = "float32") -> None:
+    `images` is the extent of the batch, where there is one: the first axis of every value that belongs to images, to
+    begin with of the inputs that are added as such.
+    """
+
+    def __init__(self, dtype: str = "float32", images: int | None = None) -> None:
         if dtype not in FLOATING:
             raise DtypeError(f"`dtype` (={dtype!r}) must be one of {', '.join(FLOATING)}")
         self.dtype = dtype
+        self.images = images
+        self._of_images: set[str] = set()
         self._values: dict[str, Value] = {}
         self._inputs: list[str] = []
         self._nodes: list[Node] = []
@@ -102,17 +108,27 @@ class Graph:
         return tuple(self._inputs)
 
     @property
+    def image_inputs(self) -> frozenset[str]:
+        """The inputs whose first axis is the batch."""
+        return frozenset(self._of_images)
+
+    @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes in an order in which they can run."""
         return tuple(self._nodes)
 
-    def input(self, name: str, shape: Shape, dtype: str | None = None) -> str:
-        """A value given by the caller, of the graph's floating type unless said otherwise; its name."""
+    def input(self, name: str, shape: Shape, dtype: str | None = None, *, of_images: bool = False) -> str:
+        """A value given by the caller, of the graph's floating type unless said otherwise; its name.
+
+        `of_images`: its first axis is the batch.
+        """
         if name in self._values:
             raise ArgumentError(f"`name` (={name!r}) is already a value of the graph")
         if dtype is not None and dtype not in DTYPES:
             raise DtypeError(f"`dtype` (={dtype!r}) of input {name!r} must be one of {', '.join(DTYPES)}")
         self._inputs.append(name)
+        if of_images:
+            self._of_images.add(name)
         return self._add_value(name, shape, dtype or self.dtype)
 
     def system(self, system: System, bindings: Mapping[str, str], prefix: str = "") -> str:
@@ -183,10 +199,11 @@ class Graph:
 
     def replace_nodes(self, nodes: tuple[Node, ...]) -> Graph:
         """A graph of the same inputs with other nodes, whose outputs are values of this one."""
-        other = Graph(self.dtype)
+        other = Graph(self.dtype, self.images)
         made = {node.output for node in nodes} | set(self._inputs)
         other._values = {name: value for name, value in self._values.items() if name in made}
         other._inputs = list(self._inputs)
+        other._of_images = set(self._of_images)
         other._nodes = list(nodes)
         return other
 

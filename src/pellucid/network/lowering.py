@@ -13,7 +13,8 @@ from pellucid.network.graph import Equation
 from pellucid.schedule import Lowered, lower
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import For, Nest, Operand, Program, Statement, Store, Tensor, Tile, Update
+from pellucid.schedule.nest import For, Operand, Program, Statement, Store, Tensor, Tile, Update
+from pellucid.schedule.plan import Options
 from pellucid.schedule.rewrite import map_operands
 
 __all__ = ["Lowerer", "renamed"]
@@ -29,7 +30,9 @@ class Lowerer:
         self._machine = machine
         self._known: dict[Hashable, Lowered] = {}
 
-    def lower(self, node: Equation, tensors: Mapping[str, Tensor], name: str) -> Lowered:
+    def lower(
+        self, node: Equation, tensors: Mapping[str, Tensor], name: str, options: Options | None = None
+    ) -> Lowered:
         """As `schedule.lower`: `tensors` by local name, the output's among them; `name` for what is new."""
         own_names: dict[str, str] = {}
         for local, tensor in tensors.items():
@@ -45,20 +48,25 @@ class Lowerer:
             tuple(sorted(node.constants.items())),
             tuple(sorted(node.extents.items())),
             tuple(sorted(own.items())),
+            options,
         )
         if key not in self._known:
-            self._known[key] = self._lower(node, own)
+            self._known[key] = self._lower(node, own, options)
         found = self._known[key]
         names = {local: real for real, local in own_names.items()}
         names |= {tensor.name: name + tensor.name.removeprefix(_PREFIX) for tensor in found.tensors}
         nests = tuple(
-            Nest(name + nest.name.removeprefix(_PREFIX), tuple(renamed(entry, names) for entry in nest.body))
+            replace(
+                nest,
+                name=name + nest.name.removeprefix(_PREFIX),
+                body=tuple(renamed(entry, names) for entry in nest.body),
+            )
             for nest in found.nests
         )
         return Lowered(nests, tuple(replace(tensor, name=names[tensor.name]) for tensor in found.tensors), found.plans)
 
-    def _lower(self, node: Equation, own: Mapping[str, Tensor]) -> Lowered:
-        lowered = lower(node.formula, node.constants, node.extents, own, self._machine, _PREFIX)
+    def _lower(self, node: Equation, own: Mapping[str, Tensor], options: Options | None) -> Lowered:
+        lowered = lower(node.formula, node.constants, node.extents, own, self._machine, _PREFIX, options)
         table = {tensor.name: tensor for tensor in (*own.values(), *lowered.tensors)}
         prove(Program(tuple(table.values()), lowered.nests))
         return lowered

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ALIGNMENT", "Arena", "Lifetime", "plan_arena"]
+__all__ = ["ALIGNMENT", "Arena", "Lifetime", "element_bytes", "plan_arena"]
 
 # A cache line, and the widest vector: every buffer starts at one.
 ALIGNMENT = 64
@@ -32,6 +32,11 @@ class Arena:
 
     offsets: Mapping[str, int]
     size: int
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of `dtype`."""
+    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
 
 
 def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:

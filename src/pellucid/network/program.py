@@ -6,15 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
+from pellucid.network.images import by_image, image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
-from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
 from pellucid.network.phases import join_independent, reads_and_writes
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
+from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Plan
 
-__all__ = ["Assembled", "assemble", "element_bytes", "lifetimes"]
+__all__ = ["Assembled", "assemble", "lifetimes"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
     """
     places = _places(graph, homes)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
-    lowerer = Lowerer(machine)
+    lowerer, of_images = Lowerer(machine), image_values(graph)
     nests: list[Nest] = []
     plans: dict[str, Sequence[Plan]] = {}
     for number, node in enumerate(graph.nodes):
@@ -43,17 +45,14 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        lowered = lowerer.lower(node, local, f"n{number}.{node.output}")
+        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", by_image(node, graph, of_images, machine))
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
+    nests, scratch = form_passes(nests, table)
+    table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_touched(table, nests), join_independent(nests))
     return Assembled(program, plan_arena(lifetimes(program)), places, plans)
-
-
-def element_bytes(dtype: str) -> int:
-    """Bytes of one element of `dtype`."""
-    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
 
 
 def lifetimes(program: Program) -> list[Lifetime]:

@@ -102,8 +102,8 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
 
 
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:
-    graph = Graph(blueprint.dtype)
-    x = graph.input("x", (batch, *blueprint.input_shape))
+    graph = Graph(blueprint.dtype, images=batch)
+    x = graph.input("x", (batch, *blueprint.input_shape), of_images=True)
     return graph, lay_out(graph, blueprint.topology, x, training=training)
 
 
@@ -120,7 +120,7 @@ def _derive(blueprint: Blueprint, batch: int, target: Target) -> _Derived:
 def _add_loss(blueprint: Blueprint, graph: Graph, prediction: str, target: Target) -> str:
     loss = blueprint.loss
     assert loss is not None  # checked by the model before it asks for a loss
-    bindings = {"y": prediction, "t": graph.input("t", target.shape, target.dtype)}
+    bindings = {"y": prediction, "t": graph.input("t", target.shape, target.dtype, of_images=True)}
     for local, array in loss.weights(blueprint.dtype).items():
         bindings[local] = graph.input(f"loss.{local}", array.shape)
     return graph.system(loss.system(graph.values[prediction].shape, target.shape), bindings, prefix="loss")

@@ -59,8 +59,26 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nes
     builder = _Builder(plan, machine, panels)
     body = builder.level(0, _Place({}, {}))
     tensors = [tensor for placed in panels for tensor in placed.tensors]
-    nests.append(Nest(name, divide(tuple(body), {tensor.name for tensor in tensors if tensor.role == "scratch"})))
+    own = {tensor.name for tensor in tensors if tensor.role == "scratch"}
+    rounds = _rounds(tuple(body), plan.outer)
+    if rounds and not rounds[0].endswith(".slab"):
+        assert isinstance(body[0], For)
+        body = [replace(body[0], parallel=True)]
+    else:
+        body = list(divide(tuple(body), own))
+    nests.append(Nest(name, tuple(body), rounds))
     return nests, tensors
+
+
+def _rounds(body: tuple[Statement, ...], count: int) -> tuple[str, ...]:
+    """The variables of the `count` outermost loops; none where they are not the only statements of their bodies."""
+    names = list[str]()
+    while len(names) < count:
+        if len(body) != 1 or not isinstance(body[0], For):
+            return ()
+        names.append(body[0].variable)
+        body = body[0].body
+    return tuple(names)
 
 
 class _Builder:
@@ -70,6 +88,9 @@ class _Builder:
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
         self.is_plain = self.nest.result == Accumulated("value")
+        # An axis that is walked outermost stands still in a tile, also where it is reduced.
+        outer = {level.axis for level in plan.levels[: plan.outer]}
+        self.reductions = tuple(axis for axis in plan.reductions if axis not in outer)
 
     # ------------------------------------------------------------ levels
     def level(self, depth: int, place: _Place) -> list[Statement]:
@@ -171,7 +192,7 @@ class _Builder:
         lane = plan.vector or "vector.lane"
         names = {axis for axis, _ in points} | ({lane} if plan.vector and not plan.across else set())
         bindings = {
-            axis: binding.base + (Affine.name(axis) if axis in names or axis in plan.reductions else 0)
+            axis: binding.base + (Affine.name(axis) if axis in names or axis in self.reductions else 0)
             for axis, binding in place.env.items()
         }
         width = self._width(place)
@@ -233,7 +254,7 @@ class _Builder:
             max(2, self.machine.registers - probe.point_count * vectors * plan.chains - 1),
         )
         value: Value = map_operands(_bind_positions(nest.value, bindings), bind)
-        axes = [(axis, 0, self._length(axis, place)) for axis in plan.reductions]
+        axes = [(axis, 0, self._length(axis, place)) for axis in self.reductions]
         guards = tuple(bind_guard(guard, bindings) for guard in nest.guards)
         position = None if nest.position is None else nest.position.substitute(bindings)
         return reduction.body(value, position, guards, axes, dict(place.ranges))

@@ -13,9 +13,10 @@ from math import gcd, prod
 from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import IDENTITY, Operand
+from pellucid.schedule.nest import IDENTITY, Accumulated, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.plan import Level, Options, Panel, Plan
+from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
 from pellucid.schedule.traits import CACHE_LINE, bare_dimension, guarded_names, is_product, reuse, stride
 
@@ -25,7 +26,9 @@ __all__ = ["decide"]
 def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Options | None = None) -> Plan:
     """The plan of a contraction of elements of `element_bytes` bytes."""
     options = options or Options()
-    nest, fused = fuse_axes(split_dimensions(nest))
+    whole = split_dimensions(nest)
+    outer = outer_levels(whole, options)
+    nest, fused = fuse_axes(_without(whole, outer))
     lanes = machine.lanes(element_bytes)
     vector, across, why = choose_vector(nest, lanes, options)
     reasons = [*(f"{a} and {b} are walked as one axis" for a, b in fused), why]
@@ -39,6 +42,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         tile = choose_pointwise_tile(nest, vector, across, lanes, options)
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
+    levels = (*outer, *levels)
     panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
     levels += chain_levels(nest, slabs)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
@@ -46,10 +50,44 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     chains = chains_for(nest, accumulators, machine)
     unroll = options.unroll or max(1, min(8, 32 // max(1, accumulators)))
     reasons.append(f"{accumulators} accumulators; estimated {tile.cycles:.0f} cycles")
+    for level in reversed(outer):
+        axis = (level.axis, whole.extents[level.axis])
+        if level.kind == "slab":
+            nest = replace(nest, reduced=(axis, *nest.reduced))
+        else:
+            nest = replace(nest, free=(axis, *nest.free))
+        reasons.append(f"{level.axis} is walked outermost, so that the nest may share a pass")
     return Plan(
         nest, lanes, vector, across, tile.points, tile.block, levels, tuple(axis for axis, _ in nest.reduced),
-        panels, chains, max(unroll, chains), tile.cycles, tuple(reasons),
+        panels, chains, max(unroll, chains), tile.cycles, len(outer), tuple(reasons),
     )  # fmt: skip
+
+
+def outer_levels(nest: Contraction, options: Options) -> tuple[Level, ...]:
+    """The levels that `Options.outer` asks for: of an output axis a loop, of a reduction a slab, one value each.
+
+    None where an axis stands in a border, a lookup or a winner's position, or where a sum over it is not stored as
+    it is.
+    """
+    extents, reduced = nest.extents, dict(nest.reduced)
+    levels = list[Level]()
+    for axis in options.outer:
+        if axis not in extents:
+            continue
+        plain = nest.reduction in IDENTITY and nest.result == Accumulated("value")
+        if axis in guarded_names(nest) or (axis in reduced and not plain):
+            return ()
+        if any(axis in names_of(lookup.operand) for operand in nest.loads for lookup in operand.lookups):
+            return ()
+        levels.append(Level(axis, "slab" if axis in reduced else "loop", 1))
+    return tuple(levels)
+
+
+def _without(nest: Contraction, levels: tuple[Level, ...]) -> Contraction:
+    """One round of the levels: their axes stand still."""
+    names = {level.axis for level in levels}
+    free = tuple(axis for axis in nest.free if axis[0] not in names)
+    return replace(nest, free=free, reduced=tuple(axis for axis in nest.reduced if axis[0] not in names))
 
 
 def choose_vector(nest: Contraction, lanes: int, options: Options) -> tuple[str | None, bool, str]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from pellucid.language.syntax import Formula
 from pellucid.schedule.build import build
+from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.decide import decide
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Tensor
 from pellucid.schedule.normal import normalise
+from pellucid.schedule.parts import in_parts
 from pellucid.schedule.plan import Options, Plan
 
 __all__ = ["Lowered", "lower"]
@@ -45,11 +47,12 @@ def lower(
     contractions, new = normalise(formula, constants, extents, tensors, name)
     nests, plans = list[Nest](), list[Plan]()
     known = {tensor.name: tensor for tensor in (*tensors.values(), *new)}
+    if options is not None and options.parts > 1:
+        contractions, between = _in_parts(contractions, options, known, name)
+        new += between
+        known |= {tensor.name: tensor for tensor in between}
     for number, nest in enumerate(contractions):
-        dtype = next(
-            (known[o.tensor].dtype for o in (*nest.loads, *nest.late_loads) if known[o.tensor].dtype != "int64"),
-            known[nest.output.tensor].dtype,
-        )
+        dtype = _element_type(nest, known)
         plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
         own = name if len(contractions) == 1 else f"{name}.{number}"
         built, needed = build(plan, machine, own, dtype)
@@ -57,3 +60,28 @@ def lower(
         new += needed
         plans.append(plan)
     return Lowered(tuple(nests), tuple(new), tuple(plans))
+
+
+def _in_parts(
+    contractions: list[Contraction], options: Options, known: Mapping[str, Tensor], name: str
+) -> tuple[list[Contraction], list[Tensor]]:
+    """Every reduction over an axis of `options.outer` cut into parts."""
+    result, tensors = list[Contraction](), list[Tensor]()
+    for number, nest in enumerate(contractions):
+        for axis in options.outer:
+            if axis in dict(nest.reduced):
+                found, between = in_parts(nest, axis, options.parts, f"{name}.{number}", _element_type(nest, known))
+                result += found
+                tensors += between
+                break
+        else:
+            result.append(nest)
+    return result, tensors
+
+
+def _element_type(nest: Contraction, known: Mapping[str, Tensor]) -> str:
+    """The floating type that a contraction computes in."""
+    return next(
+        (known[o.tensor].dtype for o in (*nest.loads, *nest.late_loads) if known[o.tensor].dtype != "int64"),
+        known[nest.output.tensor].dtype,
+    )

@@ -12,7 +12,8 @@ class Machine:
     """Sizes and rates of one core. Rates are per cycle; sizes in bytes.
 
     `fma_rate` vector multiply-adds, `load_rate` vector loads and `broadcast_rate` loads of one element to all lanes
-    issue each cycle, a multiply-add takes `latency` cycles, `l2_bandwidth` is what one core reads from its second cache.
+    issue each cycle, a multiply-add takes `latency` cycles, `l2_bandwidth` is what one core reads from its second
+    cache.
     """
 
     name: str

@@ -285,10 +285,15 @@ Statement: TypeAlias = For | Tile | Update
 
 @dataclass(frozen=True)
 class Nest:
-    """One function: its statements run in order, by every thread, without a barrier inside."""
+    """One function: its statements run in order, by every thread, without a barrier inside.
+
+    `rounds` names the variables of its outermost loops, one inside the other around everything else, where those are
+    the images of a batch: such nests may share a pass.
+    """
 
     name: str
     body: tuple[Statement, ...]
+    rounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Options:
-    """Decisions taken from outside: by a test, or by a measured search."""
+    """Decisions taken from outside: by a test, by a measured search, or by a network.
+
+    `outer` is an axis to walk outermost, one value a round: the images of a batch. A reduction over it is cut into
+    `parts` equal parts, each a result of its own, and a sum over the parts. Where an equation does not have the axis,
+    or cannot be walked so, it is scheduled as ever.
+    """
 
     vector: str | None = None
     tile: tuple[tuple[str, int], ...] | None = None
@@ -47,6 +52,8 @@ class Options:
     slabs: tuple[tuple[str, int], ...] | None = None
     order: tuple[str, ...] | None = None
     unroll: int | None = None
+    outer: tuple[str, ...] = ()
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Plan:
     chains: int = 1
     unroll: int = 1
     cycles: float = 0.0
+    outer: int = 0  # how many levels at the start were asked for by `Options.outer`
     reasons: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:

@@ -22,8 +22,8 @@ LINE_PAIR = 128
 # Loads hide behind multiply-adds, but not wholly: with vectors of 32 bytes 4 points x 3 vectors beat 6 x 2 by 3 to 8 %,
 # with one load fewer. Nor does a panel that streams from the second cache.
 LOAD_SLOT, STREAM_SLOT = 0.06, 0.025
-# Four times the accumulators that the latency asks for are enough; each more slows a step by this part (measured with 32
-# registers: 24 accumulators 3 % slower than 16, 28 up to a tenth).
+# Four times the accumulators that the latency asks for are enough; each more slows a step by this part (measured with
+# 32 registers: 24 accumulators 3 % slower than 16, 28 up to a tenth).
 SURPLUS_SLOT = 0.005
 
 

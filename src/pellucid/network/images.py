@@ -1,0 +1,87 @@
+"""Which equations of a graph run image by image, so that they may share a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import prod
+
+from pellucid.language.syntax import Access, Name, Reduce, walk
+from pellucid.network.graph import Equation, Graph, View
+from pellucid.network.memory import element_bytes
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.parts import IMAGE, PART
+from pellucid.schedule.plan import Options
+
+__all__ = ["by_image", "image_values", "parts_of"]
+
+# Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
+MOST_PARTS = 8
+# Bytes a cycle at which weights come back for the next image, and the part of a round's arithmetic that may cost.
+AGAIN_BYTES, AGAIN_SHARE = 8.0, 0.25
+# Bytes of a sum's parts beside those of the sum itself are worth no more than this.
+LARGEST_PARTS = 1 << 22
+
+
+def parts_of(images: int) -> int:
+    """The parts into which a sum over `images` is cut: the largest divisor up to `MOST_PARTS`."""
+    return max(number for number in range(1, MOST_PARTS + 1) if images % number == 0)
+
+
+def image_values(graph: Graph) -> frozenset[str]:
+    """The values whose first axis is the batch: each of their images is made from the same image of such values."""
+    found = set(graph.image_inputs)
+    for node in graph.nodes:
+        if isinstance(node, View):
+            if node.source in found and graph.values[node.output].shape[:1] == (graph.images,):
+                found.add(node.output)
+        elif (axis := _batch_axis(node, graph, found)) and node.formula.output.indices[:1] == (Name(axis),):
+            found.add(node.output)
+    return frozenset(found)
+
+
+def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
+    """How to lower an equation image by image; None where it is better, or only, lowered as a whole.
+
+    It runs image by image where its output has the batch axis first, or where it is a reduction over that axis. What
+    it reads beside the images (weights), or adds to in every round (a weight's gradient), comes through the caches
+    once an image: that must cost little beside the arithmetic of a round. `of_images` as `image_values` gives them.
+    """
+    axis = _batch_axis(node, graph, of_images)
+    if graph.images is None or graph.images < 2 or axis is None:
+        return None
+    shape = graph.values[node.output].shape
+    again = sum(graph.values[value].size for value in node.sources if value not in of_images)
+    parts = 1
+    if node.formula.output.indices[:1] != (Name(axis),):
+        parts = parts_of(graph.images)
+        if parts < 2 or prod(shape) * parts * element_bytes(graph.dtype) > LARGEST_PARTS:
+            return None
+        again += 2 * prod(shape)
+    size = again * element_bytes(graph.dtype)
+    cycles = _cycles(node, axis, machine, element_bytes(graph.dtype))
+    if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
+        return None
+    return Options(outer=(axis, PART, IMAGE), parts=parts)
+
+
+def _batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:
+    """The axis that is the bare first index of every access to a value of images."""
+    axes = set[str | None]()
+    for part in walk(node.formula.body):
+        if isinstance(part, Access) and node.bindings[part.tensor] in of_images:
+            index = part.indices[0] if part.indices else None
+            axes.add(index.name if isinstance(index, Name) else None)
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    return axis if axis is not None and node.extents.get(axis) == graph.images else None
+
+
+def _cycles(node: Equation, axis: str, machine: Machine, element_bytes: int) -> float:
+    """Cycles that one round's multiply-adds take at least."""
+    most = 0
+    for part in walk(node.formula.body):
+        if isinstance(part, Reduce):
+            names = {name.name for name in walk(node.formula.output) if isinstance(name, Name)} | set(part.axes)
+            most = max(most, prod(node.extents.get(name, 1) for name in names - {axis}))
+    return most / machine.lanes(element_bytes) / machine.fma_rate

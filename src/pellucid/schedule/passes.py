@@ -1,0 +1,308 @@
+"""Passes: nests that walk the same images become one nest that walks them once.
+
+    before   for n (parallel): z[n] = conv(x[n])      | barrier |   for n (parallel): a[n] = relu(z[n])
+    after    for n (parallel): z = conv(x[n]);  a[n] = relu(z)
+
+Legal where whatever one member writes and another touches is touched at the round's own image. A tensor that is used in
+one pass alone becomes scratch of one image. Where a member sums over images in parts, the pass walks the parts, and
+inside them their images:
+
+    for p (parallel): for m: z = conv(x[B*p + m]);  dw.parts[p] += x[B*p + m] * z
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Store, Tensor, Tile, Update, Value, statements
+from pellucid.schedule.nest import operands as operands_of
+from pellucid.schedule.rewrite import bind_operand, bind_value, map_operands
+
+__all__ = ["form_passes"]
+
+# The variables of a pass: the round, or the part and the image in it.
+ROUND, PART, IMAGE = "image", "image.part", "image.in"
+# Slots that a nest may overtake: far enough for sums of parts between members, not so far that all weights are
+# prepared, and kept, at the beginning.
+REACH = 4
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A nest that may share a pass: what one of its rounds does, and the variables and counts of its rounds."""
+
+    nest: Nest
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    body: tuple[Statement, ...]
+
+    @property
+    def images(self) -> int:
+        """How many rounds there are in all."""
+        return prod(self.counts)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it walks parts of the batch, and images inside them."""
+        return len(self.counts) == 2
+
+
+@dataclass
+class _Slot:
+    """Nests between two barriers: members of one pass, or others that do not wait for each other."""
+
+    members: list[_Member]
+    others: list[Nest]
+    reads: set[str]
+    writes: set[str]
+
+
+def form_passes(nests: Iterable[Nest], tensors: Mapping[str, Tensor]) -> tuple[list[Nest], list[Tensor]]:
+    """The same work in as few passes as neighbouring nests allow, in an order that keeps every dependence, and the
+    tensors that became scratch of one image."""
+    slots = list[_Slot]()
+    for nest in nests:
+        _place(slots, nest)
+    result = list[Nest]()
+    for slot in slots:
+        result += slot.others
+        if slot.members:
+            result.append(_joined(slot.members))
+    return _with_scratch(result, tensors)
+
+
+# ---------------------------------------------------------------- which nests share a pass
+def _place(slots: list[_Slot], nest: Nest) -> None:
+    """Into the latest slot that takes it, as long as it waits for none behind that one; else behind all of them.
+
+    A slot of other nests takes what waits for none of them; a pass takes a member that may run with its rounds. What
+    is no member is put before a pass rather than behind it, so that the next member still finds the pass.
+    """
+    member = _member(nest)
+    reads, writes = _touched(nest.body)
+    for place in range(len(slots) - 1, max(-1, len(slots) - 1 - REACH), -1):
+        slot = slots[place]
+        waits = bool(slot.writes & (reads | writes) or slot.reads & writes)
+        if member is not None and slot.members and _may_join(slot, member, reads, writes):
+            slot.members.append(member)
+        elif member is None and not slot.members and not waits:
+            slot.others.append(nest)
+        elif not waits:
+            continue
+        else:
+            break
+        slot.reads |= reads
+        slot.writes |= writes
+        return
+    own = _Slot([member] if member else [], [] if member else [nest], set(reads), set(writes))
+    waits = bool(slots) and bool(slots[-1].writes & (reads | writes) or slots[-1].reads & writes)
+    slots.insert(len(slots) if member or waits or not slots else len(slots) - 1, own)
+
+
+def _member(nest: Nest) -> _Member | None:
+    """A nest whose rounds are images and whose loops count from 0 in single steps."""
+    if not nest.rounds:
+        return None
+    counts, body = list[int](), nest.body
+    for name in nest.rounds:
+        loop = body[0]
+        assert isinstance(loop, For)
+        assert loop.variable == name
+        if loop.low.static != 0 or loop.high.static is None or loop.step != 1:
+            return None
+        counts.append(loop.high.static)
+        body = loop.body
+    if nest.rounds[0].endswith(".slab"):
+        return None  # a sum over all images, not cut into parts
+    return _Member(nest, nest.rounds, tuple(counts), body)
+
+
+def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -> bool:
+    """Whether a member may run round by round with those of a slot."""
+    first = slot.members[0]
+    if first.images != member.images:
+        return False
+    parts = {entry.counts for entry in (*slot.members, member) if entry.has_parts}
+    if len(parts) > 1:
+        return False
+    shared = (slot.writes & (reads | writes)) | (slot.reads & writes)
+    if not shared:
+        return True
+    every = (*slot.members, member)
+    return all(_at_own_image(entry, name) for entry in every for name in shared)
+
+
+def _at_own_image(member: _Member, tensor: str) -> bool:
+    """Whether the member touches a tensor only at the image of its own round."""
+    own = _own_image(member)
+    return all(
+        image_of(operand, member.images) == own for operand in _operands(member.body) if operand.tensor == tensor
+    )
+
+
+def _own_image(member: _Member) -> Affine:
+    total = Affine()
+    for name, count in zip(member.names, member.counts, strict=True):
+        total = total * count + Affine.name(name)
+    return total
+
+
+def image_of(operand: Operand, images: int) -> Affine | None:
+    """The image that an operand's cell lies in: its leading indices as one number; None where that is not told."""
+    total, extent = Affine(), 1
+    for size, index in zip(operand.shape, operand.index, strict=True):
+        if extent == images:
+            break
+        extent *= size
+        total = total * size + index
+    return total if extent == images and not operand.lookups else None
+
+
+# ---------------------------------------------------------------- one nest of many
+def _joined(members: list[_Member]) -> Nest:
+    if len(members) == 1:
+        return members[0].nest
+    parted = next((entry for entry in members if entry.has_parts), None)
+    body = list[Statement]()
+    if parted is None:
+        for entry in members:
+            body += _bound(entry.body, {entry.names[0]: Affine.name(ROUND)})
+        loop = For(ROUND, Bound.of(0), Bound.of(members[0].images), 1, tuple(body), parallel=True)
+        return Nest(members[0].nest.name, (loop,), (ROUND,))
+    parts, images = parted.counts
+    image = Affine.name(PART) * images + Affine.name(IMAGE)
+    for entry in members:
+        if entry.has_parts:
+            body += _bound(entry.body, {entry.names[0]: Affine.name(PART), entry.names[1]: Affine.name(IMAGE)})
+        else:
+            body += _bound(entry.body, {entry.names[0]: image})
+    inner = For(IMAGE, Bound.of(0), Bound.of(images), 1, tuple(body))
+    loop = For(PART, Bound.of(0), Bound.of(parts), 1, (inner,), parallel=True)
+    return Nest(members[0].nest.name, (loop,), (PART, IMAGE))
+
+
+def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Statement]:
+    """Statements with loop variables replaced; whatever was parallel inside is so no more."""
+
+    def bound(limit: Bound) -> Bound:
+        return Bound(tuple((form.substitute(names), divisor) for form, divisor in limit.terms))
+
+    def visit(statement: Statement) -> Statement:
+        match statement:
+            case For():
+                inside = tuple(visit(entry) for entry in statement.body)
+                low, high = bound(statement.low), bound(statement.high)
+                return replace(statement, low=low, high=high, body=inside, parallel=False)
+            case Tile():
+                stores = tuple(
+                    Store(
+                        bind_operand(store.operand, names),
+                        bind_value(store.value, names),
+                        None if store.add is None else store.add.substitute(names),
+                    )
+                    for store in statement.stores
+                )
+                return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
+            case Update():
+                position = None if statement.position is None else statement.position.substitute(names)
+                return replace(statement, value=bind_value(statement.value, names), position=position)
+
+    return [visit(statement) for statement in body]
+
+
+# ---------------------------------------------------------------- scratch
+def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[list[Nest], list[Tensor]]:
+    """Temporaries that live and die inside the rounds of one pass lose their images."""
+    users: dict[str, list[int]] = {}
+    for number, nest in enumerate(nests):
+        reads, writes = _touched(nest.body)
+        for name in reads | writes:
+            users.setdefault(name, []).append(number)
+    scratch = list[Tensor]()
+    result = list(nests)
+    for number, nest in enumerate(nests):
+        member = _member(nest)
+        if member is None:
+            continue
+        own = {
+            name
+            for name in _written(nest.body)
+            if tensors[name].role == "temporary" and users[name] == [number] and _is_private(member, tensors[name])
+        }
+        if own:
+            result[number] = replace(nest, body=tuple(_in_scratch(nest.body, own, member.images)))
+            for name in own:
+                size = tensors[name].size // member.images
+                scratch.append(replace(tensors[name], shape=(size,), role="scratch"))
+    return result, scratch
+
+
+def _is_private(member: _Member, tensor: Tensor) -> bool:
+    """Whether the rounds touch a tensor each at its own image."""
+    return tensor.size % member.images == 0 and _at_own_image(member, tensor.name)
+
+
+def _in_scratch(body: tuple[Statement, ...], names: Collection[str], images: int) -> list[Statement]:
+    def operand(old: Operand) -> Operand:
+        if old.tensor not in names:
+            return old
+        extent, place = 1, 0
+        while extent < images:
+            extent *= old.shape[place]
+            place += 1
+        shape, index = old.shape[place:], old.index[place:]
+        return replace(old, shape=shape or (1,), index=index or (Affine(),))
+
+    def visit(statement: Statement) -> Statement:
+        match statement:
+            case For():
+                return replace(statement, body=tuple(visit(entry) for entry in statement.body))
+            case Tile():
+                stores = tuple(
+                    replace(store, operand=operand(store.operand), value=map_operands(store.value, operand))
+                    for store in statement.stores
+                )
+                return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
+            case Update():
+                return replace(statement, value=map_operands(statement.value, operand))
+
+    return [visit(statement) for statement in body]
+
+
+# ---------------------------------------------------------------- what statements touch
+def _operands(body: Iterable[Statement]) -> list[Operand]:
+    """Every operand that statements load or store to, lookups included."""
+    found = list[Operand]()
+
+    def add(value: Value) -> None:
+        found.extend(operands_of(value))
+
+    for statement in statements(tuple(body)):
+        if isinstance(statement, Update):
+            add(statement.value)
+        elif isinstance(statement, Tile):
+            for store in statement.stores:
+                add(store.value)
+                found.append(store.operand)
+                found.extend(lookup.operand for lookup in store.operand.lookups)
+    return found
+
+
+def _written(body: Iterable[Statement]) -> set[str]:
+    return {
+        store.operand.tensor
+        for statement in statements(tuple(body))
+        if isinstance(statement, Tile)
+        for store in statement.stores
+    }
+
+
+def _touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str]]:
+    """The tensors that statements load from, and those that they store to."""
+    writes = _written(body)
+    stored = {id(store.operand) for s in statements(body) if isinstance(s, Tile) for store in s.stores}
+    reads = {operand.tensor for operand in _operands(body) if id(operand) not in stored}
+    return reads, writes

@@ -1,0 +1,125 @@
+"""Passes: the same results as nests one after the other, judged by the interpreter, and legal joins alone."""
+
+import numpy as np
+import pytest
+
+from pellucid.emit import compile_program
+from pellucid.emit.target import target
+from pellucid.language.extents import infer_extents, output_shape
+from pellucid.language.parse import parse
+from pellucid.schedule.bounds import prove
+from pellucid.schedule.interpret import interpret
+from pellucid.schedule.lower import lower
+from pellucid.schedule.nest import For, Program, Tensor, statements
+from pellucid.schedule.passes import form_passes
+from pellucid.schedule.plan import Options
+
+IMAGES = 6
+MACHINE = target().machine
+
+CHAIN = (
+    "z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]",
+    "a[n,i,j,k] = max(z[n,i,j,k], 0)",
+    "p[n,i,j,k] = max(s,t) a[n,2*i+s,2*j+t,k]",
+    "m[k] = sum(n,i,j) z[n,i,j,k]",
+    "dw[s,t,c,k] = sum(n,i,j) x[n,i+s-1,j+t-1,c] * a[n,i,j,k]",
+)
+SHAPES = {"x": (IMAGES, 6, 6, 5), "w": (3, 3, 5, 20)}
+EXTENTS = {"i": 6, "j": 6}
+
+
+def chain(formulas=CHAIN, parts=3, outputs=("p", "m", "dw")):
+    """The lowered formulas, image by image, as nests over one table of tensors."""
+    table = {name: Tensor(name, "float32", shape, "input") for name, shape in SHAPES.items()}
+    nests = []
+    for number, text in enumerate(formulas):
+        formula = parse(text)
+        name = formula.output.tensor
+        extents = {"p": {"s": 2, "t": 2, "i": 3, "j": 3}, "dw": {**EXTENTS, "s": 3, "t": 3}}.get(name, EXTENTS)
+        shapes = {local: tensor.shape for local, tensor in table.items()}
+        known = {axis: extent for axis, extent in extents.items() if axis in text}
+        solved = infer_extents(formula, {}, shapes, known)
+        table[name] = Tensor(
+            name, "float32", output_shape(formula, {}, solved), "output" if name in outputs else "temporary"
+        )
+        options = Options(outer=("n", "batch.part", "batch.image"), parts=parts)
+        lowered = lower(formula, {}, solved, table, MACHINE, f"e{number}", options)
+        nests += lowered.nests
+        table |= {tensor.name: tensor for tensor in lowered.tensors}
+    return nests, table
+
+
+def run(nests, table, arrays):
+    program = Program(tuple(table.values()), tuple(nests))
+    prove(program)
+    flat = {name: array.copy().ravel() for name, array in arrays.items()}
+    interpret(program, flat, threads=2)
+    return program, {name: array.reshape(table[name].shape) for name, array in flat.items()}
+
+
+def arrays_of(table):
+    rng = np.random.default_rng(0)
+    return {
+        tensor.name: rng.integers(-3, 4, tensor.shape).astype("float32")
+        if tensor.role == "input"
+        else np.full(tensor.shape, np.nan, "float32")
+        for tensor in table.values()
+        if tensor.role in ("input", "output")
+    }
+
+
+def test_a_chain_becomes_one_pass_and_two_sums():
+    nests, table = chain()
+    passes, scratch = form_passes(nests, table)
+    with_rounds = [nest for nest in passes if nest.rounds]
+    assert [nest.rounds for nest in with_rounds] == [("image.part", "image.in")]
+    assert {tensor.name for tensor in scratch} == {"z", "a"}
+    assert {tensor.size for tensor in scratch} == {6 * 6 * 20}
+
+
+def test_a_pass_computes_what_its_nests_did():
+    nests, table = chain()
+    _, before = run(nests, table, arrays_of(table))
+    passes, scratch = form_passes(nests, table)
+    table |= {tensor.name: tensor for tensor in scratch}
+    program, after = run(passes, table, arrays_of(table))
+    for name in ("p", "m", "dw"):
+        np.testing.assert_array_equal(before[name], after[name])  # small integers: every order gives the same
+    for threads in (1, 2, 4):
+        compiled = arrays_of(table)
+        compile_program(program).call(compiled, threads)
+        for name in ("p", "m", "dw"):
+            np.testing.assert_array_equal(before[name], compiled[name])
+
+
+def test_the_outermost_loop_is_divided_among_threads_and_nothing_inside():
+    passes, _ = form_passes(*chain())
+    (joined,) = (nest for nest in passes if nest.rounds)
+    loops = [statement for statement in statements(joined.body) if isinstance(statement, For) and statement.parallel]
+    assert loops == [joined.body[0]]
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "q[n,i,j,k] = z[n,i,j,k] * sum(m) z[m,i,j,k]",  # all images
+        "q[n,i,j,k] = z[5-n,i,j,k]",  # another image
+    ],
+)
+def test_what_reads_other_images_waits(reader):
+    nests, table = chain((CHAIN[0], reader), outputs=("q",))
+    passes, scratch = form_passes(nests, table)
+    assert "z" not in {tensor.name for tensor in scratch}
+    _, before = run(nests, table, arrays_of(table))
+    _, after = run(passes, table | {tensor.name: tensor for tensor in scratch}, arrays_of(table))
+    np.testing.assert_array_equal(before["q"], after["q"])
+
+
+def test_parts_that_do_not_divide_the_images_leave_the_sum_whole():
+    nests, table = chain(parts=4)
+    assert not any(name.endswith(".parts") for name in table)
+    passes, scratch = form_passes(nests, table)
+    _, before = run(nests, table, arrays_of(table))
+    _, after = run(passes, table | {tensor.name: tensor for tensor in scratch}, arrays_of(table))
+    for name in ("p", "m", "dw"):
+        np.testing.assert_array_equal(before[name], after[name])
