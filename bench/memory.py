@@ -29,7 +29,7 @@ CASES: dict[str, tuple[str, tuple[int, ...], dict[str, int], Peer]] = {
     "relu": ("y[n,i,j,c] = max(x[n,i,j,c], 0)", IMAGES, {}, F.relu),
     "sigmoid": ("y[n,i,j,c] = sigmoid(x[n,i,j,c])", IMAGES, {}, torch.sigmoid),
     "tanh": ("y[n,i,j,c] = tanh(x[n,i,j,c])", IMAGES, {}, torch.tanh),
-    "gelu": ("y[n,i,j,c] = x[n,i,j,c]*(1 + erf(x[n,i,j,c]/1.4142135623730951))/2", IMAGES, {}, F.gelu),
+    "gelu": ("y[n,i,j,c] = 0.5*x[n,i,j,c]*(1 + erf(0.7071067811865476*x[n,i,j,c]))", IMAGES, {}, F.gelu),
     "max pool 2": (
         "p[n,i,j,c] = max(s,t) x[n,2*i+s,2*j+t,c]", MAPS, {"s": 2, "t": 2}, lambda x: F.max_pool2d(x, 2),
     ),
