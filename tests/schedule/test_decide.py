@@ -23,7 +23,7 @@ from pellucid.schedule.ordering import chain_levels
 from pellucid.schedule.plan import Options, Plan, near_equal
 from pellucid.schedule.show import show
 from pellucid.schedule.traits import is_product
-from pellucid.schedule.vectors import exact_groups, lane_groups, vector_pieces
+from pellucid.schedule.vectors import exact_groups, lane_groups, side_by_side, vector_pieces
 from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, NEON, SSE2, TOY, Case, case, compiled, gradients
 from schedule.renaming import renamed
 
@@ -107,6 +107,29 @@ def test_groups_cover_the_lanes_once(width: int, lanes: int) -> None:
         assert all(group.width <= lanes and group.width & (group.width - 1) == 0 for group in groups)
     assert all(group.valid == group.width for group in exact_groups(width, lanes))
     assert len(lane_groups(width, lanes)) == ceil(width / lanes)
+
+
+@pytest.mark.parametrize("whole", range(1, 9))
+@pytest.mark.parametrize("rest", [0, 3])
+def test_joined_groups_cover_the_same_lanes(whole: int, rest: int) -> None:
+    groups = lane_groups(8 * whole + rest, 8)
+    joined = side_by_side(groups)
+    assert [g.offset + lane for g in joined for lane in range(g.valid)] == list(range(8 * whole + rest))
+    assert joined[-1] == groups[-1] if rest else joined[-1].valid == joined[-1].width
+    assert len(joined) == whole.bit_count() + bool(rest)
+
+
+# ---------------------------------------------------------------- reduced rows
+@pytest.mark.parametrize(("text", "length", "tile", "block"), [
+    ("m[n] = sum(c) x[n,c]", 128, (), 64),  # a long row: in the order of memory
+    ("m[n] = sum(c) x[n,c]", 40, (("n", 4),), 16),  # short rows hide each other's ends
+    ("m[n] = sum(c) x[n,c]", 12, (("n", 4),), 8),
+    ("m[n] = sum(c) x[n,c] * w[c]", 128, (("n", 4),), 16),  # rows that share an operand
+])  # fmt: skip
+def test_rows_at_once(text: str, length: int, tile: tuple[tuple[str, int], ...], block: int) -> None:
+    shapes = {"x": (30, length)} | ({"w": (length,)} if "w" in text else {})
+    plan = case(text, shapes).lowered(AVX2).plans[0]
+    assert (plan.across, plan.tile, plan.block) == (True, tile, block)
 
 
 # ---------------------------------------------------------------- vector axis

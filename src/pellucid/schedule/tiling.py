@@ -21,6 +21,9 @@ TILE_START = 20.0
 LINE_PAIR = 128
 # Loads hide behind multiply-adds, but not wholly: 4 points x 3 vectors beat 6 x 2 by 3 to 8 %, with one load fewer.
 LOAD_SLOT = 0.05
+# Vectors of a row from which rows are reduced one after the other: memory is then read in order, as it is fetched
+# ahead; several rows at once read half as fast. Shorter rows are too short to hide how lanes are combined at the end.
+LONG_ROW = 8
 
 
 @dataclass(frozen=True)
@@ -128,14 +131,24 @@ def choose_pointwise_tile(
         return RegisterTile((), 1, 0.0)
     cells = prod(extent for _, extent in nest.free) * prod(extent for _, extent in nest.reduced)
     if across:
-        rows = [axis for axis in nest.free if axis[1] > 1]
-        points = ((rows[-1][0], min(4, rows[-1][1])),) if rows else ()
-        return RegisterTile(points, lanes if extents[vector] < 4 * lanes else 2 * lanes, cells / lanes)
+        return _rows_tile(nest, vector, lanes)
     turned = _turned_axis(nest, vector, lanes)
     if turned is not None:
         return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
     widest = 8 if nest.reduction is not None and len(nest.loads) == 1 else 4
     return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
+
+
+def _rows_tile(nest: Contraction, vector: str, lanes: int) -> RegisterTile:
+    """Rows reduced along their length: one long one after the other, or several that are short or share an operand."""
+    vectors = -(-nest.extents[vector] // lanes)
+    cells = prod(extent for _, extent in (*nest.free, *nest.reduced))
+    row = next((axis for axis in reversed(nest.free) if axis[1] > 1), None)
+    shared = row is not None and any(stride(o, vector) and row[0] not in names_of(o) for o in nest.loads)
+    if vectors >= LONG_ROW and not shared:
+        return RegisterTile((), LONG_ROW * lanes, cells / lanes)
+    points = ((row[0], min(4, row[1])),) if row is not None else ()
+    return RegisterTile(points, lanes if vectors < 4 else 2 * lanes, cells / lanes)
 
 
 def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
