@@ -11,7 +11,7 @@ from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import lead_operand, stride
+from pellucid.schedule.traits import guarded_names, lead_operand, sliding_axis, stride
 
 __all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
 
@@ -135,6 +135,9 @@ def choose_pointwise_tile(
     turned = _turned_axis(nest, vector, lanes)
     if turned is not None:
         return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
+    sliding = sliding_axis(nest)
+    if sliding is not None and sliding[0] != vector:
+        return _windows_tile(nest, vector, lanes, *sliding)
     widest = 8 if nest.reduction is not None and len(nest.loads) == 1 else 4
     return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
 
@@ -149,6 +152,16 @@ def _rows_tile(nest: Contraction, vector: str, lanes: int) -> RegisterTile:
         return RegisterTile((), LONG_ROW * lanes, cells / lanes)
     points = ((row[0], min(4, row[1])),) if row is not None else ()
     return RegisterTile(points, lanes if vectors < 4 else 2 * lanes, cells / lanes)
+
+
+def _windows_tile(nest: Contraction, vector: str, lanes: int, sliding: str, step: int) -> RegisterTile:
+    """Neighbouring windows together read what they share once; axes in borders are tiles too, of one point, so that
+    the interior is free of tests. Windows that move by more than a cell share less."""
+    rows, vectors = (4, 1) if step == 1 else (2, 4)
+    bordered = [axis for axis, _ in nest.free if axis in guarded_names(nest) and axis not in (sliding, vector)]
+    points = ((sliding, min(rows, nest.extents[sliding])), *((axis, 1) for axis in bordered))
+    cells = prod(extent for _, extent in (*nest.free, *nest.reduced))
+    return RegisterTile(points, min(vectors, -(-nest.extents[vector] // lanes)) * lanes, cells / lanes)
 
 
 def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
