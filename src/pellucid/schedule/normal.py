@@ -93,7 +93,7 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
-        axes = tuple(axis for axis in scope if axis in _free_names(reduce))
+        axes = _in_reading_order(reduce, tuple(axis for axis in scope if axis in _free_names(reduce)))
         key = _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
         if key in found:
             return [], found[key]
@@ -154,6 +154,12 @@ def _top_reductions(node: Node) -> Iterator[Reduce]:
 def _free_names(reduce: Reduce) -> set[str]:
     bound = {axis for node in walk(reduce) if isinstance(node, Reduce) for axis in node.axes}
     return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
+
+
+def _in_reading_order(reduce: Reduce, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes as the reduction's body names them, so that its result lies in memory as what it reads does."""
+    read = [node.name for node in walk(reduce.body) if isinstance(node, Name)]
+    return tuple(sorted(axes, key=lambda axis: read.index(axis) if axis in read else len(read)))
 
 
 def _canonical(reduce: Reduce) -> Node:
