@@ -177,9 +177,10 @@ def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
 
 
 def chains_for(nest: Contraction, accumulators: int, machine: Machine) -> int:
-    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add."""
+    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add. Windows that slide have
+    few terms, added in their order: the next tile starts before they end."""
     needed = machine.latency * machine.fma_rate
-    if not nest.reduced or nest.position is not None or accumulators >= needed:
+    if not nest.reduced or nest.position is not None or accumulators >= needed or sliding_axis(nest) is not None:
         return 1
     room = (machine.registers - 4) // accumulators
     return int(max(1, min(-(-needed // accumulators), room, 8)))
