@@ -36,12 +36,9 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     if is_product(nest) and not across:
         tile = choose_product_tile(nest, vector, lanes, machine, element_bytes, options)
     else:
-        tile = choose_pointwise_tile(nest, vector, across, lanes, element_bytes, options)
+        tile = choose_pointwise_tile(nest, vector, across, lanes, options)
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
-    if nest.reduction is None and options.order is None:
-        # Squares that are turned follow each other as they are read: fetching ahead needs that more than writing does.
-        levels = tuple(sorted(levels, key=lambda level: level.kind == "tile"))
     panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
     levels += chain_levels(nest, slabs)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1

@@ -11,7 +11,7 @@ from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import CACHE_LINE, guarded_names, lead_operand, sliding_axis, stride
+from pellucid.schedule.traits import guarded_names, lead_operand, sliding_axis, stride
 
 __all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
 
@@ -121,7 +121,7 @@ def _product_cycles(
 
 
 def choose_pointwise_tile(
-    nest: Contraction, vector: str | None, across: bool, lanes: int, element_bytes: int, options: Options
+    nest: Contraction, vector: str | None, across: bool, lanes: int, options: Options
 ) -> RegisterTile:
     """The tile of an elementwise equation, a pooling or a statistic: bound by memory, so whole lines and few loops."""
     extents = nest.extents
@@ -134,7 +134,7 @@ def choose_pointwise_tile(
         return _rows_tile(nest, vector, lanes)
     turned = _turned_axis(nest, vector, lanes)
     if turned is not None:
-        return RegisterTile(((turned, lanes),), max(lanes, CACHE_LINE // element_bytes), cells / lanes * 2)
+        return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
     sliding = sliding_axis(nest)
     if sliding is not None and sliding[0] != vector:
         return _windows_tile(nest, vector, lanes, *sliding)
@@ -166,7 +166,7 @@ def _windows_tile(nest: Contraction, vector: str, lanes: int, sliding: str, step
 
 def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
     """An axis along which a copy's source is contiguous where it is not along the vector axis: squares are turned
-    in registers, and written as whole lines."""
+    in registers."""
     if nest.reduction is not None or nest.extents[vector] < lanes:
         return None
     strided = [operand for operand in nest.late_loads if stride(operand, vector) not in (0, 1)]
