@@ -19,13 +19,20 @@ from pellucid.nn import equations
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Accumulated, Apply, Load, Operand
+from pellucid.schedule.normal import normalise
 from pellucid.schedule.ordering import chain_levels
 from pellucid.schedule.plan import Options, Plan, near_equal
 from pellucid.schedule.show import show
-from pellucid.schedule.traits import is_product
-from pellucid.schedule.vectors import exact_groups, lane_groups, vector_pieces
+from pellucid.schedule.traits import is_product, sliding_axis
+from pellucid.schedule.vectors import exact_groups, lane_groups, side_by_side, vector_pieces
 from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, NEON, SSE2, TOY, Case, case, compiled, gradients
 from schedule.renaming import renamed
+
+
+def normalised(given: Case) -> list[Contraction]:
+    tensors = {tensor.name: tensor for tensor in given.tensors}
+    return normalise(given.formula, given.constants, given.extents, tensors, "nest")[0]
+
 
 CONVOLUTION = "z[n,i,j,k] = sum(s,t,c) x[n, i*S+s-P, j*S+t-P, c] * w[s,t,c,k]"
 
@@ -107,6 +114,52 @@ def test_groups_cover_the_lanes_once(width: int, lanes: int) -> None:
         assert all(group.width <= lanes and group.width & (group.width - 1) == 0 for group in groups)
     assert all(group.valid == group.width for group in exact_groups(width, lanes))
     assert len(lane_groups(width, lanes)) == ceil(width / lanes)
+
+
+@pytest.mark.parametrize("whole", range(1, 9))
+@pytest.mark.parametrize("rest", [0, 3])
+def test_joined_groups_cover_the_same_lanes(whole: int, rest: int) -> None:
+    groups = lane_groups(8 * whole + rest, 8)
+    joined = side_by_side(groups)
+    assert [g.offset + lane for g in joined for lane in range(g.valid)] == list(range(8 * whole + rest))
+    assert joined[-1] == groups[-1] if rest else joined[-1].valid == joined[-1].width
+    assert len(joined) == whole.bit_count() + bool(rest)
+
+
+# ---------------------------------------------------------------- reduced rows
+@pytest.mark.parametrize(("text", "length", "tile", "block"), [
+    ("m[n] = sum(c) x[n,c]", 128, (), 64),  # a long row: in the order of memory
+    ("m[n] = sum(c) x[n,c]", 40, (("n", 4),), 16),  # short rows hide each other's ends
+    ("m[n] = sum(c) x[n,c]", 12, (("n", 4),), 8),
+    ("m[n] = sum(c) x[n,c] * w[c]", 128, (("n", 4),), 16),  # rows that share an operand
+])  # fmt: skip
+def test_rows_at_once(text: str, length: int, tile: tuple[tuple[str, int], ...], block: int) -> None:
+    shapes = {"x": (30, length)} | ({"w": (length,)} if "w" in text else {})
+    plan = case(text, shapes).lowered(AVX2).plans[0]
+    assert (plan.across, plan.tile, plan.block) == (True, tile, block)
+
+
+# ---------------------------------------------------------------- sliding windows
+@pytest.mark.parametrize(("text", "shapes", "sliding"), [
+    ("z[n,i,j,c] = sum(s,t) x[n,i+s-1,j+t-1,c] * w[s,t,c]", {"x": (2, 9, 9, 8), "w": (3, 3, 8)}, ("i", 1)),
+    ("z[n,i,j,c] = sum(s,t) x[n,2*i+s,2*j+t,c] * w[s,t,c]", {"x": (2, 9, 9, 8), "w": (3, 3, 8)}, ("i", 2)),
+    ("z[n,i,j,c] = sum(s,t) x[n,3*i+s,3*j+t,c] * w[s,t,c]", {"x": (2, 9, 9, 8), "w": (3, 3, 8)}, None),  # no overlap
+    ("z[n,i,c] = sum(s) x[n,i+2*s,c] * w[s,c]", {"x": (2, 15, 8), "w": (3, 8)}, ("i", 1)),  # dilated
+    ("z[n,i,k] = sum(s,c) x[n,i+s,c] * w[s,c,k]", {"x": (2, 9, 8), "w": (3, 8, 4)}, None),  # every k reads x again
+    ("w[s,c] = sum(n,i) x[n,i+s,c] * g[n,i,c]", {"x": (2, 9, 8), "g": (2, 7, 8)}, None),  # the window is long
+])  # fmt: skip
+def test_windows_that_slide(text: str, shapes: dict[str, tuple[int, ...]], sliding: tuple[str, int] | None) -> None:
+    (nest,) = normalised(case(text, shapes))
+    assert sliding_axis(nest) == sliding
+
+
+def test_windows_share_rows_and_have_no_borders_inside() -> None:
+    given = case("z[n,i,j,c] = sum(s,t) x[n,i+s-1,j+t-1,c] * w[s,t,c]", {"x": (2, 9, 9, 20), "w": (3, 3, 20)})
+    plan = given.lowered(AVX2).plans[0]
+    assert [(level.axis, level.kind, level.size) for level in plan.levels] == [
+        ("n", "loop", 1), ("i", "tile", 4), ("j", "tile", 1), ("c", "vector", 8),
+    ]  # fmt: skip
+    assert not plan.panels
 
 
 # ---------------------------------------------------------------- vector axis

@@ -114,13 +114,15 @@ class Arithmetic:
         """An LLVM operation on integer registers: add, sub, and, or, xor, shl, lshr."""
         return self.code.binary(operation, a, b if isinstance(b, Register) else self.number(b, a))
 
-    def rounded(self, a: Register) -> tuple[Register, Register]:
-        """The nearest integer, as a floating register and as what holds it in its low bits (it plus `magic`).
+    def rounded(self, a: Register, factor: float = 1.0) -> tuple[Register, Register]:
+        """The integer nearest to `a * factor`, as a floating register and as what holds it in its low bits (it plus
+        `magic`).
 
         For magnitudes below 2^(mantissa - 1).
         """
-        held = self.add(a, self.format(a).magic)
-        return self.sub(held, self.format(a).magic), held
+        magic = self.format(a).magic
+        held = self.add(a, magic) if factor == 1.0 else self.fma(a, factor, magic)
+        return self.sub(held, magic), held
 
     def power_of_two(self, held: Register) -> Register:
         """2^n for an n held by `rounded`, in the range of exponents."""
@@ -128,12 +130,16 @@ class Arithmetic:
         exponent = self.integer("add", self.bits(held), form.bias)
         return self.floating(self.integer("shl", exponent, form.mantissa))
 
-    def scaled(self, a: Register, n: Register) -> Register:
-        """`a * 2^n` for a floating integer n of up to twice the range of exponents, with one rounding at the end."""
-        form = self.format(a)
-        half, held = self.rounded(self.mul(n, 0.5))
-        rest = self.add(self.sub(n, half), form.magic)
-        return self.mul(self.mul(a, self.power_of_two(held)), self.power_of_two(rest))
+    def scaled(self, a: Register, held: Register) -> Register:
+        """`a * 2^n` for an n held by `rounded`, of up to twice the range of exponents, with one rounding at the end.
+
+        The halves of n stand in the low bits of integers whose high bits the shift to the exponent drops.
+        """
+        whole = self.bits(held)
+        half = self.integer("lshr", whole, 1)
+        for part in (half, self.integer("sub", whole, half)):
+            a = self.mul(a, self.power_of_two(self.floating(part)))
+        return a
 
     # Pairs of numbers whose sum is meant
 

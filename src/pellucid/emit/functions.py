@@ -45,34 +45,29 @@ _LOG = {
     ),
 }  # fmt: skip
 
+# log(erfc(-x))/x - 1 in x, from 0 down to where erf(x) rounds to -1; weighted by what its error does to erf.
+_LOG_ERFC = (
+    0.128379171611, -0.636619381968, 0.102777830497, 0.0191530638706, -0.000160396117797, -0.00166702750824,
+    -0.000632836879578, -0.000117641277965, -9.25626588836e-06,
+)  # fmt: skip
+
 # erf(x)/x - 1 in x^2, for x up to 1.
-_ERF = {
-    "float": (
-        0.128379165848, -0.376126266667, 0.112835947152, -0.0268542120106, 0.00518908742343, -0.000801686428717,
-        7.87587506269e-5,
-    ),
-    "double": (
-        _H("0x1.06eba8214db69p-3"), _H("-0x1.812746b0379e6p-2"), _H("0x1.ce2f21a042b30p-4"),
-        _H("-0x1.b82ce31284e00p-6"), _H("0x1.565bcd0dbaa38p-8"), _H("-0x1.c02db3dac435fp-11"),
-        _H("0x1.f9a321d5b8e1ep-14"), _H("-0x1.f4d1e3183f7aep-17"), _H("0x1.b9df224ca4b97p-20"),
-        _H("-0x1.5f1ecb6f0764cp-23"), _H("0x1.f7b4bf3b13964p-27"), _H("-0x1.389d4f2641625p-30"),
-        _H("0x1.05ffd737fb32ep-34"),
-    ),
-}  # fmt: skip
+_ERF = (
+    _H("0x1.06eba8214db69p-3"), _H("-0x1.812746b0379e6p-2"), _H("0x1.ce2f21a042b30p-4"),
+    _H("-0x1.b82ce31284e00p-6"), _H("0x1.565bcd0dbaa38p-8"), _H("-0x1.c02db3dac435fp-11"),
+    _H("0x1.f9a321d5b8e1ep-14"), _H("-0x1.f4d1e3183f7aep-17"), _H("0x1.b9df224ca4b97p-20"),
+    _H("-0x1.5f1ecb6f0764cp-23"), _H("0x1.f7b4bf3b13964p-27"), _H("-0x1.389d4f2641625p-30"),
+    _H("0x1.05ffd737fb32ep-34"),
+)  # fmt: skip
 
 # erfc(x) * exp(x^2) in t = 1/(x + 2), for x from 1 to where erf(x) rounds to 1.
-_ERFC = {
-    "float": (
-        0.000605118390967, 0.547268680169, 1.32302853481, 0.811963299543, 6.45592085346, -1.82608639884, -3.43234739692,
-    ),
-    "double": (
-        _H("0x1.5ccce7983ea5ap-23"), _H("0x1.20dbd3ad45fd5p-1"), _H("0x1.20fa627a1aef8p+0"), _H("0x1.f70cbc11fe46fp+0"),
-        _H("0x1.7b872be925988p+1"), _H("0x1.1ce8cceee0799p+0"), _H("0x1.8f0441e18093fp+3"), _H("-0x1.581816b53d9a0p+6"),
-        _H("0x1.640682e54e569p+8"), _H("-0x1.4637da8270982p+10"), _H("0x1.a837046bf6150p+11"),
-        _H("-0x1.677beeb9077d4p+12"), _H("0x1.7fd3eb69b9152p+12"), _H("-0x1.db4a380864d43p+11"),
-        _H("0x1.06de90fce20e3p+10"),
-    ),
-}  # fmt: skip
+_ERFC = (
+    _H("0x1.5ccce7983ea5ap-23"), _H("0x1.20dbd3ad45fd5p-1"), _H("0x1.20fa627a1aef8p+0"), _H("0x1.f70cbc11fe46fp+0"),
+    _H("0x1.7b872be925988p+1"), _H("0x1.1ce8cceee0799p+0"), _H("0x1.8f0441e18093fp+3"), _H("-0x1.581816b53d9a0p+6"),
+    _H("0x1.640682e54e569p+8"), _H("-0x1.4637da8270982p+10"), _H("0x1.a837046bf6150p+11"),
+    _H("-0x1.677beeb9077d4p+12"), _H("0x1.7fd3eb69b9152p+12"), _H("-0x1.db4a380864d43p+11"),
+    _H("0x1.06de90fce20e3p+10"),
+)  # fmt: skip
 
 # Arguments of exp beyond which the result is 0 or infinite, those at which exp - 1, tanh and erf have reached -1 or 1.
 _EXP_RANGE = {"float": (-104.5, 89.0), "double": (-746.0, 710.0)}
@@ -122,27 +117,26 @@ class Maths:
         """e^x = 2^n * e^r."""
         do = self.do
         low, high = _EXP_RANGE[x.kind]
-        r, n = self._reduced(do.at_most(do.at_least(x, low), high))
-        return do.scaled(do.add(self._exp_minus_one_near_0(r), 1.0), n)
+        r, _, held = self._reduced(do.at_most(do.at_least(x, low), high))
+        return do.scaled(do.add(self._exp_minus_one_near_0(r), 1.0), held)
 
     def expm1(self, x: Register) -> Register:
         """e^x - 1 = 2^n * ((e^r - 1) + (1 - 2^-n)): what cancels near 0 is not there for n = 0."""
         do, form = self.do, self.do.format(x)
-        r, n = self._reduced(do.at_most(do.at_least(x, _EXPM1_LOW[x.kind]), _EXP_RANGE[x.kind][1]))
+        r, n, held = self._reduced(do.at_most(do.at_least(x, _EXPM1_LOW[x.kind]), _EXP_RANGE[x.kind][1]))
         # 2^-n in two factors, since 2^-1024 is no normal number.
-        half, _ = do.rounded(do.mul(n, -0.5))
+        half, _ = do.rounded(n, -0.5)
         rest = do.sub(do.negative(n), half)
         inverse = do.mul(do.power_of_two(do.add(half, form.magic)), do.power_of_two(do.add(rest, form.magic)))
         total = do.add(self._exp_minus_one_near_0(r), do.sub(1.0, inverse))
         # A zero keeps its sign.
-        return do.select(do.compare("oeq", x, 0.0), x, do.scaled(total, n))
+        return do.select(do.compare("oeq", x, 0.0), x, do.scaled(total, held))
 
     def tanh(self, x: Register) -> Register:
         """tanh(x) = t / (t + 2) with t = e^(2|x|) - 1."""
         do, form = self.do, self.do.format(x)
         bounded = do.at_most(do.magnitude(x), _TANH_ONE[x.kind])
-        r, n = self._reduced(do.add(bounded, bounded))
-        held = do.add(n, form.magic)
+        r, n, held = self._reduced(do.add(bounded, bounded))
         inverse = do.power_of_two(do.add(do.negative(n), form.magic))
         t = do.mul(do.add(self._exp_minus_one_near_0(r), do.sub(1.0, inverse)), do.power_of_two(held))
         return do.with_sign(do.div(t, do.add(t, 2.0)), x)
@@ -160,12 +154,12 @@ class Maths:
         small = self.exp(do.negative(do.magnitude(x)))
         return do.add(do.at_least(x, 0.0), self.log1p(small))
 
-    def _reduced(self, x: Register) -> tuple[Register, Register]:
-        """r and the floating integer n with x = n*log(2) + r, |r| <= log(2)/2."""
+    def _reduced(self, x: Register) -> tuple[Register, Register, Register]:
+        """r and the floating integer n with x = n*log(2) + r, |r| <= log(2)/2; and what holds n in its low bits."""
         do = self.do
-        n, _ = do.rounded(do.mul(x, 1.0 / log(2.0)))
+        n, held = do.rounded(x, 1.0 / log(2.0))
         first, second = _LOG2[x.kind]
-        return do.fma(n, -second, do.fma(n, -first, x)), n
+        return do.fma(n, -second, do.fma(n, -first, x)), n, held
 
     def _exp_minus_one_near_0(self, r: Register) -> Register:
         do = self.do
@@ -217,13 +211,27 @@ class Maths:
     # The error function
 
     def erf(self, x: Register) -> Register:
-        """By a polynomial below 1, and by 1 - erfc(x) above."""
+        """erf|x| with the sign of x: float32 by one formula, float64 by two that are shorter together."""
         do = self.do
-        a = do.magnitude(x)
+        a = do.at_most(do.magnitude(x), _ERF_ONE[x.kind])
+        return do.with_sign(self._erf_by_logarithm(do.negative(a)) if x.kind == "float" else self._erf_by_parts(a), x)
+
+    def _erf_by_logarithm(self, b: Register) -> Register:
+        """erf(-b) = 1 - e^y with y = log(erfc(-b)), for b from -4 to 0; y = n*log(2) + r and e^r = 1 + t make that
+        (1 - 2^n) - 2^n*t. Nothing cancels near 0, where n is 0; and log(2) needs no second part, since what n takes
+        from r is multiplied by 2^n."""
+        do = self.do
+        y = do.fma(b, do.polynomial(b, _LOG_ERFC), b)
+        n, held = do.rounded(y, 1.0 / log(2.0))
+        t = self._exp_minus_one_near_0(do.fma(n, -log(2.0), y))
+        scale = do.power_of_two(held)
+        return do.fma(do.negative(scale), t, do.sub(1.0, scale))
+
+    def _erf_by_parts(self, a: Register) -> Register:
+        """By a polynomial below 1, and by 1 - erfc(a) above."""
+        do = self.do
         square = do.mul(a, a)
-        near = do.fma(a, do.polynomial(square, _ERF[x.kind]), a)
-        bounded = do.at_most(a, _ERF_ONE[x.kind])
-        t = do.div(1.0, do.add(bounded, 2.0))
-        decay = self.exp(do.negative(do.mul(bounded, bounded)))
-        far = do.sub(1.0, do.mul(decay, do.polynomial(t, _ERFC[x.kind])))
-        return do.with_sign(do.select(do.compare("olt", a, 1.0), near, far), x)
+        near = do.fma(a, do.polynomial(square, _ERF), a)
+        t = do.div(1.0, do.add(a, 2.0))
+        far = do.sub(1.0, do.mul(self.exp(do.negative(square)), do.polynomial(t, _ERFC)))
+        return do.select(do.compare("olt", a, 1.0), near, far)

@@ -137,7 +137,7 @@ class Tiles:
     def _argued(
         self, tile: Tile, update: Update, cell: Cell, slot: Slot, value: Register
     ) -> list[tuple[Slot, Register]]:
-        """Value and position of the winner: strictly better, or the first NaN."""
+        """Value and position of the winner: strictly better or NaN, unless the old one is NaN."""
         code = self.code
         if update.position is None:
             raise CompileError(f"an update of {tile.reduction} needs a position")
@@ -152,9 +152,8 @@ class Tiles:
         index = code.splat(index, width)
         if form.lane and width > 1:
             index = code.binary("add", index, code.vector([form.lane * lane for lane in range(width)], kind))
-        better = code.compare(f"fcmp {_wins(tile)}", value, old)
-        first_nan = code.binary("and", code.compare("fcmp uno", value, value), code.compare("fcmp ord", old, old))
-        wins = code.binary("or", better, first_nan)
+        better_or_nan = code.compare(f"fcmp {_wins(tile).replace('o', 'u')}", value, old)
+        wins = code.binary("and", better_or_nan, code.compare("fcmp ord", old, old))
         return [(slot, code.select(wins, value, old)), (place, code.select(wins, index, self.state[place]))]
 
     # The finished result

@@ -120,7 +120,7 @@ def _sine_of_more(do: Arithmetic, x: Register, quarters_more: int) -> Register:
 
 def _reduced(do: Arithmetic, x: Register) -> tuple[Register, Register]:
     """r with |r| <= pi/4 and, in the low bits, n with x = n*pi/2 + r."""
-    n, held = do.rounded(do.mul(x, 2.0 / pi))
+    n, held = do.rounded(x, 2.0 / pi)
     r = x
     for part in _HALF_PI:
         r = do.fma(n, -part, r)

@@ -29,7 +29,7 @@ from pellucid.schedule.parallel import divide
 from pellucid.schedule.plan import Level, Plan, near_equal
 from pellucid.schedule.reduction import Reduction
 from pellucid.schedule.rewrite import bind_guard, bind_operand, bind_value, map_operands
-from pellucid.schedule.vectors import lane_groups, vector_pieces
+from pellucid.schedule.vectors import lane_groups, side_by_side, vector_pieces
 
 __all__ = ["build"]
 
@@ -205,6 +205,7 @@ class _Builder:
             target = replace(target, guards=(present,))
             result = map_operands(result, lambda o: replace(o, guards=(*o.guards, present)))
         if nest.reduction is None:
+            groups = groups if points else side_by_side(groups)
             return Tile(points, lane, groups, None, (), (Store(target, result),))
         body = self._body(place, points, lane, groups, bindings)
         stores = self._stores(place, target, result)

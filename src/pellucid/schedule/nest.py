@@ -211,7 +211,8 @@ class For:
 
 @dataclass(frozen=True)
 class Group:
-    """A vector of `width` lanes at lane value `offset`, of which the first `valid` exist."""
+    """A vector of `width` lanes at lane value `offset`, of which the first `valid` exist. It may be several registers
+    wide: what is done to it is then done to each of them in turn."""
 
     offset: int
     width: int

@@ -22,10 +22,23 @@ from math import prod
 from pellucid.errors import EquationError
 from pellucid.language.affine import Affine
 from pellucid.language.solve import solve
-from pellucid.language.syntax import Access, Expr, Formula, Name, Node, Reduce, children, map_children, substitute, walk
+from pellucid.language.syntax import (
+    Access,
+    Bracket,
+    Expr,
+    Formula,
+    Logic,
+    Name,
+    Node,
+    Reduce,
+    children,
+    map_children,
+    substitute,
+    walk,
+)
 from pellucid.schedule.axes import bind_contraction
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.nest import IDENTITY, Apply, Constant, Load, Operand, Tensor, Value, operands
+from pellucid.schedule.nest import IDENTITY, Accumulated, Apply, Constant, Load, Operand, Tensor, Value, operands
 from pellucid.schedule.rewrite import map_operands
 from pellucid.schedule.values import Lowering
 
@@ -60,10 +73,12 @@ def normalise(
         for number, piece in enumerate(solve(staged, constants, extents)):
             # A solved piece may be a sum of several reductions, one for each residue that reaches its cells.
             for part in stage(piece.formula, piece.extents, f"{staged.output.tensor}.{number}"):
-                declare(part, piece.extents)
-                lowering = Lowering(constants, piece.extents, known, f"{name}.{len(new)}")
-                contractions.append(contraction(part, lowering))
-                new += lowering.tables
+                first = first_allowed(part, piece.extents, f"{part.output.tensor}.{number}.first")
+                for each in filter(None, (first, part)):
+                    declare(each, piece.extents)
+                    lowering = Lowering(constants, piece.extents, known, f"{name}.{len(new)}")
+                    contractions.append(contraction(each, lowering, first.output if first and each is part else None))
+                    new += lowering.tables
     return contractions, new
 
 
@@ -78,7 +93,7 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
-        axes = tuple(axis for axis in scope if axis in _free_names(reduce))
+        axes = _in_reading_order(reduce, tuple(axis for axis in scope if axis in _free_names(reduce)))
         key = _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
         if key in found:
             return [], found[key]
@@ -141,6 +156,12 @@ def _free_names(reduce: Reduce) -> set[str]:
     return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
 
 
+def _in_reading_order(reduce: Reduce, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes as the reduction's body names them, so that its result lies in memory as what it reads does."""
+    read = [node.name for node in walk(reduce.body) if isinstance(node, Name)]
+    return tuple(sorted(axes, key=lambda axis: read.index(axis) if axis in read else len(read)))
+
+
 def _canonical(reduce: Reduce) -> Node:
     """The reduction with its own axes renamed by position, so that copies under other names are equal."""
     names = {axis: Name(f"%{number}") for number, axis in enumerate(reduce.axes)}
@@ -149,8 +170,23 @@ def _canonical(reduce: Reduce) -> Node:
 
 
 # ---------------------------------------------------------------- one contraction
-def contraction(formula: Formula, lowering: Lowering) -> Contraction:
-    """The contraction of a staged and solved formula, whose body holds at most one reduction."""
+def first_allowed(formula: Formula, extents: Mapping[str, int], name: str) -> Formula | None:
+    """Where a staged formula seeks a winner under conditions: the number of the first candidate that they allow. It
+    wins where all candidates are the identity of the reduction, over which none of them is better.
+
+        before:  p[i,c] = argmax(s : s >= i) x[s,c]        after:   p.first[i] = argmax(s) [s >= i], and the same
+    """
+    reduce = next(_top_reductions(formula.body), None)
+    if reduce is None or not reduce.op.startswith("arg") or not reduce.conditions:
+        return None
+    allowed = Reduce("argmax", reduce.axes, (), Bracket(Logic("and", reduce.conditions)))
+    axes = (axis for axis in _axes_of_output(formula) if axis in extents and axis in _free_names(allowed))
+    return Formula(Access(name, tuple(Name(axis) for axis in axes)), allowed)
+
+
+def contraction(formula: Formula, lowering: Lowering, first: Access | None = None) -> Contraction:
+    """The contraction of a staged and solved formula, whose body holds at most one reduction; `first` as made by
+    `first_allowed`."""
     axes = tuple(axis for axis in _axes_of_output(formula) if axis in lowering.extents)
     free = tuple((axis, lowering.extents[axis]) for axis in axes)
     reduce = next(_top_reductions(formula.body), None)
@@ -175,9 +211,20 @@ def contraction(formula: Formula, lowering: Lowering) -> Contraction:
         position = Affine()
         for axis, extent in reduced:
             position = position * extent + Affine.name(axis)
+    if first is not None:
+        all_alike = Apply("eq", (Accumulated(), Constant(IDENTITY[kind])))
+        chosen = Apply("where", (all_alike, Load(lowering.operand(first, 0.0)), Accumulated("position")))
+        result = _with_position(result, chosen)
     return _without_unit_axes(
         Contraction(replace(target, guards=()), free, reduced, reduce.op, value, position, result, tuple(skipping))
     )
+
+
+def _with_position(result: Value, chosen: Value) -> Value:
+    """The result with another value in the place of the winner's number."""
+    if isinstance(result, Apply):
+        return Apply(result.function, tuple(_with_position(argument, chosen) for argument in result.arguments))
+    return chosen if result == Accumulated("position") else result
 
 
 def _vanishes(value: Value, absent: Operand, kind: str) -> bool:

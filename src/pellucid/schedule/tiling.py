@@ -11,7 +11,7 @@ from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import lead_operand, stride
+from pellucid.schedule.traits import guarded_names, lead_operand, sliding_axis, stride
 
 __all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
 
@@ -25,6 +25,9 @@ LOAD_SLOT, STREAM_SLOT = 0.06, 0.025
 # Four times the accumulators that the latency asks for are enough; each more slows a step by this part (measured with
 # 32 registers: 24 accumulators 3 % slower than 16, 28 up to a tenth).
 SURPLUS_SLOT = 0.005
+# Vectors of a row from which rows are reduced one after the other: memory is then read in order, as it is fetched
+# ahead; several rows at once read half as fast. Shorter rows are too short to hide how lanes are combined at the end.
+LONG_ROW = 8
 
 
 @dataclass(frozen=True)
@@ -135,14 +138,37 @@ def choose_pointwise_tile(
         return RegisterTile((), 1, 0.0)
     cells = prod(extent for _, extent in nest.free) * prod(extent for _, extent in nest.reduced)
     if across:
-        rows = [axis for axis in nest.free if axis[1] > 1]
-        points = ((rows[-1][0], min(4, rows[-1][1])),) if rows else ()
-        return RegisterTile(points, lanes if extents[vector] < 4 * lanes else 2 * lanes, cells / lanes)
+        return _rows_tile(nest, vector, lanes)
     turned = _turned_axis(nest, vector, lanes)
     if turned is not None:
         return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
+    sliding = sliding_axis(nest)
+    if sliding is not None and sliding[0] != vector:
+        return _windows_tile(nest, vector, lanes, *sliding)
     widest = 8 if nest.reduction is not None and len(nest.loads) == 1 else 4
     return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
+
+
+def _rows_tile(nest: Contraction, vector: str, lanes: int) -> RegisterTile:
+    """Rows reduced along their length: one long one after the other, or several that are short or share an operand."""
+    vectors = -(-nest.extents[vector] // lanes)
+    cells = prod(extent for _, extent in (*nest.free, *nest.reduced))
+    row = next((axis for axis in reversed(nest.free) if axis[1] > 1), None)
+    shared = row is not None and any(stride(o, vector) and row[0] not in names_of(o) for o in nest.loads)
+    if vectors >= LONG_ROW and not shared:
+        return RegisterTile((), LONG_ROW * lanes, cells / lanes)
+    points = ((row[0], min(4, row[1])),) if row is not None else ()
+    return RegisterTile(points, lanes if vectors < 4 else 2 * lanes, cells / lanes)
+
+
+def _windows_tile(nest: Contraction, vector: str, lanes: int, sliding: str, step: int) -> RegisterTile:
+    """Neighbouring windows together read what they share once; axes in borders are tiles too, of one point, so that
+    the interior is free of tests. Windows that move by more than a cell share less."""
+    rows, vectors = (4, 1) if step == 1 else (2, 4)
+    bordered = [axis for axis, _ in nest.free if axis in guarded_names(nest) and axis not in (sliding, vector)]
+    points = ((sliding, min(rows, nest.extents[sliding])), *((axis, 1) for axis in bordered))
+    cells = prod(extent for _, extent in (*nest.free, *nest.reduced))
+    return RegisterTile(points, min(vectors, -(-nest.extents[vector] // lanes)) * lanes, cells / lanes)
 
 
 def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
@@ -158,9 +184,10 @@ def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
 
 
 def chains_for(nest: Contraction, accumulators: int, machine: Machine) -> int:
-    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add."""
+    """Partial accumulators, where a tile has too few to hide the latency of a multiply-add. Windows that slide have
+    few terms, added in their order: the next tile starts before they end."""
     needed = machine.latency * machine.fma_rate
-    if not nest.reduced or nest.position is not None or accumulators >= needed:
+    if not nest.reduced or nest.position is not None or accumulators >= needed or sliding_axis(nest) is not None:
         return 1
     room = (machine.registers - 4) // accumulators
     return int(max(1, min(-(-needed // accumulators), room, 8)))

@@ -19,6 +19,7 @@ __all__ = [
     "lead_operand",
     "lines",
     "reuse",
+    "sliding_axis",
     "stride",
 ]
 
@@ -35,7 +36,9 @@ def stride(operand: Operand, axis: str | None) -> int:
 
 
 def is_product(nest: Contraction) -> bool:
-    """Whether what is summed is a product of two or more loads."""
+    """Whether what is summed is a product of two or more loads whose cells serve many outputs. A load that depends on
+    every output axis, as in a depthwise convolution, serves those of one window: memory bounds that, like pooling.
+    """
 
     def factors(value: Value) -> bool:
         if isinstance(value, Apply):
@@ -43,7 +46,24 @@ def is_product(nest: Contraction) -> bool:
         return isinstance(value, Load)
 
     value = nest.value
-    return nest.reduction == "sum" and isinstance(value, Apply) and factors(value) and len(nest.loads) > 1
+    is_sum_of_products = nest.reduction == "sum" and isinstance(value, Apply) and factors(value) and len(nest.loads) > 1
+    return is_sum_of_products and bool(nest.reduced) and sliding_axis(nest) is None
+
+
+def sliding_axis(nest: Contraction) -> tuple[str, int] | None:
+    """The outermost output axis along which a short window slides over an operand that depends on every output axis,
+    and its step; None where windows do not overlap."""
+    whole = {axis for axis, extent in nest.free if extent > 1}
+    reduced = dict(nest.reduced)
+    for operand in nest.loads:
+        if not whole <= names_of(operand):
+            continue
+        for index in operand.index:
+            window = max((reduced[name] * abs(step) for name, step in index.terms if name in reduced), default=0)
+            for axis, step in index.terms:
+                if axis in whole and abs(step) < window < abs(step) * nest.extents[axis]:
+                    return axis, abs(step)
+    return None
 
 
 def guarded_names(nest: Contraction) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pellucid.schedule.nest import Group
 from pellucid.schedule.plan import near_equal
 
-__all__ = ["exact_groups", "lane_groups", "vector_pieces"]
+__all__ = ["exact_groups", "lane_groups", "side_by_side", "vector_pieces"]
 
 
 def vector_pieces(extent: int, block: int, lanes: int) -> list[tuple[int, int, int]]:
@@ -29,6 +29,17 @@ def lane_groups(width: int, lanes: int) -> tuple[Group, ...]:
     if rest:
         whole.append(Group(width - rest, 1 << (rest - 1).bit_length(), rest))
     return tuple(whole)
+
+
+def side_by_side(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """Whole vectors joined, by powers of two: the instructions of a function then stand beside each other for several
+    vectors, and their latencies overlap; a processor does not look far enough ahead to overlap long functions itself.
+
+    Three whole vectors of 8 lanes and 5 lanes more: 16, 8, and 5 of 8.
+    """
+    lanes = groups[0].width
+    whole = sum(lanes == group.valid for group in groups)
+    return (*exact_groups(whole * lanes, 1 << (whole * lanes).bit_length()), *groups[whole:])
 
 
 def exact_groups(width: int, lanes: int) -> tuple[Group, ...]:
