@@ -1,5 +1,6 @@
 """Equation text and syntax trees: parsing, extents, rendering, explanation, simplification, gradients."""
 
+from pellucid.language.correlation import Correlation, recognise
 from pellucid.language.explain import Explanation, explain
 from pellucid.language.extents import affine, axes, infer_extents, inputs, output_shape, scalars
 from pellucid.language.gradient import Gradient, derive, gradient
@@ -8,11 +9,15 @@ from pellucid.language.parse import parse, parse_expression, parse_system
 from pellucid.language.render import to_text
 from pellucid.language.simplify import simplify
 from pellucid.language.solve import Solved, solve
+from pellucid.language.winograd import Rewritten, Tile, rewrite
 
 __all__ = [
+    "Correlation",
     "Explanation",
     "Gradient",
+    "Rewritten",
     "Solved",
+    "Tile",
     "affine",
     "axes",
     "derive",
@@ -24,6 +29,8 @@ __all__ = [
     "parse",
     "parse_expression",
     "parse_system",
+    "recognise",
+    "rewrite",
     "scalars",
     "simplify",
     "solve",
