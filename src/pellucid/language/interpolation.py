@@ -28,10 +28,11 @@ __all__ = ["Matrix", "Transforms", "default_points", "matrices"]
 Matrix = tuple[tuple[Fraction, ...], ...]
 Rational = int | Fraction
 
-# In the order in which they are taken: zero, then pairs +-p, so that rows of B share their even and odd halves. Within
-# a pair of pairs the products are 1 (2/3 * 3/2), so that the ends of a row of B need no multiplication.
-_UNIT = (Fraction(0), Fraction(1), Fraction(-1))
-_RECIPROCAL = tuple(Fraction(*pair) for pair in ((0, 1), (2, 3), (-2, 3), (3, 2), (-3, 2), (1, 1), (-1, 1)))
+# Zero, then pairs +-p, so that rows of B share their even and odd halves; p and 1/p together, so that the ends of a row
+# are 1. Which of such sets rounds least was measured: `tools/winograd_accuracy.py`, `docs/winograd.md`.
+_UP_TO_5 = tuple(Fraction(*p) for p in ((0, 1), (1, 1), (-1, 1), (-1, 2)))
+_FOR_6 = tuple(Fraction(*p) for p in ((0, 1), (2, 3), (-2, 3), (3, 2), (-3, 2)))
+_UP_TO_8 = tuple(Fraction(*p) for p in ((0, 1), (1, 2), (-1, 2), (2, 1), (-2, 1), (1, 1), (-1, 1)))
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Transforms:
 def default_points(cells: int) -> tuple[Fraction, ...]:
     """The finite points for tiles of `cells` = m + r - 1 input cells: of those tried, the ones that round least.
 
-    ArgumentError below 1 and above 8: beyond that no choice of points keeps float32 useful.
+    ArgumentError below 1 and above 8: beyond that float32 keeps too few digits.
     """
     if not 1 <= cells <= 8:
         raise ArgumentError(f"`cells` (={cells}) must be between 1 and 8: more points lose too many digits")
-    return (_UNIT if cells <= 4 else _RECIPROCAL)[: cells - 1]
+    return (_UP_TO_5 if cells < 6 else _FOR_6 if cells == 6 else _UP_TO_8)[: cells - 1]
 
 
 def matrices(outputs: int, taps: int, points: Sequence[Rational], *, divide_outputs: bool = False) -> Transforms:
