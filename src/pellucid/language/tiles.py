@@ -14,8 +14,8 @@ of 1e-7, worst of four 3x3 layers of 32 to 512 channels with Gaussian data (`too
     8 x 8 cells                 50 / 21      75 / 28      42 / 23      1.8
 
 So `standard` has 4 x 6 cells: half the error of a plain direct kernel, and that of this package's within a tenth in the
-mean. `fast` has 6 x 6: less than a plain direct kernel's, twice that of this package's. Both need the products of a point
-to be summed in short chains (`CHAIN`): without, 4 x 6 cells lose two to four times as much.
+mean. `fast` has 6 x 6: less than a plain direct kernel's, twice that of this package's. Both need the products of a
+point to be summed in short chains (`CHAIN`): without, 4 x 6 cells lose two to four times as much.
 """
 
 from __future__ import annotations

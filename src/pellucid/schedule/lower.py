@@ -9,6 +9,7 @@ from pellucid.language.syntax import Formula
 from pellucid.schedule.build import build
 from pellucid.schedule.decide import decide
 from pellucid.schedule.machine import Machine
+from pellucid.schedule.maps import build_map, find_map
 from pellucid.schedule.nest import Nest, Tensor
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.plan import Options, Plan
@@ -50,8 +51,13 @@ def lower(
             (known[o.tensor].dtype for o in (*nest.loads, *nest.late_loads) if known[o.tensor].dtype != "int64"),
             known[nest.output.tensor].dtype,
         )
-        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
         own = name if len(contractions) == 1 else f"{name}.{number}"
+        if (found := find_map(nest, known)) is not None:
+            mapped, plan = build_map(found, machine, ELEMENT_BYTES[dtype], own)
+            nests.append(mapped)
+            plans.append(plan)
+            continue
+        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
         built, needed = build(plan, machine, own, dtype)
         nests += built
         new += needed

@@ -68,6 +68,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 VALUE_FUNCTIONS = (
     # exact, one rounding
     "add", "sub", "mul", "div", "neg", "abs", "max", "min", "sqrt", "sign", "floor", "floordiv", "mod",
+    "fma",  # a * b + c, rounded once where the processor can
     # to within a few units of rounding
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "pow",
     # choice
@@ -83,7 +84,7 @@ class Tensor:
     - `input`, `output`: arrays of the caller, never overlapping;
     - `temporary`: written by one nest and read by later ones; the program's owner gives it memory;
     - `scratch`: memory of each thread alone, meaningful only inside one nest;
-    - `table`: constant integers or 0/1 numbers known when the program is made (`values`, row-major).
+    - `table`: constant numbers known when the program is made (`values`, row-major).
     """
 
     name: str
