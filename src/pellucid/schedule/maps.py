@@ -17,7 +17,7 @@ from math import prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.linear import ZERO, combine, operations
+from pellucid.schedule.linear import Matrix, combine, operations
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import (
     Accumulated,
@@ -56,8 +56,8 @@ class Map:
 
     contraction: Contraction
     load: Operand
-    vector: str | None
-    matrices: Mapping[str, tuple[str | None, tuple[tuple[int | float, ...], ...]]]
+    vector: str
+    matrices: Mapping[str, tuple[str | None, Matrix]]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Map:
 
 
 def find_map(nest: Contraction, tensors: Mapping[str, Tensor]) -> Map | None:
-    """The map that a contraction is; None where it is none, or where its tiles would be too large."""
+    """The map that a contraction is; None where it is none, has no axis of vectors, or would be too much code."""
     factors = _factors(nest.value) if nest.reduction == "sum" else []
     loads = [factor for factor in factors if tensors[factor.tensor].role != "table"]
     tables = [factor for factor in factors if tensors[factor.tensor].role == "table"]
@@ -75,7 +75,7 @@ def find_map(nest: Contraction, tensors: Mapping[str, Tensor]) -> Map | None:
     (load,) = loads
     free, extents = dict(nest.free), nest.extents
     outer = names_of(load) | {name for guard in nest.guards for name in guard.index.names}
-    matrices: dict[str, tuple[str | None, tuple[tuple[int | float, ...], ...]]] = {}
+    matrices: dict[str, tuple[str | None, Matrix]] = {}
     for table in tables:
         columns = [name for name in names_of(table) if name not in free]
         rows = [name for name in names_of(table) if name in free]
@@ -97,7 +97,8 @@ def find_map(nest: Contraction, tensors: Mapping[str, Tensor]) -> Map | None:
     sizes = prod(extents[axis] for axis in matrices), prod(extents[axis] for axis in rows)
     if set(matrices) != {axis for axis, _ in nest.reduced} or len(set(rows)) < len(rows) or max(sizes) > LARGEST_MAP:
         return None
-    return Map(nest, load, _vector(nest, load), matrices)
+    vector = _vector(nest, load)
+    return None if vector is None else Map(nest, load, vector, matrices)
 
 
 def _factors(value: Value | None) -> list[Operand]:
@@ -130,14 +131,11 @@ def build_map(found: Map, machine: Machine, element_bytes: int, name: str) -> tu
     lanes = machine.lanes(element_bytes)
     loops = [axis for axis, _ in nest.free if axis not in found.rows and axis != found.vector]
     body = _loops(found, loops, {}, lanes)
-    tile = _stores(found, {axis: Affine.name(axis) for axis in (*loops, *filter(None, [found.vector]))})
+    tile = _stores(found, {axis: Affine.name(axis) for axis in (*loops, found.vector)})
     count = operations([store.value for store in tile])
-    levels = [Level(axis, "loop", 1) for axis in loops]
-    if found.vector is not None:
-        levels.append(Level(found.vector, "vector", lanes))
+    levels = (*(Level(axis, "loop", 1) for axis in loops), Level(found.vector, "vector", lanes))
     plan = Plan(
-        nest, lanes, found.vector, False, (), lanes, tuple(levels),
-        tuple(axis for axis, _ in nest.reduced),
+        nest, lanes, found.vector, False, (), lanes, levels, tuple(axis for axis, _ in nest.reduced),
         reasons=(f"a map by known matrices: {count} operations from {_cells(found)} cells to {len(tile)}",),
     )  # fmt: skip
     return Nest(name, divide(tuple(body))), plan
@@ -160,8 +158,6 @@ def _loops(found: Map, axes: list[str], bound: Mapping[str, Affine], lanes: int)
                 inner = _loops(found, rest, {**bound, axis: Affine.name(axis)}, lanes)
                 result.append(For(axis, Bound.of(start), Bound.of(start + count), 1, tuple(inner)))
         return result
-    if found.vector is None:
-        return [Tile((), "vector.lane", lane_groups(1, 1), None, (), _stores(found, bound))]
     result = []
     lane, block = found.vector, f"{found.vector}.block"
     for start, width, count in vector_pieces(extents[lane], lanes, lanes):
@@ -230,7 +226,7 @@ def _loaded(found: Map, bindings: Mapping[str, Affine]) -> Value:
     for guard in operand.guards:
         low, high = _span(found, guard.index)
         if high < guard.low or low >= guard.high:
-            return ZERO if operand.outside == 0 else Constant(operand.outside)
+            return Constant(operand.outside)
         if low < guard.low or high >= guard.high:
             unknown.append(guard)
     return Load(replace(operand, guards=tuple(unknown)))
@@ -243,10 +239,8 @@ def _span(found: Map, index: Affine) -> tuple[int, int]:
     for name, coefficient in index.terms:
         runs = [(start, start + count - 1) for start, count in _pieces(found, name) if count > 1]
         first, last = (runs[0][0], runs[-1][1]) if runs else (0, extents[name] - 1)
-        low, high = (
-            low + min(coefficient * first, coefficient * last),
-            high + max(coefficient * first, coefficient * last),
-        )
+        ends = coefficient * first, coefficient * last
+        low, high = low + min(ends), high + max(ends)
     return low, high
 
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import TypeAlias
 
@@ -91,7 +92,7 @@ class Tensor:
     dtype: str  # float32 | float64 | int64
     shape: tuple[int, ...]
     role: str
-    values: tuple[int | float, ...] = ()
+    values: tuple[int | float | Fraction, ...] = ()
 
     @property
     def size(self) -> int:
