@@ -124,6 +124,20 @@ def test_drawn_sizes(data: st.DataObject) -> None:
     check(Steps(solved, tiles, size), data.draw(st.sampled_from([AVX2, SSE2, TOY])), data.draw(st.integers(1, 3)))
 
 
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 2), (3, 2)])
+def test_outputs_and_taps_divided(outputs: int, taps: int) -> None:
+    """A border in two loops at once, or of more steps than are written out: the loads are tested."""
+    size = (7, 6)
+    solved = convolution(size, 1)
+    check(Steps(solved, {"i": Tile(outputs, taps)}, size), TOY, threads=2)
+
+
+def test_a_wide_border() -> None:
+    solved = convolution((3, 4), 2, channels=3)
+    (wide,) = solve(parse(PLAIN), {"P": 9}, dict(solved.extents) | {"i": 19, "j": 20})
+    check(Steps(wide, {"i": Tile(2, 3), "j": Tile(2, 3)}, (3, 4)), TOY, threads=1)
+
+
 @pytest.mark.parametrize("chosen_target", ["native", "x86-64-v2"])
 @pytest.mark.parametrize("wrt", ["", "w"])
 def test_compiled(wrt: str, chosen_target: str) -> None:

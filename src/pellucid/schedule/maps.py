@@ -45,6 +45,8 @@ __all__ = ["Map", "build_map", "find_map"]
 
 # The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64.
 LARGEST_MAP = 64
+# The most steps of a loop that are written out because some of their cells do not exist; beyond that, loads are tested.
+MOST_BORDERS = 4
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def _loops(found: Map, axes: list[str], bound: Mapping[str, Affine], lanes: int)
 
 
 def _pieces(found: Map, axis: str) -> Iterator[tuple[int, int]]:
-    """The axis as (start, count): single steps where some cell does not exist, and the run between them."""
+    """The axis as (start, count): single steps where some cell does not exist, and the run between them; or all of it,
+    where there are many such steps."""
     extents, guards = found.contraction.extents, found.contraction.guards
     low, high = 0, extents[axis]
     for guard in guards:
@@ -186,6 +189,9 @@ def _pieces(found: Map, axis: str) -> Iterator[tuple[int, int]]:
             low = max(low, -((rest_low - guard.low) // step))
             high = min(high, (guard.high - 1 - rest_high) // step + 1)
     high = max(low, high)
+    if low + extents[axis] - high > MOST_BORDERS:
+        yield 0, extents[axis]
+        return
     yield from ((start, 1) for start in range(min(low, extents[axis])))
     if high > low:
         yield low, high - low
