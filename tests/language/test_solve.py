@@ -212,11 +212,11 @@ def test_nearest_upsampling_and_its_gradient():
     assert formulas(pieces(text, {}, extents, "x")) == said("dx[n, x, c] = sum(i) g[n, 2*x + i, c]")
 
 
-def test_ragged_upsampling_has_a_piece_for_each_residue():
+def test_ragged_upsampling_has_a_piece_for_what_is_left_over():
     text = "z[n,i,c] = x[n, i//2, c]"
     solved = pieces(text, {}, {"n": 1, "i": 7, "c": 3})
-    assert formulas(solved) == said("z[n, 2*i, c] = x[n, i, c]", "z[n, 2*i + 1, c] = x[n, i, c]")
-    assert [piece.extents["i"] for piece in solved] == [4, 3]
+    assert formulas(solved) == said("z[n, 2*i + i1, c] = x[n, i, c]", "z[n, i + 6, c] = x[n, 3, c]")
+    assert [dict(piece.extents) for piece in solved] == [{"n": 1, "i": 3, "i1": 2, "c": 3}, {"n": 1, "i": 1, "c": 3}]
 
 
 def test_depth_to_space_and_its_gradient():

@@ -168,7 +168,8 @@ def _table(tensor: Tensor, floating: str) -> str:
     if len(tensor.values) != tensor.size:
         raise CompileError(f"table {tensor.name} has {len(tensor.values)} values for {tensor.size} elements")
     code = Code(floating)
-    values = ", ".join(code.number(value, kind).typed for value in tensor.values)
+    numbers = (value if isinstance(value, int) else float(value) for value in tensor.values)
+    values = ", ".join(code.number(number, kind).typed for number in numbers)
     return f"[{tensor.size} x {kind}] [{values}]"
 
 

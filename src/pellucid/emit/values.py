@@ -13,6 +13,7 @@ from pellucid.emit.access import Access
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import floor_divide
+from pellucid.emit.multiply import multiply_add
 from pellucid.emit.places import Cell
 from pellucid.emit.target import Target
 from pellucid.errors import CompileError
@@ -138,6 +139,9 @@ class Values:
                 return code.binary(_EXACT[function], *arguments)
             case "neg":
                 return code.pure(first.kind, first.lanes, f"fneg {first.typed}")
+            case "fma":
+                a, b, c = arguments
+                return multiply_add(code, a, b, c, self.target.machine.has_fma)
             case "abs":
                 return code.intrinsic("fabs", arguments)
             case "sqrt" | "floor":

@@ -1,5 +1,6 @@
 """Equation text and syntax trees: parsing, extents, rendering, explanation, simplification, gradients."""
 
+from pellucid.language.correlation import Correlation, recognise
 from pellucid.language.explain import Explanation, explain
 from pellucid.language.extents import affine, axes, infer_extents, inputs, output_shape, scalars
 from pellucid.language.gradient import Gradient, derive, gradient
@@ -8,13 +9,20 @@ from pellucid.language.parse import parse, parse_expression, parse_system
 from pellucid.language.render import to_text
 from pellucid.language.simplify import simplify
 from pellucid.language.solve import Solved, solve
+from pellucid.language.tiles import CHAIN, choose_tiles
+from pellucid.language.winograd import Rewritten, Tile, rewrite
 
 __all__ = [
+    "CHAIN",
+    "Correlation",
     "Explanation",
     "Gradient",
+    "Rewritten",
     "Solved",
+    "Tile",
     "affine",
     "axes",
+    "choose_tiles",
     "derive",
     "explain",
     "gradient",
@@ -24,6 +32,8 @@ __all__ = [
     "parse",
     "parse_expression",
     "parse_system",
+    "recognise",
+    "rewrite",
     "scalars",
     "simplify",
     "solve",

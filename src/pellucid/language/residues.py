@@ -141,6 +141,9 @@ def _quotient(node: Binary, left: Expr, divisor: int, scope: Scope, table: AxisT
         binder = scope.binders.get(axis, "")
         if table.extents[axis] % divisor == 0 or binder in ("sum", "max", "min"):
             return Wanted(axis, divisor, pair=True)
+        if binder == OUTPUT and table.extents[axis] > divisor:
+            # What is left over after the whole pairs is cut off.
+            return Wanted(axis, at=table.extents[axis] // divisor * divisor)
     low, high = form.span(table.extents)
     if len(form.terms) == 1 and high // divisor - low // divisor == 1 and scope.divisible(cut[0][0]):
         # One axis that passes one multiple of the divisor, as in (i + 1) % N: its range is cut where it does.

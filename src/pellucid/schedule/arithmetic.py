@@ -105,11 +105,15 @@ def _where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
     return a if condition else b
 
 
+def _multiply_add(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+    return a * b + c
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _quotient, "neg": operator.neg,
         "abs": abs, "max": largest, "min": smallest, "sqrt": _root, "sign": _sign, "floor": _floor,
-        "floordiv": operator.floordiv, "mod": operator.mod,
+        "floordiv": operator.floordiv, "mod": operator.mod, "fma": _multiply_add,
         "exp": _exponential, "expm1": _exponential_minus_one, "log": _logarithm, "log1p": _logarithm_of_one_plus,
         "sin": _finite(math.sin), "cos": _finite(math.cos), "tanh": math.tanh, "sigmoid": _sigmoid,
         "softplus": _softplus, "erf": math.erf, "pow": _power,

@@ -25,7 +25,7 @@ from pellucid.schedule.nest import (
     Value,
 )
 from pellucid.schedule.panels import Binding, PlacedPanel, place_panels
-from pellucid.schedule.parallel import divide
+from pellucid.schedule.parallel import as_nest, divide
 from pellucid.schedule.plan import Level, Plan, near_equal
 from pellucid.schedule.reduction import Reduction
 from pellucid.schedule.rewrite import bind_guard, bind_operand, bind_value, map_operands
@@ -60,25 +60,8 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nes
     body = builder.level(0, _Place({}, {}))
     tensors = [tensor for placed in panels for tensor in placed.tensors]
     own = {tensor.name for tensor in tensors if tensor.role == "scratch"}
-    rounds = _rounds(tuple(body), plan.outer)
-    if rounds and not rounds[0].endswith(".slab"):
-        assert isinstance(body[0], For)
-        body = [replace(body[0], parallel=True)]
-    else:
-        body = list(divide(tuple(body), own))
-    nests.append(Nest(name, tuple(body), rounds))
+    nests.append(as_nest(name, tuple(body), plan.outer, own))
     return nests, tensors
-
-
-def _rounds(body: tuple[Statement, ...], count: int) -> tuple[str, ...]:
-    """The variables of the `count` outermost loops; none where they are not the only statements of their bodies."""
-    names = list[str]()
-    while len(names) < count:
-        if len(body) != 1 or not isinstance(body[0], For):
-            return ()
-        names.append(body[0].variable)
-        body = body[0].body
-    return tuple(names)
 
 
 class _Builder:

@@ -10,6 +10,7 @@ from pellucid.schedule.build import build
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.decide import decide
 from pellucid.schedule.machine import Machine
+from pellucid.schedule.maps import build_map, find_map
 from pellucid.schedule.nest import Nest, Tensor
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.parts import in_parts
@@ -53,8 +54,13 @@ def lower(
         known |= {tensor.name: tensor for tensor in between}
     for number, nest in enumerate(contractions):
         dtype = _element_type(nest, known)
-        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
         own = name if len(contractions) == 1 else f"{name}.{number}"
+        if (found := find_map(nest, known)) is not None:
+            mapped, plan = build_map(found, machine, ELEMENT_BYTES[dtype], own, options)
+            nests.append(mapped)
+            plans.append(plan)
+            continue
+        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
         built, needed = build(plan, machine, own, dtype)
         nests += built
         new += needed

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import TypeAlias
 
@@ -68,6 +69,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 VALUE_FUNCTIONS = (
     # exact, one rounding
     "add", "sub", "mul", "div", "neg", "abs", "max", "min", "sqrt", "sign", "floor", "floordiv", "mod",
+    "fma",  # a * b + c, rounded once where the processor can
     # to within a few units of rounding
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "pow",
     # choice
@@ -83,14 +85,14 @@ class Tensor:
     - `input`, `output`: arrays of the caller, never overlapping;
     - `temporary`: written by one nest and read by later ones; the program's owner gives it memory;
     - `scratch`: memory of each thread alone, meaningful only inside one nest;
-    - `table`: constant integers or 0/1 numbers known when the program is made (`values`, row-major).
+    - `table`: constant numbers known when the program is made (`values`, row-major).
     """
 
     name: str
     dtype: str  # float32 | float64 | int64
     shape: tuple[int, ...]
     role: str
-    values: tuple[int | float, ...] = ()
+    values: tuple[int | float | Fraction, ...] = ()
 
     @property
     def size(self) -> int:

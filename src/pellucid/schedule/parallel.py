@@ -9,16 +9,37 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from pellucid.schedule.nest import Bound, For, Statement, Tile, statements
+from pellucid.schedule.nest import Bound, For, Nest, Statement, Tile, statements
 from pellucid.schedule.ordering import DIVISIBLE
 
-__all__ = ["divide"]
+__all__ = ["as_nest", "divide"]
 
 
 def divide(body: tuple[Statement, ...], own: Collection[str] = ()) -> tuple[Statement, ...]:
     """The body with one parallel loop around every tile that stores to shared memory: to a tensor that is not among
     `own`, of which every thread has one for itself."""
     return tuple(_divided(statement, own) for statement in body)
+
+
+def as_nest(name: str, body: tuple[Statement, ...], outer: int, own: Collection[str] = ()) -> Nest:
+    """The nest of a body whose `outer` outermost loops were asked for: where the first of them runs over results of
+    their own it is the one that threads divide; else that is chosen here. `own` as in `divide`."""
+    rounds = _rounds_around(body, outer)
+    if rounds and not rounds[0].endswith(".slab"):
+        assert isinstance(body[0], For)
+        return Nest(name, (replace(body[0], parallel=True),), rounds)
+    return Nest(name, divide(body, own), rounds)
+
+
+def _rounds_around(body: tuple[Statement, ...], count: int) -> tuple[str, ...]:
+    """The variables of the `count` outermost loops; none where they are not the only statements of their bodies."""
+    names = list[str]()
+    while len(names) < count:
+        if len(body) != 1 or not isinstance(body[0], For):
+            return ()
+        names.append(body[0].variable)
+        body = body[0].body
+    return tuple(names)
 
 
 def _divided(statement: Statement, own: Collection[str]) -> Statement:

@@ -1,0 +1,101 @@
+"""The matrices of Toom and Cook: short correlations by evaluation at points, exactly.
+
+For `y[o] = sum(s) x[o+s] * w[s]` with m outputs and r taps, and n = m + r - 1 points, the last of them infinity,
+
+    y = A (G w * B x)        A is m x n, G is n x r, B is n x n, `*` is cell by cell
+
+needs n products instead of m * r. `G w` is the polynomial w at the points, A is the transpose of evaluation, and B that
+of interpolation. The finite points p_0 .. p_{n-2} are any distinct rational numbers:
+
+    A[o, j] = p_j ** o            G[j, s] = p_j ** s / N_j         N_j = product over l != j of (p_j - p_l)
+    B[j, :] = coefficients of product over l != j of (z - p_l)
+    infinity:   A[m-1, n-1] = G[n-1, r-1] = 1, 0 elsewhere         B[n-1, :] = coefficients of product of (z - p_l)
+
+Sources: S. Winograd, *Arithmetic Complexity of Computations* (1980); A. Lavin and S. Gray, *Fast Algorithms for
+Convolutional Neural Networks* (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pellucid.errors import ArgumentError
+
+__all__ = ["Matrix", "Transforms", "default_points", "matrices"]
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+Rational = int | Fraction
+
+# Zero, then pairs +-p, so that rows of B share their even and odd halves; p and 1/p together, so that the ends of a row
+# are 1. Which of such sets rounds least was measured: `tools/winograd_accuracy.py`, `docs/winograd.md`.
+_UP_TO_5 = tuple(Fraction(*p) for p in ((0, 1), (1, 1), (-1, 1), (-1, 2)))
+_FOR_6 = tuple(Fraction(*p) for p in ((0, 1), (2, 3), (-2, 3), (3, 2), (-3, 2)))
+_UP_TO_8 = tuple(Fraction(*p) for p in ((0, 1), (1, 2), (-1, 2), (2, 1), (-2, 1), (1, 1), (-1, 1)))
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """`outputs` is A (m x n), `taps` is G (n x r), `data` is B (n x n); rows of exact numbers."""
+
+    outputs: Matrix
+    taps: Matrix
+    data: Matrix
+
+
+def default_points(cells: int) -> tuple[Fraction, ...]:
+    """The finite points for tiles of `cells` = m + r - 1 input cells: of those tried, the ones that round least.
+
+    ArgumentError below 1 and above 8: beyond that float32 keeps too few digits.
+    """
+    if not 1 <= cells <= 8:
+        raise ArgumentError(f"`cells` (={cells}) must be between 1 and 8: more points lose too many digits")
+    return (_UP_TO_5 if cells < 6 else _FOR_6 if cells == 6 else _UP_TO_8)[: cells - 1]
+
+
+def matrices(outputs: int, taps: int, points: Sequence[Rational], *, divide_outputs: bool = False) -> Transforms:
+    """The matrices for `outputs` outputs, `taps` taps and those finite points; infinity is added.
+
+    B has rows with the leading coefficient 1: they are integers where the points are, and the rows of a pair +-p differ
+    in the signs of every other entry. The denominators N_j stand in G, or in A with `divide_outputs`; they belong where
+    the fewest numbers are transformed. ArgumentError for sizes below 1 and points that are not n - 1 distinct ones.
+    """
+    for name, size in (("outputs", outputs), ("taps", taps)):
+        if size < 1:
+            raise ArgumentError(f"`{name}` (={size}) must be 1 or more")
+    exact = [Fraction(point) for point in points]
+    count = outputs + taps - 1
+    if len(exact) != count - 1 or len(set(exact)) != len(exact):
+        listed = ", ".join(str(point) for point in exact)
+        message = f"`points` (={listed}) must be {count - 1} distinct numbers for {outputs} outputs and {taps} taps"
+        raise ArgumentError(message)
+    others = [[other for other in exact if other != point] for point in exact]
+    norms = [_product(point - other for other in rest) for point, rest in zip(exact, others, strict=True)]
+    outer = norms if divide_outputs else [Fraction(1)] * len(exact)
+    inner = [Fraction(1)] * len(exact) if divide_outputs else norms
+    ends = [Fraction(o == outputs - 1) for o in range(outputs)]
+    return Transforms(
+        tuple((*(p**o / n for p, n in zip(exact, outer, strict=True)), ends[o]) for o in range(outputs)),
+        (
+            *(tuple(p**s / n for s in range(taps)) for p, n in zip(exact, inner, strict=True)),
+            tuple(Fraction(s == taps - 1) for s in range(taps)),
+        ),
+        (*((*_polynomial(rest), Fraction(0)) for rest in others), _polynomial(exact)),
+    )
+
+
+def _product(factors: Iterable[Fraction]) -> Fraction:
+    result = Fraction(1)
+    for factor in factors:
+        result *= factor
+    return result
+
+
+def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """The coefficients of the product of `z - root`, the constant first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [a - root * b for a, b in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
+    return tuple(coefficients)

@@ -1,0 +1,63 @@
+"""Which tiles are chosen, and that the sizes are those that were measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from pellucid.errors import ArgumentError
+from pellucid.language.correlation import Correlation, recognise
+from pellucid.language.gradient import derive
+from pellucid.language.parse import parse
+from pellucid.language.solve import Solved, solve
+from pellucid.language.tiles import choose_tiles
+from pellucid.language.winograd import Tile
+
+CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-P,j+t-P,c] * w[s,t,c,k]")
+
+
+def chosen(mode: str, kernel: int, wrt: str = "", size: int = 12) -> dict[str, Tile]:
+    extents = {"n": 2, "i": size, "j": size, "k": 4, "s": kernel, "t": kernel, "c": 4}
+    formula = CONV
+    if wrt:
+        derived = derive(CONV, wrt)
+        extents |= {copy: extents[origin] for copy, origin in derived.copies.items()} | {"y": size, "x": size}
+        formula = derived.formula
+    (solved,) = solve(formula, {"P": kernel // 2}, extents)
+    return tiles_of(solved, mode)
+
+
+def tiles_of(solved: Solved, mode: str) -> dict[str, Tile]:
+    found = recognise(solved)
+    assert isinstance(found, Correlation)
+    return choose_tiles(solved, found, mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "wrt", "tiles"),
+    [
+        ("standard", "", {"i": Tile(2, 3), "j": Tile(4, 3)}),
+        ("standard", "x", {"y": Tile(2, 3), "x": Tile(4, 3)}),
+        ("standard", "w", {"s": Tile(3, 2), "t": Tile(3, 4)}),
+        ("fast", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
+        ("fast", "w", {"s": Tile(3, 4), "t": Tile(3, 4)}),
+    ],
+)
+def test_three_taps(mode: str, wrt: str, tiles: dict[str, Tile]) -> None:
+    assert chosen(mode, 3, wrt) == tiles
+
+
+def test_other_kernels() -> None:
+    assert chosen("standard", 5) == {"j": Tile(2, 5)}
+    assert chosen("fast", 5) == {"i": Tile(2, 5), "j": Tile(2, 5)}
+    assert chosen("standard", 2) == {"i": Tile(3, 2), "j": Tile(5, 2)}
+    assert chosen("fast", 7) == chosen("fast", 1) == {}
+
+
+def test_small_maps() -> None:
+    assert chosen("fast", 3, size=3) == {"i": Tile(3, 3), "j": Tile(3, 3)}
+
+
+def test_an_unknown_mode() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        chosen("exact", 3)
+    assert str(caught.value) == "`mode` (='exact') must be one of standard, fast"
