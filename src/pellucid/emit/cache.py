@@ -1,8 +1,8 @@
 """What was compiled, kept on disk in a folder of the user's alone: modules' objects, whole programs.
 
 An entry is a line `pellucid-object <version> <sha256 of key and content>` followed by the content. What does not match
-its checksum, an entry under another's key included, is never loaded: it is built again and replaced. Where the folder cannot be used (read-only, full, another
-user's), nothing is kept and everything works.
+its checksum, an entry under another's key included, is never loaded: it is built again and replaced. Where the folder
+cannot be used (read-only, full, another user's), nothing is kept and everything works.
 """
 
 from __future__ import annotations

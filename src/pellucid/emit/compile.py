@@ -56,9 +56,7 @@ def generate(program: Program, chosen: Target) -> bytes:
 def load_module(text: str, chosen: Target, optimised: bool = True) -> LoadedCode:
     """The code of a module: what is in memory already, else from the object cache, else generated."""
     cache_on_disk = ObjectCache(cache_folder())
-    key = entry_key(
-        "module", llvm_version(), f"{chosen.triple} {chosen.cpu} {chosen.features} {optimised}", text
-    )
+    key = entry_key("module", llvm_version(), f"{chosen.triple} {chosen.cpu} {chosen.features} {optimised}", text)
     content = cache_on_disk.load(key)
     if content is None:
         content = target_machine(chosen, optimised).emit_object(_parsed(text, chosen))

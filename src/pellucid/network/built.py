@@ -1,0 +1,114 @@
+"""A graph compiled, as it is kept on disk beside other objects: what running and describing it needs, and no nests.
+
+An entry is one line of JSON (tensors, arena, places, length of the plans), the plans as JSON, and the object. Its key
+is made of all that determines it: the graph before lowering, the source of the rooms that compile it, the target and
+LLVM's version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+from pellucid.emit.cache import entry_key
+from pellucid.network.graph import Equation, Graph
+from pellucid.network.memory import Arena
+from pellucid.network.program import Assembled
+from pellucid.schedule.nest import Tensor
+
+__all__ = ["Built", "build_key", "from_assembled", "from_bytes", "to_bytes"]
+
+# The rooms that a graph passes through on its way to machine code.
+_ROOMS = ("language", "schedule", "emit", "network")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled graph.
+
+    `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
+    holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
+    `plan_text` is JSON: the printed plans of each equation by its output.
+    """
+
+    tensors: tuple[Tensor, ...]
+    arena: Arena
+    places: Mapping[str, str]
+    plan_text: bytes
+    code: bytes
+
+    @property
+    def plans(self) -> Mapping[str, Sequence[str]]:
+        """The plans of the nests of each equation, printed, by the equation's output."""
+        return json.loads(self.plan_text)
+
+
+def from_assembled(assembled: Assembled, code: bytes) -> Built:
+    """What is kept of an assembled program and its object."""
+    tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
+    plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}
+    return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
+
+
+def to_bytes(built: Built) -> bytes:
+    """The content of a cache entry."""
+    header = {
+        "tensors": [(tensor.name, tensor.dtype, tensor.shape, tensor.role) for tensor in built.tensors],
+        "arena": (built.arena.size, built.arena.offsets),
+        "places": built.places,
+        "plans": len(built.plan_text),
+    }
+    return b"".join([json.dumps(header).encode(), b"\n", built.plan_text, built.code])
+
+
+def from_bytes(content: bytes) -> Built:
+    """The compiled graph in a cache entry, whose content is what `to_bytes` made."""
+    end = content.index(b"\n")
+    header = json.loads(content[:end])
+    tensors = tuple(Tensor(name, dtype, tuple(shape), role) for name, dtype, shape, role in header["tensors"])
+    size, offsets = header["arena"]
+    code = end + 1 + header["plans"]
+    return Built(tensors, Arena(offsets, size), header["places"], content[end + 1 : code], content[code:])
+
+
+def build_key(graph: Graph, outputs: Collection[str], updates: Mapping[str, str], target: str, llvm: str) -> str:
+    """The name under which a compiled graph is kept; `target` and `llvm` describe the processor and the version."""
+    return entry_key("program", source_digest(), llvm, target, _spelled(graph, outputs, updates))
+
+
+@cache
+def source_digest() -> str:
+    """A digest of the source of the rooms that determine what is compiled.
+
+    Where there is no source to read it is a text that no other process has: nothing is taken from anyone.
+    """
+    package = Path(__file__).parent.parent
+    digest = sha256()
+    paths = sorted(path for room in _ROOMS for path in (package / room).glob("*.py"))
+    for path in paths:
+        text = path.read_bytes()
+        digest.update(f"{path.relative_to(package)} {len(text)}:".encode())
+        digest.update(text)
+    return digest.hexdigest() if paths else uuid4().hex
+
+
+def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str]) -> str:
+    """All of a graph as text: equal for equal graphs alone."""
+    formulas: dict[int, str] = {}
+    nodes: list[object] = []
+    for node in graph.nodes:
+        if isinstance(node, Equation):
+            formula = formulas.get(id(node.formula))
+            if formula is None:
+                formula = formulas[id(node.formula)] = repr(node.formula)
+            given = [list(part.items()) for part in (node.constants, node.extents, node.bindings)]
+            nodes.append((node.output, formula, given))
+        else:
+            nodes.append((node.output, node.source))
+    values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]
+    return json.dumps([graph.dtype, graph.inputs, values, nodes, list(outputs), list(updates.items())])
