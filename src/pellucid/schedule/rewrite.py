@@ -1,4 +1,4 @@
-"""Substitution and traversal for values and operands: index names replaced, operands mapped."""
+"""Substitution and traversal: index names replaced, operands mapped, tensors renamed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Apply, Guard, Load, Lookup, Operand, Position, Value
+from pellucid.schedule.nest import (
+    Apply,
+    For,
+    Guard,
+    Load,
+    Lookup,
+    Operand,
+    Position,
+    Statement,
+    Store,
+    Tile,
+    Update,
+    Value,
+)
 
-__all__ = ["bind_operand", "bind_value", "map_operands", "names_of"]
+__all__ = ["bind_operand", "bind_value", "map_operands", "names_of", "renamed"]
 
 Bindings = Mapping[str, "Affine | int"]
 
@@ -57,3 +70,26 @@ def names_of(operand: Operand) -> set[str]:
     for lookup in operand.lookups:
         names |= names_of(lookup.operand)
     return names
+
+
+def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
+    """The statement with every tensor's name replaced."""
+
+    def operand(old: Operand) -> Operand:
+        lookups = tuple(replace(lookup, operand=operand(lookup.operand)) for lookup in old.lookups)
+        return replace(old, tensor=names[old.tensor], lookups=lookups)
+
+    def store(old: Store) -> Store:
+        return replace(old, operand=operand(old.operand), value=map_operands(old.value, operand))
+
+    def visit(old: Statement) -> Statement:
+        match old:
+            case For():
+                return replace(old, body=tuple(visit(entry) for entry in old.body))
+            case Tile():
+                body = tuple(visit(entry) for entry in old.body)
+                return replace(old, body=body, stores=tuple(store(entry) for entry in old.stores))
+            case Update():
+                return replace(old, value=map_operands(old.value, operand))
+
+    return visit(statement)
