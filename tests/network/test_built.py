@@ -13,7 +13,7 @@ import pytest
 from pellucid import nn, optim
 from pellucid.emit.target import missing_features, target
 from pellucid.language.parse import parse
-from pellucid.network import Graph, compile_graph, engine
+from pellucid.network import Graph, build, compile_graph, engine
 from pellucid.network.built import from_bytes, source_digest, to_bytes
 
 
@@ -31,13 +31,13 @@ class Builds:
 
     def __init__(self, monkeypatch):
         self.count = 0
-        original = engine.build
+        original = build.build
 
         def counted(*arguments):
             self.count += 1
             return original(*arguments)
 
-        monkeypatch.setattr(engine, "build", counted)
+        monkeypatch.setattr(build, "build", counted)
 
 
 @pytest.fixture

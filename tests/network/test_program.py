@@ -9,7 +9,8 @@ from pellucid.emit import target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph
 from pellucid.network.inplace import place_updates
-from pellucid.network.program import assemble, element_bytes
+from pellucid.network.memory import element_bytes
+from pellucid.network.program import assemble
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Operand
 

@@ -14,13 +14,17 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.emit.module import BARRIER_WORDS, ENTERED_WORD, ENTRY, YIELD_WORD
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.workers import shared_workers
 from pellucid.errors import ArgumentError
 
-__all__ = ["Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
+__all__ = ["ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
 
+# The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`.
+ENTRY = "program"
+# The record that threads share, in words of 8 bytes; what stands where is said beside the barrier in `module.py`.
+BARRIER_WORDS = 32
+YIELD_WORD, ENTERED_WORD = 16, 24
 _ALIGNMENT = 64
 _MOST_THREADS = 1024
 

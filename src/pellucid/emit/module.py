@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pellucid.emit.checked import CHECKED_FUNCTIONS
+from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import BYTES, Code
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.nests import Emitter, Function
@@ -13,9 +14,7 @@ from pellucid.emit.target import Target
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Program, Tensor
 
-__all__ = ["ENTRY", "Module", "emit_module"]
-
-ENTRY = "program"
+__all__ = ["Module", "emit_module"]
 
 # Threads meet here: the last to arrive opens the gate for the others, which spin for a while and then give their
 # processor away at every turn, since there may be more threads than processors. Layout of the record, 64 bytes
@@ -61,13 +60,11 @@ done:
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
 # give a whole slice away to whatever else spins, another framework's idle workers for one.
 _SPINS = 1000
-BARRIER_WORDS = 32
-YIELD_WORD, ENTERED_WORD = 16, 24
 
 
 @dataclass(frozen=True)
 class Module:
-    """The LLVM assembly of a program, and the C name of its entry.
+    """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
     The entry is `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`; `args` has one pointer
     for every tensor of the program, those of tables ignored.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +18,9 @@ from uuid import uuid4
 from pellucid.emit.cache import entry_key
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.memory import Arena
-from pellucid.network.program import Assembled
 from pellucid.schedule.nest import Tensor
 
-__all__ = ["Built", "build_key", "from_assembled", "from_bytes", "to_bytes"]
+__all__ = ["Built", "build_key", "from_bytes", "to_bytes"]
 
 # The rooms that a graph passes through on its way to machine code.
 _ROOMS = ("language", "schedule", "emit", "network")
@@ -46,13 +45,6 @@ class Built:
     def plans(self) -> Mapping[str, Sequence[str]]:
         """The plans of the nests of each equation, printed, by the equation's output."""
         return json.loads(self.plan_text)
-
-
-def from_assembled(assembled: Assembled, code: bytes) -> Built:
-    """What is kept of an assembled program and its object."""
-    tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
-    plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}
-    return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
 
 
 def to_bytes(built: Built) -> bytes:

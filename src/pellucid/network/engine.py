@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.emit.cache import ObjectCache, cache_folder
-from pellucid.emit.compile import generate
 from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
-from pellucid.emit.target import Target, check_runnable, target
+from pellucid.emit.target import check_runnable, target
 from pellucid.network.apart import address
-from pellucid.network.built import Built, build_key, from_assembled, from_bytes, to_bytes
+from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
-from pellucid.network.inplace import place_updates
-from pellucid.network.memory import ALIGNMENT
-from pellucid.network.program import assemble, element_bytes
+from pellucid.network.memory import ALIGNMENT, element_bytes
 
-__all__ = ["CompiledEngine", "build", "compile_engine"]
+__all__ = ["CompiledEngine", "compile_engine"]
 
 
 def compile_engine(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], threads: int) -> CompiledEngine:
@@ -52,22 +49,16 @@ def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str]) -> t
     if key not in _LOADED:
         cache = ObjectCache(cache_folder())
         content = cache.load(key)
-        built = build(graph, outputs, updates, chosen) if content is None else from_bytes(content)
         if content is None:
+            # The scheduler and the emitter are loaded only when something must be compiled.
+            from pellucid.network.build import build
+
+            built = build(graph, outputs, updates, chosen)
             cache.store(key, to_bytes(built))
+        else:
+            built = from_bytes(content)
         _LOADED[key] = (built, load_object(built.code, chosen))
     return _LOADED[key]
-
-
-def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
-    """Compiles a graph from its equations on; `graph` itself is left as it is.
-
-    Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
-    """
-    own = graph.replace_nodes(graph.nodes)
-    homes = place_updates(own, updates, outputs)
-    assembled = assemble(own, outputs, homes, chosen.machine)
-    return from_assembled(assembled, generate(assembled.program, chosen))
 
 
 class Memory:

@@ -10,8 +10,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from pellucid.network.graph import Equation
-from pellucid.schedule import Lowered, lower
 from pellucid.schedule.bounds import prove
+from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.rewrite import renamed

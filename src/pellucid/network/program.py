@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
-from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
 from pellucid.network.phases import join_independent, reads_and_writes
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.plan import Plan
 
-__all__ = ["Assembled", "assemble", "element_bytes", "lifetimes"]
+__all__ = ["Assembled", "assemble", "lifetimes"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
         table |= {tensor.name: tensor for tensor in lowered.tensors}
     program = Program(_touched(table, nests), join_independent(nests))
     return Assembled(program, plan_arena(lifetimes(program)), places, plans)
-
-
-def element_bytes(dtype: str) -> int:
-    """Bytes of one element of `dtype`."""
-    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
 
 
 def lifetimes(program: Program) -> list[Lifetime]:
