@@ -181,6 +181,25 @@ def test_where_there_is_no_source_nothing_is_shared(monkeypatch):
     assert source_digest.__wrapped__() != source_digest.__wrapped__()
 
 
+def test_a_program_from_the_cache_needs_no_compiler(folder):
+    """The modules that schedule and emit are imported by the first process, and not by the second."""
+    script = """
+import sys
+import numpy as np
+from pellucid import nn
+model = nn.Sequential(nn.Linear(3)).build((4,))
+assert "llvmlite" not in sys.modules
+model.predict(np.ones((2, 4), "float32"))
+print(*[name for name in ("pellucid.schedule.lower", "pellucid.emit.module") if name in sys.modules])
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = [
+        subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [run.stdout for run in runs] == ["pellucid.schedule.lower pellucid.emit.module\n", "\n"]
+
+
 def test_threads_share_an_entry(folder, builds):
     def step(threads):
         graph = Graph("float32")

@@ -103,4 +103,4 @@ def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str])
         else:
             nodes.append((node.output, node.source))
     values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]
-    return json.dumps([graph.dtype, graph.inputs, values, nodes, list(outputs), list(updates.items())])
+    return repr([graph.dtype, graph.inputs, values, nodes, list(outputs), list(updates.items())])
