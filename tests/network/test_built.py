@@ -14,7 +14,8 @@ from pellucid import nn, optim
 from pellucid.emit.target import missing_features, target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, build, compile_graph, engine
-from pellucid.network.built import from_bytes, source_digest, to_bytes
+from pellucid.network.built import from_bytes, to_bytes
+from pellucid.network.source import source_digest
 
 
 @pytest.fixture
@@ -171,13 +172,19 @@ def test_another_target_is_another_entry(folder, builds, monkeypatch):
 
 def test_other_source_is_another_entry(folder, builds, monkeypatch):
     fresh(scaled)
-    monkeypatch.setattr("pellucid.network.built.source_digest", lambda: "other")
+    monkeypatch.setattr("pellucid.network.run.source_digest", lambda: "other")
     fresh(scaled)
     assert builds.count == 2
 
 
 def test_where_there_is_no_source_nothing_is_shared(monkeypatch):
-    monkeypatch.setattr("pellucid.network.built._ROOMS", ())
+    assert source_digest.__wrapped__() == source_digest.__wrapped__()
+    monkeypatch.setattr("pellucid.network.source._ROOMS", ())
+    assert source_digest.__wrapped__() != source_digest.__wrapped__()
+
+
+def test_source_changed_after_its_import_shares_nothing(monkeypatch):
+    monkeypatch.setattr("pellucid.network.source._IMPORTED", 0.0)
     assert source_digest.__wrapped__() != source_digest.__wrapped__()
 
 

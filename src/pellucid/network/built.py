@@ -10,10 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
-from uuid import uuid4
 
 from pellucid.emit.cache import entry_key
 from pellucid.network.graph import Equation, Graph
@@ -21,9 +17,6 @@ from pellucid.network.memory import Arena
 from pellucid.schedule.nest import Tensor
 
 __all__ = ["Built", "build_key", "from_bytes", "to_bytes"]
-
-# The rooms that a graph passes through on its way to machine code.
-_ROOMS = ("language", "schedule", "emit", "network")
 
 
 @dataclass(frozen=True)
@@ -68,25 +61,12 @@ def from_bytes(content: bytes) -> Built:
     return Built(tensors, Arena(offsets, size), header["places"], content[end + 1 : code], content[code:])
 
 
-def build_key(graph: Graph, outputs: Collection[str], updates: Mapping[str, str], target: str, llvm: str) -> str:
-    """The name under which a compiled graph is kept; `target` and `llvm` describe the processor and the version."""
-    return entry_key("program", source_digest(), llvm, target, _spelled(graph, outputs, updates))
-
-
-@cache
-def source_digest() -> str:
-    """A digest of the source of the rooms that determine what is compiled.
-
-    Where there is no source to read it is a text that no other process has: nothing is taken from anyone.
-    """
-    package = Path(__file__).parent.parent
-    digest = sha256()
-    paths = sorted(path for room in _ROOMS for path in (package / room).glob("*.py"))
-    for path in paths:
-        text = path.read_bytes()
-        digest.update(f"{path.relative_to(package)} {len(text)}:".encode())
-        digest.update(text)
-    return digest.hexdigest() if paths else uuid4().hex
+def build_key(
+    graph: Graph, outputs: Collection[str], updates: Mapping[str, str], source: str, target: str, llvm: str
+) -> str:
+    """The name under which a compiled graph is kept; `source` is the digest of the compiler's own source, `target` and
+    `llvm` describe the processor and the version."""
+    return entry_key("program", source, llvm, target, _spelled(graph, outputs, updates))
 
 
 def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str]) -> str:

@@ -19,12 +19,14 @@ from pellucid.network.memory import ALIGNMENT, element_bytes
 __all__ = ["CompiledEngine", "compile_engine"]
 
 
-def compile_engine(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], threads: int) -> CompiledEngine:
+def compile_engine(
+    graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], threads: int, source: str
+) -> CompiledEngine:
     """Machine code for a graph that gives `outputs` and replaces inputs by values of `updates`.
 
-    CompileError where the target is another processor's.
+    `source` is the digest of the compiler's own source. CompileError where the target is another processor's.
     """
-    built, code = _load(graph, outputs, updates)
+    built, code = _load(graph, outputs, updates, source)
     copied: dict[str, str] = {}
     written: dict[str, str] = {}
     for name in dict.fromkeys(outputs):
@@ -41,11 +43,11 @@ def compile_engine(graph: Graph, outputs: Sequence[str], updates: Mapping[str, s
 _LOADED: dict[str, tuple[Built, LoadedCode]] = {}
 
 
-def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str]) -> tuple[Built, LoadedCode]:
+def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], source: str) -> tuple[Built, LoadedCode]:
     """The code of a graph: what is in memory already, else from the cache, else made."""
     chosen = target()
     check_runnable(chosen)
-    key = build_key(graph, outputs, updates, repr(chosen), llvm_version())
+    key = build_key(graph, outputs, updates, source, repr(chosen), llvm_version())
     if key not in _LOADED:
         cache = ObjectCache(cache_folder())
         content = cache.load(key)

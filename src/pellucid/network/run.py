@@ -18,6 +18,7 @@ from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import check_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
+from pellucid.network.source import source_digest
 from pellucid.reference import evaluate
 
 __all__ = ["BACKENDS", "Array", "CompiledGraph", "compile_graph"]
@@ -167,7 +168,7 @@ def compile_graph(
         # llvmlite is loaded only when machine code is wanted.
         from pellucid.network.engine import compile_engine
 
-        engine = compile_engine(pruned.graph, tuple(wanted.values()), new, threads)
+        engine = compile_engine(pruned.graph, tuple(wanted.values()), new, threads, source_digest())
     return CompiledGraph(pruned.graph, wanted, new, engine)
 
 
