@@ -11,7 +11,7 @@ import pytest
 
 from emit.planted import copy_program
 from pellucid.emit import compile_program
-from pellucid.emit.cache import ObjectCache, cache_folder, cache_use, clear_cache, object_key
+from pellucid.emit.cache import ObjectCache, cache_folder, cache_use, clear_cache, entry_key
 from pellucid.emit.compile import load_module
 
 KEY = "0" * 64
@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_key_tells_parts_apart() -> None:
-    keys = {object_key(*parts) for parts in [("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""), ("a", "b", "d")]}
+    keys = {entry_key(*parts) for parts in [("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""), ("a", "b", "d")]}
     assert len(keys) == 4
 
 

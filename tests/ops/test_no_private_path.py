@@ -12,7 +12,8 @@ from pellucid.emit import target
 from pellucid.network.graph import Graph
 from pellucid.network.reverse import differentiate
 from pellucid.nn import equations
-from pellucid.schedule import Tensor, lower
+from pellucid.schedule.lower import lower
+from pellucid.schedule.nest import Tensor
 from pellucid.schedule.show import show
 
 SHAPES = {"x": (2, 8, 7, 16), "w": (3, 3, 16, 24), "b": (24,)}

@@ -131,13 +131,21 @@ class MemoryAccess:
         start, row = block
         code, width = self.code, cell.group.width
         first = Cell(start, cell.group)
-        rows = [
-            self._load_at(place, self.places.pointer(place, first, lane, None), width)
-            if lane < cell.group.valid
-            else code.number(0, place.kind, width)
-            for lane in range(width)
-        ]
-        return transpose(code, rows)[row]
+        pointer = self.places.pointer(place, first, 0, None)
+        # The columns are remembered as if each were loaded: every other point of the square finds its own.
+        square = f"square {width} {cell.group.valid} {place.address.lane} {pointer.text}"
+        found = code.memory.get(f"{square} {row}")
+        if found is None:
+            rows = [
+                self._load_at(place, self.places.pointer(place, first, lane, None), width)
+                if lane < cell.group.valid
+                else code.number(0, place.kind, width)
+                for lane in range(width)
+            ]
+            for number, column in enumerate(transpose(code, rows)):
+                code.memory[f"{square} {number}"] = (place.operand.tensor, column)
+            found = code.memory[f"{square} {row}"]
+        return found[1]
 
     # Stores
 

@@ -1,8 +1,8 @@
-"""Objects kept on disk, in a folder of the user's alone.
+"""What was compiled, kept on disk in a folder of the user's alone: modules' objects, whole programs.
 
-An entry is a line `pellucid-object <version> <sha256 of the object>` followed by the object. What does not match its
-checksum is never loaded: it is built again and replaced. Where the folder cannot be used (read-only, full, another
-user's), nothing is kept and everything works.
+An entry is a line `pellucid-object <version> <sha256 of key and content>` followed by the content. What does not match
+its checksum, an entry under another's key included, is never loaded: it is built again and replaced. Where the folder
+cannot be used (read-only, full, another user's), nothing is kept and everything works.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CACHE_VERSION", "CacheUse", "ObjectCache", "cache_folder", "cache_use", "clear_cache", "object_key"]
+__all__ = ["CACHE_VERSION", "CacheUse", "ObjectCache", "cache_folder", "cache_use", "clear_cache", "entry_key"]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 _SUFFIX = ".object"
 
 
@@ -41,17 +41,18 @@ def cache_folder() -> Path:
     return base / "pellucid"
 
 
-def object_key(text: str, target: str, llvm_version: str) -> str:
-    """The name under which the object of an LLVM module is kept."""
+def entry_key(*parts: str) -> str:
+    """The name under which something is kept that is determined by these texts, the first saying what it is."""
     digest = hashlib.sha256()
-    for part in (str(CACHE_VERSION), llvm_version, target, text):
-        digest.update(f"{len(part)}:".encode())
-        digest.update(part.encode())
+    for part in (str(CACHE_VERSION), *parts):
+        encoded = part.encode()
+        digest.update(f"{len(encoded)}:".encode())
+        digest.update(encoded)
     return digest.hexdigest()
 
 
 class ObjectCache:
-    """The objects in one folder."""
+    """The entries in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +73,7 @@ class ObjectCache:
         return ""
 
     def load(self, key: str) -> bytes | None:
-        """The object of that key, or None where there is none that can be trusted."""
+        """The content of that key's entry, or None where there is none that can be trusted."""
         if self.refusal():
             return None
         path = self._path(key)
@@ -84,17 +85,17 @@ class ObjectCache:
                 header, content = file.readline(200), file.read()
         except OSError:
             return None
-        return content if header == _header(content) else None
+        return content if header == _header(key, content) else None
 
     def store(self, key: str, content: bytes) -> bool:
-        """Keep an object; whether it could be kept. Readers see the old entry or the new one, never a part."""
+        """Keep an entry; whether it could be kept. Readers see the old entry or the new one, never a part."""
         if self.refusal():
             return False
         temporary = ""
         try:
             descriptor, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_header(content))
+                file.write(_header(key, content))
                 file.write(content)
             os.replace(temporary, self._path(key))
         except OSError:
@@ -123,13 +124,15 @@ def cache_use() -> CacheUse:
 
 
 def clear_cache() -> int:
-    """Remove all objects; the number removed. Nothing is removed from a folder that is not the user's alone."""
+    """Remove all entries; the number removed. Nothing is removed from a folder that is not the user's alone."""
     cache = ObjectCache(cache_folder())
     return 0 if cache.refusal() else sum(_remove(path) for path in cache.entries())
 
 
-def _header(content: bytes) -> bytes:
-    return f"pellucid-object {CACHE_VERSION} {hashlib.sha256(content).hexdigest()}\n".encode()
+def _header(key: str, content: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(content)
+    return f"pellucid-object {CACHE_VERSION} {digest.hexdigest()}\n".encode()
 
 
 def _remove(path: Path) -> bool:

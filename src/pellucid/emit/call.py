@@ -32,7 +32,7 @@ def lookup_rules(program: Program) -> tuple[LookupRule, ...]:
     """What integer arrays of the caller must fulfil for every index to stay inside."""
     tensors = {tensor.name: tensor for tensor in program.tensors}
     rules: dict[LookupRule, None] = {}
-    for operand in chain.from_iterable(map(all_operands, program.nests)):
+    for operand in chain.from_iterable(all_operands(nest.body) for nest in program.nests):
         for lookup in operand.lookups:
             if tensors[lookup.operand.tensor].role == "input":
                 low, high = _range(operand, lookup.dimension, lookup.stride)

@@ -1,4 +1,4 @@
-"""A program as one LLVM module: constants, one function a nest, the entry that calls them with barriers between."""
+"""A program as one LLVM module: constants, a function for each statement, the entry that calls them in order."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pellucid.emit.checked import CHECKED_FUNCTIONS
+from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import BYTES, Code
 from pellucid.emit.kinds import storage_kind
-from pellucid.emit.nests import NestFunction, emit_nest
+from pellucid.emit.nests import Emitter, Function
 from pellucid.emit.target import Target
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Program, Tensor
 
-__all__ = ["ENTRY", "Module", "emit_module"]
-
-ENTRY = "program"
+__all__ = ["Module", "emit_module"]
 
 # Threads meet here: the last to arrive opens the gate for the others, which spin for a while and then give their
 # processor away at every turn, since there may be more threads than processors. Layout of the record, 64 bytes
@@ -61,13 +60,11 @@ done:
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
 # give a whole slice away to whatever else spins, another framework's idle workers for one.
 _SPINS = 1000
-BARRIER_WORDS = 32
-YIELD_WORD, ENTERED_WORD = 16, 24
 
 
 @dataclass(frozen=True)
 class Module:
-    """The LLVM assembly of a program, and the C name of its entry.
+    """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
     The entry is `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`; `args` has one pointer
     for every tensor of the program, those of tables ignored.
@@ -83,10 +80,12 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
     for tensor in program.tensors:
         if tensor.size < 1:
             raise CompileError(f"tensor {tensor.name} {tensor.shape} has no elements")
-    functions = [emit_nest(program, number, floating, target, checked) for number in range(len(program.nests))]
+    emitter = Emitter(program, floating, target, checked)
+    phases = [emitter.nest(number) for number in range(len(program.nests))]
     names: dict[str, str] = {}
-    for function, nest in zip(functions, program.nests, strict=True):
-        names.setdefault(function.text, f"nest{len(names)}.{_printable(nest.name)}")
+    for functions, nest in zip(phases, program.nests, strict=True):
+        for function in functions:
+            names.setdefault(function.text, f"nest{len(names)}.{_printable(nest.name)}")
     tables = [
         f"@table{place} = private unnamed_addr constant {_table(tensor, floating)}, align 64"
         for place, tensor in enumerate(program.tensors)
@@ -94,12 +93,14 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
     ]
     pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
     parts = [
-        *sorted({declaration for function in functions for declaration in function.declarations}),
+        *sorted(
+            {declaration for functions in phases for function in functions for declaration in function.declarations}
+        ),
         *tables,
         _BARRIER.replace("SPINS", str(_SPINS)).replace("PAUSE", pause),
         *([CHECKED_FUNCTIONS] if checked else []),
         *(f'define internal void @"{name}"{text}' for text, name in names.items()),
-        _entry(program, functions, names, floating),
+        _entry(program, phases, names, floating),
         "attributes #0 = { nounwind }",
     ]
     return Module("\n".join(parts) + "\n", floating)
@@ -119,10 +120,10 @@ def floating_kind(program: Program) -> str:
     return "double"
 
 
-def _entry(program: Program, functions: Sequence[NestFunction], names: dict[str, str], floating: str) -> str:
-    """Fetch the pointers, then call the nests in order."""
+def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
+    """Fetch the pointers, then call the functions of the nests in order."""
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-    used = sorted({places[name] for function in functions for name in function.tensors})
+    used = sorted({places[name] for functions in phases for function in functions for name in function.tensors})
     lines = [
         f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors) #0 {{",
         # Thread 0 says that it is in: an interrupted caller asks before it calls again.
@@ -136,12 +137,13 @@ def _entry(program: Program, functions: Sequence[NestFunction], names: dict[str,
     ]
     for place in used:
         lines += _argument(program.tensors[place], place, floating)
-    for number, function in enumerate(functions):
+    for number, functions in enumerate(phases):
         if number:
             lines.append("  call void @barrier(ptr %barrier, i64 %threads)")
-        pointers = [_argument_name(program.tensors[places[name]], places[name]) for name in function.tensors]
-        arguments = ", ".join(["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr {name}" for name in pointers)])
-        lines.append(f'  call void @"{names[function.text]}"({arguments})')
+        for function in functions:
+            pointers = [_argument_name(program.tensors[places[name]], places[name]) for name in function.tensors]
+            arguments = ", ".join(["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr {name}" for name in pointers)])
+            lines.append(f'  call void @"{names[function.text]}"({arguments})')
     return "\n".join([*lines, "  ret void", "}"])
 
 

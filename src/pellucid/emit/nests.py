@@ -1,9 +1,9 @@
-"""One nest becomes one function: loops, tiles, and which thread runs what."""
+"""Each statement of a nest becomes a function: loops, tiles, and which thread runs what."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from pellucid.emit.access import Access, MemoryAccess
 from pellucid.emit.checked import CheckedAccess
@@ -15,15 +15,17 @@ from pellucid.emit.target import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
+from pellucid.schedule.rewrite import renamed
 
-__all__ = ["NestFunction", "emit_nest"]
+__all__ = ["Emitter", "Function"]
 
 
 @dataclass(frozen=True)
-class NestFunction:
-    """A nest's function: its parameters and body as text, the tensors that its parameters stand for, in order.
+class Function:
+    """The function of one statement: its parameters and body as text, the tensors that its parameters stand for, in
+    order.
 
-    The text names tensors by their place among the parameters, so that nests which differ only in the tensors
+    The text names tensors by their place among the parameters, so that statements which differ only in the tensors
     they work on have one text, and share one function.
     """
 
@@ -32,29 +34,51 @@ class NestFunction:
     declarations: frozenset[str]
 
 
-def emit_nest(program: Program, number: int, floating: str, target: Target, checked: bool) -> NestFunction:
-    """Nest `number` of a program, of the floating type `floating` (float or double)."""
-    nest = program.nests[number]
-    names = tuple(dict.fromkeys(operand.tensor for operand in all_operands(nest)))
-    tensors = {tensor.name: tensor for tensor in program.tensors}
-    code = Code(floating)
-    loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"))
-    places = Places(code, loops, {name: tensors[name] for name in names})
-    for place, name in enumerate(names):
-        loops.bases[name] = Register(f"%t{place}", "ptr")
-        loops.element_bytes[name] = BYTES[places.kinds[name]]
-    access: Access = MemoryAccess(code, places)
-    if checked:
-        numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-        access = CheckedAccess(code, places, Register("%errors", "ptr"), number, numbers)
-    writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, target)))
-    writer.statements(nest.body, parallel=False)
-    code.block.end = "  ret void"
-    parameters = ", ".join(
-        ["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr %t{place}" for place in range(len(names)))]
-    )
-    body = "\n".join(block.text() for block in code.blocks)
-    return NestFunction(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
+class Emitter:
+    """Writes the functions of a program of the floating type `floating` (float or double).
+
+    What a network repeats is written once: of statements that are equal but for the names of their tensors, the first.
+    """
+
+    def __init__(self, program: Program, floating: str, target: Target, checked: bool) -> None:
+        self._program, self._floating, self._target, self._checked = program, floating, target, checked
+        self._tensors = {tensor.name: tensor for tensor in program.tensors}
+        self._numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
+        self._known: dict[Hashable, Function] = {}
+
+    def nest(self, number: int) -> list[Function]:
+        """A function for every statement of nest `number`, in order."""
+        return [self._function(statement, number) for statement in self._program.nests[number].body]
+
+    def _function(self, statement: Statement, number: int) -> Function:
+        names = tuple(dict.fromkeys(operand.tensor for operand in all_operands((statement,))))
+        if self._checked:  # what is reported of an access holds the numbers of its nest and tensor
+            return self._written(statement, names, number)
+        like = renamed(statement, {name: str(place) for place, name in enumerate(names)})
+        forms = tuple(replace(self._tensors[name], name="") for name in names)
+        found = self._known.get((like, forms))
+        if found is None:
+            found = self._known[like, forms] = self._written(statement, names, number)
+        return replace(found, tensors=names)
+
+    def _written(self, statement: Statement, names: tuple[str, ...], number: int) -> Function:
+        code = Code(self._floating)
+        loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"))
+        places = Places(code, loops, {name: self._tensors[name] for name in names})
+        for place, name in enumerate(names):
+            loops.bases[name] = Register(f"%t{place}", "ptr")
+            loops.element_bytes[name] = BYTES[places.kinds[name]]
+        access: Access = MemoryAccess(code, places)
+        if self._checked:
+            access = CheckedAccess(code, places, Register("%errors", "ptr"), number, self._numbers)
+        writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, self._target)))
+        writer.statements((statement,), parallel=False)
+        code.block.end = "  ret void"
+        parameters = ", ".join(
+            ["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr %t{place}" for place in range(len(names)))]
+        )
+        body = "\n".join(block.text() for block in code.blocks)
+        return Function(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
 
 
 class _NestWriter:

@@ -1,17 +1,17 @@
-"""Every operand of a nest: those that are read, those that are written, those that are looked up."""
+"""Every operand of statements: those that are read, those that are written, those that are looked up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pellucid.schedule.nest import Nest, Operand, Tile, Update, operands, statements
+from pellucid.schedule.nest import Operand, Statement, Tile, Update, operands, statements
 
 __all__ = ["all_operands"]
 
 
-def all_operands(nest: Nest) -> Iterator[Operand]:
-    """The operands of a nest in reading order, lookups after what they are added to."""
-    for statement in statements(nest.body):
+def all_operands(body: tuple[Statement, ...]) -> Iterator[Operand]:
+    """The operands of statements in reading order, lookups after what they are added to."""
+    for statement in statements(body):
         if isinstance(statement, Update):
             yield from operands(statement.value)
         elif isinstance(statement, Tile):

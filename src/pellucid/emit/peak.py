@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from pellucid.emit.compile import load_module
+from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.kinds import KINDS
-from pellucid.emit.module import ENTRY
 from pellucid.emit.multiply import multiply_add
 from pellucid.emit.target import target
 from pellucid.errors import DtypeError

@@ -36,7 +36,11 @@ class Affine:
 
     def __add__(self, other: Affine | int) -> Affine:
         if isinstance(other, int):
-            return Affine(self.const + other, self.terms)
+            return Affine(self.const + other, self.terms) if other else self
+        if not other.terms:
+            return self + other.const
+        if not self.terms:
+            return other + self.const
         total = dict(self.terms)
         for name, value in other.terms:
             total[name] = total.get(name, 0) + value
@@ -48,7 +52,9 @@ class Affine:
     def __mul__(self, factor: int) -> Affine:
         if factor == 1:
             return self
-        return Affine.of(self.const * factor, {name: value * factor for name, value in self.terms})
+        if factor == 0:
+            return Affine()
+        return Affine(self.const * factor, tuple((name, value * factor) for name, value in self.terms))
 
     def __neg__(self) -> Affine:
         return self * -1
@@ -57,11 +63,17 @@ class Affine:
         """The form with each bound name replaced by its value."""
         if not any(name in bindings for name, _ in self.terms):
             return self
-        result = Affine(self.const)
+        const, total = self.const, dict[str, int]()
         for name, value in self.terms:
             bound = bindings.get(name)
-            result = result + (Affine(0, ((name, value),)) if bound is None else bound * value)
-        return result
+            if isinstance(bound, int):
+                const += bound * value
+                continue
+            parts = ((name, 1),) if bound is None else bound.terms
+            const += 0 if bound is None else bound.const * value
+            for other, coefficient in parts:
+                total[other] = total.get(other, 0) + coefficient * value
+        return Affine.of(const, total)
 
     def value(self, bindings: Mapping[str, int]) -> int:
         """The number that the form has where every name is bound."""

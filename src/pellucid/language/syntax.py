@@ -180,19 +180,27 @@ def _parts(kind: type[Node]) -> tuple[str, ...]:
 
 def children(node: Node) -> Iterator[Node]:
     """The direct sub-nodes of a node, in source order."""
-    for name in _parts(type(node)):
-        value = getattr(node, name)
-        if isinstance(value, tuple):
-            yield from (item for item in value if not isinstance(item, str))
-        elif not isinstance(value, str | int | float):
-            yield value
+    return iter(_children(node))
 
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and everything below it, parents first."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += reversed(_children(found))
+
+
+def _children(node: Node) -> list[Node]:
+    found: list[Node] = []
+    for name in _parts(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, tuple):
+            found += [item for item in value if not isinstance(item, str)]
+        elif not isinstance(value, str | int | float):
+            found.append(value)
+    return found
 
 
 def map_children(node: Node, function: Callable[[Node], Node]) -> Node:

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
+from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
 
@@ -167,22 +168,19 @@ class Graph:
         have are ignored.
         """
         # Only what the formula names: two equal formulas stay equal whatever else their systems hold.
-        named = {node.name for node in walk(formula.body) if isinstance(node, Name)}
-        named |= {node.name for node in walk(formula.output) if isinstance(node, Name)}
-        constants = {name: value for name, value in (constants or {}).items() if name in named}
+        facts = _facts(formula)
+        constants = {name: value for name, value in (constants or {}).items() if name in facts.names}
         bound = self._bind(formula, bindings, constants)
-        tensors = inputs(formula)
-        shapes = {local: self._values[name].shape for local, name in bound.items() if local in tensors}
+        shapes = {local: self._values[name].shape for local, name in bound.items() if local in facts.tensors}
         if output_extents is not None:
             shapes[formula.output.tensor] = output_extents
-        own_axes = set(axes(formula))
-        given = {name: extent for name, extent in (extents or {}).items() if name in own_axes}
-        solved = infer_extents(formula, constants, shapes, given)
+        given = {name: extent for name, extent in (extents or {}).items() if name in facts.axes}
+        solved = _extents(formula, exactly(constants), tuple(shapes.items()), exactly(given))
         shape = output_shape(formula, constants, solved) if output_extents is None else output_extents
         positions = isinstance(formula.body, Reduce) and formula.body.op in ("argmax", "argmin")
         name = self._fresh(f"{prefix}.{formula.output.tensor}" if prefix else formula.output.tensor)
         self._add_value(name, shape, "int64" if positions else self.dtype)
-        self._nodes.append(Equation(name, formula, MappingProxyType(constants), MappingProxyType(solved), bound))
+        self._nodes.append(Equation(name, formula, MappingProxyType(constants), solved, bound))
         return name
 
     def view(self, value: str, shape: Shape, prefix: str = "") -> str:
@@ -221,7 +219,7 @@ class Graph:
     def _bind(
         self, formula: Formula, bindings: Mapping[str, str], constants: Mapping[str, int | float]
     ) -> Mapping[str, str]:
-        wanted = [*inputs(formula), *scalars(formula, constants)]
+        wanted = _read(formula, tuple(constants))
         missing = [local for local in wanted if local not in bindings]
         if missing:
             raise ArgumentError(
@@ -238,6 +236,38 @@ class Graph:
         while f"{wish}.{number}" in self._values:
             number += 1
         return f"{wish}.{number}"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All names in a formula, those of tensors that it reads, and its axes."""
+
+    names: frozenset[str]
+    tensors: frozenset[str]
+    axes: frozenset[str]
+
+
+@remembered
+def _facts(formula: Formula) -> _Facts:
+    nodes = (node for root in (formula.output, formula.body) for node in walk(root))
+    names = frozenset(node.name for node in nodes if isinstance(node, Name))
+    return _Facts(names, frozenset(inputs(formula)), frozenset(axes(formula)))
+
+
+@remembered
+def _read(formula: Formula, constants: tuple[str, ...]) -> tuple[str, ...]:
+    return (*inputs(formula), *scalars(formula, constants))
+
+
+@remembered
+def _extents(
+    formula: Formula,
+    constants: tuple[tuple[str, Any, type], ...],
+    shapes: tuple[tuple[str, Shape], ...],
+    given: tuple[tuple[str, Any, type], ...],
+) -> Mapping[str, int]:
+    numbers, known = ({name: value for name, value, _ in part} for part in (constants, given))
+    return MappingProxyType(infer_extents(formula, numbers, dict(shapes), known))
 
 
 def rename_sources(node: Node, names: Mapping[str, str]) -> Node:

@@ -10,14 +10,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from pellucid.network.graph import Equation
-from pellucid.schedule import Lowered, lower
 from pellucid.schedule.bounds import prove
+from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import For, Operand, Program, Statement, Store, Tensor, Tile, Update
+from pellucid.schedule.nest import Program, Tensor
 from pellucid.schedule.plan import Options
-from pellucid.schedule.rewrite import map_operands
+from pellucid.schedule.rewrite import renamed
 
-__all__ = ["Lowerer", "renamed"]
+__all__ = ["Lowerer"]
 
 # What stands in front of the names of everything new; no local name of a formula can hold it.
 _PREFIX = "@"
@@ -70,26 +70,3 @@ class Lowerer:
         table = {tensor.name: tensor for tensor in (*own.values(), *lowered.tensors)}
         prove(Program(tuple(table.values()), lowered.nests))
         return lowered
-
-
-def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
-    """The statement with every tensor's name replaced."""
-
-    def operand(old: Operand) -> Operand:
-        lookups = tuple(replace(lookup, operand=operand(lookup.operand)) for lookup in old.lookups)
-        return replace(old, tensor=names[old.tensor], lookups=lookups)
-
-    def store(old: Store) -> Store:
-        return replace(old, operand=operand(old.operand), value=map_operands(old.value, operand))
-
-    def visit(old: Statement) -> Statement:
-        match old:
-            case For():
-                return replace(old, body=tuple(visit(entry) for entry in old.body))
-            case Tile():
-                body = tuple(visit(entry) for entry in old.body)
-                return replace(old, body=body, stores=tuple(store(entry) for entry in old.stores))
-            case Update():
-                return replace(old, value=map_operands(old.value, operand))
-
-    return visit(statement)

@@ -34,11 +34,6 @@ class Arena:
     size: int
 
 
-def element_bytes(dtype: str) -> int:
-    """Bytes of one element of `dtype`."""
-    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
-
-
 def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
     """Places large buffers first, each in the smallest hole that is free for as long as it lives.
 
@@ -57,6 +52,11 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
         offsets[lifetime.name] = offset
     size = max((offset + _rounded(lifetime.size) for lifetime, offset in placed), default=0)
     return Arena(offsets, size)
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of `dtype`."""
+    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
 
 
 def _rounded(size: int) -> int:

@@ -7,9 +7,11 @@ contributions of a value that is used more than once are added by an equation of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.language.gradient import derive
+from pellucid.language.gradient import Gradient, derive
+from pellucid.language.remembered import remembered
 from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce
 from pellucid.network.graph import Equation, Graph, Node, View
 
@@ -56,15 +58,20 @@ def add_values(graph: Graph, values: Iterable[str], prefix: str) -> str:
     names = list(values)
     if len(names) == 1:
         return names[0]
-    indices, _ = _indices(graph.values[names[0]].shape)
-    locals_ = [f"a{number}" for number in range(len(names))]
+    formula = _sum_of(len(names), len(graph.values[names[0]].shape))
+    return graph.formula(formula, {f"a{number}": name for number, name in enumerate(names)}, prefix=prefix)
+
+
+@cache
+def _sum_of(count: int, rank: int) -> Formula:
+    """`total[i0,...] = a0[i0,...] + a1[i0,...] + ...`."""
+    indices = tuple(Name(f"i{number}") for number in range(rank))
+    locals_ = [f"a{number}" for number in range(count)]
     terms: list[Expr] = [Access(local, indices) if indices else Name(local) for local in locals_]
     while len(terms) > 1:  # pairs, so that no tree becomes deep
         pairs = zip(terms[::2], terms[1::2], strict=False)
         terms = [Binary("+", left, right) for left, right in pairs] + terms[len(terms) // 2 * 2 :]
-    body = terms[0]
-    formula = Formula(Access("total", indices), body)
-    return graph.formula(formula, dict(zip(locals_, names, strict=True)), prefix=prefix)
+    return Formula(Access("total", indices), terms[0])
 
 
 def _indices(shape: Sequence[int]) -> tuple[tuple[Name, ...], Mapping[str, int]]:
@@ -107,7 +114,7 @@ def _contributions(graph: Graph, node: Node, upstream: str, relevant: set[str]) 
 def _equation_gradient(graph: Graph, node: Equation, local: str, upstream: str) -> str | None:
     """Adds the gradient of one equation towards one operand; None where the rule says that it is 0."""
     source = node.bindings[local]
-    derived = derive(node.formula, local, constants=tuple(node.constants))
+    derived = _derived(node.formula, local, tuple(node.constants))
     if _vanishes(derived.formula.body):
         return None
     copies = {copy: node.extents[axis] for copy, axis in derived.copies.items()}
@@ -119,6 +126,11 @@ def _equation_gradient(graph: Graph, node: Equation, local: str, upstream: str) 
         output_extents=graph.values[source].shape,
         prefix=f"d.{source}",
     )
+
+
+@remembered
+def _derived(formula: Formula, wrt: str, constants: tuple[str, ...]) -> Gradient:
+    return derive(formula, wrt, constants=constants)
 
 
 def _vanishes(body: Expr) -> bool:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network.apart import Spans, spans
 from pellucid.network.graph import Equation, Graph
-from pellucid.network.inplace import check_updates, place_updates
+from pellucid.network.inplace import check_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
+from pellucid.network.source import source_digest
 from pellucid.reference import evaluate
 
 __all__ = ["BACKENDS", "Array", "CompiledGraph", "compile_graph"]
@@ -59,7 +60,8 @@ class CompiledGraph:
         self._fixed = dict(fixed or {})
         self._fixed_spans = fixed_spans or Spans()
         self._inputs = frozenset(graph.inputs)
-        read = {source for node in graph.nodes for source in node.sources} | set(outputs.values())
+        read = {source for node in graph.nodes for source in node.sources}
+        read |= {*outputs.values(), *updates.values()}
         self.required = tuple(
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
         )
@@ -166,8 +168,7 @@ def compile_graph(
         # llvmlite is loaded only when machine code is wanted.
         from pellucid.network.engine import compile_engine
 
-        homes = place_updates(pruned.graph, new, wanted.values())
-        engine = compile_engine(pruned.graph, tuple(wanted.values()), homes, threads)
+        engine = compile_engine(pruned.graph, tuple(wanted.values()), new, threads, source_digest())
     return CompiledGraph(pruned.graph, wanted, new, engine)
 
 

@@ -201,7 +201,7 @@ class Model:
         if kernels:
             with self._lock:
                 engine = self._inference(1).compiled.engine
-                plans = getattr(getattr(engine, "assembled", None), "plans", {})
+                plans = getattr(engine, "plans", {})
         return summary_text(self._blueprint.topology, self._outline, plans)
 
     @property

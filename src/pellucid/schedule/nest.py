@@ -136,10 +136,13 @@ class Operand:
     @property
     def address(self) -> Affine:
         """The flat element number, without lookups."""
-        total, stride = Affine(), 1
+        const, terms, stride = 0, dict[str, int](), 1
         for extent, index in zip(reversed(self.shape), reversed(self.index), strict=True):
-            total, stride = total + index * stride, stride * extent
-        return total
+            const += index.const * stride
+            for name, value in index.terms:
+                terms[name] = terms.get(name, 0) + value * stride
+            stride *= extent
+        return Affine.of(const, terms)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Substitution and traversal for values and operands: index names replaced, operands mapped."""
+"""Substitution and traversal: index names replaced, operands mapped, tensors renamed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Apply, Guard, Load, Lookup, Operand, Position, Value
+from pellucid.schedule.nest import (
+    Apply,
+    For,
+    Guard,
+    Load,
+    Lookup,
+    Operand,
+    Position,
+    Statement,
+    Store,
+    Tile,
+    Update,
+    Value,
+)
 
-__all__ = ["bind_operand", "bind_value", "map_operands", "names_of"]
+__all__ = ["bind_operand", "bind_value", "map_operands", "names_of", "renamed"]
 
 Bindings = Mapping[str, "Affine | int"]
 
@@ -20,14 +33,16 @@ def bind_guard(guard: Guard, bindings: Bindings) -> Guard:
 
 def bind_operand(operand: Operand, bindings: Bindings) -> Operand:
     """The operand with index names replaced, in its guards and lookups too."""
-    return replace(
-        operand,
-        index=tuple(index.substitute(bindings) for index in operand.index),
-        guards=tuple(bind_guard(guard, bindings) for guard in operand.guards),
-        lookups=tuple(
+    return Operand(
+        operand.tensor,
+        operand.shape,
+        tuple(index.substitute(bindings) for index in operand.index),
+        tuple(bind_guard(guard, bindings) for guard in operand.guards),
+        tuple(
             Lookup(lookup.dimension, bind_operand(lookup.operand, bindings), lookup.stride)
             for lookup in operand.lookups
         ),
+        operand.outside,
     )
 
 
@@ -57,3 +72,33 @@ def names_of(operand: Operand) -> set[str]:
     for lookup in operand.lookups:
         names |= names_of(lookup.operand)
     return names
+
+
+def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
+    """The statement with every tensor's name replaced."""
+    known: dict[int, Operand] = {}  # one object stays one object
+
+    def operand(old: Operand) -> Operand:
+        new = known.get(id(old))
+        if new is None:
+            lookups = tuple(Lookup(lookup.dimension, operand(lookup.operand), lookup.stride) for lookup in old.lookups)
+            new = Operand(names[old.tensor], old.shape, old.index, old.guards, lookups, old.outside)
+            known[id(old)] = new
+        return new
+
+    def store(old: Store) -> Store:
+        return Store(operand(old.operand), map_operands(old.value, operand), old.add)
+
+    def visit(old: Statement) -> Statement:
+        match old:
+            case For():
+                return For(
+                    old.variable, old.low, old.high, old.step, tuple(visit(entry) for entry in old.body), old.parallel
+                )
+            case Tile():
+                body = tuple(visit(entry) for entry in old.body)
+                return replace(old, body=body, stores=tuple(store(entry) for entry in old.stores))
+            case Update():
+                return Update(old.active, map_operands(old.value, operand), old.position, old.chain, old.fence)
+
+    return visit(statement)

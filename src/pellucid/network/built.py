@@ -1,0 +1,87 @@
+"""A graph compiled, as it is kept on disk beside other objects: what running and describing it needs, and no nests.
+
+An entry is one line of JSON (tensors, arena, places, length of the plans), the plans as JSON, and the object. Its key
+is made of all that determines it: the graph before lowering, the source of the rooms that compile it, the target and
+LLVM's version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pellucid.emit.cache import entry_key
+from pellucid.network.graph import Equation, Graph
+from pellucid.network.memory import Arena
+from pellucid.schedule.nest import Tensor
+
+__all__ = ["Built", "build_key", "from_bytes", "to_bytes"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled graph.
+
+    `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
+    holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
+    `plan_text` is JSON: the printed plans of each equation by its output.
+    """
+
+    tensors: tuple[Tensor, ...]
+    arena: Arena
+    places: Mapping[str, str]
+    plan_text: bytes
+    code: bytes
+
+    @property
+    def plans(self) -> Mapping[str, Sequence[str]]:
+        """The plans of the nests of each equation, printed, by the equation's output."""
+        return json.loads(self.plan_text)
+
+
+def to_bytes(built: Built) -> bytes:
+    """The content of a cache entry."""
+    header = {
+        "tensors": [(tensor.name, tensor.dtype, tensor.shape, tensor.role) for tensor in built.tensors],
+        "arena": (built.arena.size, built.arena.offsets),
+        "places": built.places,
+        "plans": len(built.plan_text),
+    }
+    return b"".join([json.dumps(header).encode(), b"\n", built.plan_text, built.code])
+
+
+def from_bytes(content: bytes) -> Built:
+    """The compiled graph in a cache entry, whose content is what `to_bytes` made."""
+    end = content.index(b"\n")
+    header = json.loads(content[:end])
+    tensors = tuple(Tensor(name, dtype, tuple(shape), role) for name, dtype, shape, role in header["tensors"])
+    size, offsets = header["arena"]
+    code = end + 1 + header["plans"]
+    return Built(tensors, Arena(offsets, size), header["places"], content[end + 1 : code], content[code:])
+
+
+def build_key(
+    graph: Graph, outputs: Collection[str], updates: Mapping[str, str], source: str, target: str, llvm: str
+) -> str:
+    """The name under which a compiled graph is kept; `source` is the digest of the compiler's own source, `target` and
+    `llvm` describe the processor and the version."""
+    return entry_key("program", source, llvm, target, _spelled(graph, outputs, updates))
+
+
+def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str]) -> str:
+    """All of a graph as text: equal for equal graphs alone."""
+    formulas: dict[int, str] = {}
+    nodes: list[object] = []
+    for node in graph.nodes:
+        if isinstance(node, Equation):
+            formula = formulas.get(id(node.formula))
+            if formula is None:
+                formula = formulas[id(node.formula)] = repr(node.formula)
+            given = [list(part.items()) for part in (node.constants, node.extents, node.bindings)]
+            nodes.append((node.output, formula, given))
+        else:
+            nodes.append((node.output, node.source))
+    values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]
+    batch = (graph.images, sorted(graph.image_inputs))
+    return repr([graph.dtype, batch, graph.inputs, values, nodes, list(outputs), list(updates.items())])
