@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network.apart import Spans, spans
+from pellucid.network.fuse import fuse
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.inplace import check_updates, place_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
@@ -166,8 +167,9 @@ def compile_graph(
         # llvmlite is loaded only when machine code is wanted.
         from pellucid.network.engine import compile_engine
 
-        homes = place_updates(pruned.graph, new, wanted.values())
-        engine = compile_engine(pruned.graph, tuple(wanted.values()), homes, threads)
+        fused = fuse(pruned.graph, wanted.values(), new)
+        homes = place_updates(fused, new, wanted.values())
+        engine = compile_engine(fused, tuple(wanted.values()), homes, threads)
     return CompiledGraph(pruned.graph, wanted, new, engine)
 
 

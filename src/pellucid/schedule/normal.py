@@ -15,7 +15,7 @@ Steps, each a function here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -79,7 +79,7 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
         axes = tuple(axis for axis in scope if axis in _free_names(reduce))
-        key = _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
+        key = _key(reduce, extents)
         if key in found:
             return [], found[key]
         inner, body = split(reduce.body, (*axes, *reduce.axes))
@@ -107,11 +107,11 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     before = list[Formula]()
 
     def replace_tops(node: Node) -> Node:
-        if node is kept:
-            assert isinstance(node, Reduce)
-            formulas, body = split(node.body, (*outer, *node.axes))
+        if isinstance(node, Reduce) and kept is not None and _key(node, extents) == _key(kept, extents):
+            # Where it is written more than once the accumulator is used more than once.
+            formulas, body = split(kept.body, (*outer, *kept.axes))
             before.extend(formulas)
-            return replace(node, body=body)
+            return replace(kept, body=body)
         if isinstance(node, Reduce):
             formulas, access = hoist(node, outer)
             before.extend(formulas)
@@ -139,6 +139,11 @@ def _top_reductions(node: Node) -> Iterator[Reduce]:
 def _free_names(reduce: Reduce) -> set[str]:
     bound = {axis for node in walk(reduce) if isinstance(node, Reduce) for axis in node.axes}
     return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
+
+
+def _key(reduce: Reduce, extents: Mapping[str, int]) -> Hashable:
+    """What equal reductions have in common: the form without their axes' names, and their extents."""
+    return _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
 
 
 def _canonical(reduce: Reduce) -> Node:
