@@ -74,16 +74,10 @@ def alone(graph: Graph, node: Equation, values: Mapping[str, NDArray[Any]]) -> C
     part = Graph(graph.dtype)
     for name in node.sources:
         part.input(name, graph.values[name].shape, graph.values[name].dtype)
-    bound = {local: values[name] for local, name in node.bindings.items()}
     part = part.replace_nodes((node,), {node.output: graph.values[node.output]})
-    engine = compile_graph(part, [node.output]).engine.bound({name: values[name] for name in bound_names(node)})
+    engine = compile_graph(part, [node.output]).engine.bound({name: values[name] for name in node.sources})
     made = {node.output: values[node.output]}
-    return lambda _keep=bound: engine.run({}, made)
-
-
-def bound_names(node: Equation) -> tuple[str, ...]:
-    """The values that the equation reads."""
-    return node.sources
+    return lambda: engine.run({}, made)
 
 
 def main() -> None:
@@ -93,7 +87,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--top", type=int, default=30)
+    parser.add_argument("--unfused", action="store_true", help="the equations as they were derived")
     given = parser.parse_args()
+    if given.unfused:
+        network_run.fuse = lambda graph, *_: graph
     model, x, t = build(given.network, given.batch)
     graph, values = step_graph(model, x, t)
     calls: list[tuple[Equation, Callable[[], None]]] = []

@@ -31,6 +31,12 @@ from pellucid.schedule.values import Lowering
 
 __all__ = ["normalise", "stage"]
 
+# Every integer up to these is a number of the type. A temporary for winners' positions has half the bytes of integers
+# then, and is compared in vectors of as many lanes as the values have.
+EXACT_INTEGERS = {"float32": 1 << 24, "float64": 1 << 53}
+# Half a vector of the widest registers: what is shorter is not worth having innermost.
+SHORTEST_INNERMOST = 8
+
 
 def normalise(
     formula: Formula,
@@ -49,13 +55,15 @@ def normalise(
     def declare(staged: Formula, sizes: Mapping[str, int]) -> None:
         if staged.output.tensor not in known:
             shape = tuple(sizes[axis] for axis in staged.free_axes)
-            integral = isinstance(staged.body, Reduce) and staged.body.op.startswith("arg")
+            integral = staged.output.tensor in looked_up or _largest_position(staged, sizes) > EXACT_INTEGERS[dtype]
             known[staged.output.tensor] = Tensor(
                 staged.output.tensor, "int64" if integral else dtype, shape, "temporary"
             )
             new.append(known[staged.output.tensor])
 
-    for staged in stage(formula, extents, name):
+    stages = tuple(stage(formula, extents, name))
+    looked_up = {tensor for staged in stages for tensor in _looked_up(staged)}
+    for staged in stages:
         declare(staged, extents)
         for number, piece in enumerate(solve(staged, constants, extents)):
             # A solved piece may be a sum of several reductions, one for each residue that reaches its cells.
@@ -65,6 +73,21 @@ def normalise(
                 contractions.append(contraction(part, lowering))
                 new += lowering.tables
     return contractions, new
+
+
+def _looked_up(formula: Formula) -> Iterator[str]:
+    """The tensors that are read as indices."""
+    for part in walk(formula.body):
+        if isinstance(part, Access):
+            yield from (node.tensor for index in part.indices for node in walk(index) if isinstance(node, Access))
+
+
+def _largest_position(formula: Formula, extents: Mapping[str, int]) -> int:
+    """The largest number that a formula of a winner's position gives; 0 for other formulas."""
+    body = formula.body
+    if isinstance(body, Reduce) and body.op.startswith("arg"):
+        return prod(extents[axis] for axis in body.axes) - 1
+    return 0
 
 
 def _floating_type(tensors: Mapping[str, Tensor]) -> str:
@@ -78,7 +101,7 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
-        axes = tuple(axis for axis in scope if axis in _free_names(reduce))
+        axes = _as_read(reduce, tuple(axis for axis in scope if axis in _free_names(reduce)), extents)
         key = _key(reduce, extents)
         if key in found:
             return [], found[key]
@@ -121,6 +144,17 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     body = replace_tops(formula.body)
     yield from before
     yield replace(formula, body=body)  # type: ignore[arg-type]
+
+
+def _as_read(reduce: Reduce, axes: tuple[str, ...], extents: Mapping[str, int]) -> tuple[str, ...]:
+    """The axes in the order of what the reduction reads most dimensions of, so that a temporary lies in memory as its
+    source does: the winners of a pool's `x[n,2*i+s,2*j+t,c]` by n, i, j, c whatever is made of them. As they were
+    where that would put an axis innermost that fills no vector."""
+    reads = [part for part in walk(reduce.body) if isinstance(part, Access)]
+    widest = max(reads, key=lambda access: len(access.indices), default=None)
+    names = [node.name for node in walk(widest) if isinstance(node, Name)] if widest is not None else []
+    ordered = tuple(sorted(axes, key=lambda axis: names.index(axis) if axis in names else -1))
+    return ordered if ordered and extents[ordered[-1]] >= SHORTEST_INNERMOST else axes
 
 
 def _axes_of_output(formula: Formula) -> tuple[str, ...]:
