@@ -59,7 +59,9 @@ def accesses_of(node: Equation, value: str) -> list[Access | Name] | None:
 
     def visit(part: Node, bound: frozenset[str]) -> bool:
         if isinstance(part, Access):
-            if any(isinstance(inner, Access) and inner.tensor in own for index in part.indices for inner in walk(index)):
+            if any(
+                isinstance(inner, Access) and inner.tensor in own for index in part.indices for inner in walk(index)
+            ):
                 return False
             if part.tensor in own:
                 found.append(part)
@@ -67,7 +69,7 @@ def accesses_of(node: Equation, value: str) -> list[Access | Name] | None:
         if isinstance(part, Name) and part.name in own and part.name not in bound:
             found.append(part)
         inner = bound | frozenset(part.axes) if isinstance(part, Reduce) else bound
-        return all([visit(child, inner) for child in children(part)])
+        return all(visit(child, inner) for child in children(part))
 
     return found if visit(node.formula.body, names_of(node.formula.output.indices)) else None
 
@@ -78,7 +80,7 @@ def merged(consumer: Equation, producer: Equation) -> Equation:
     The producer's output has bare indices; reads of it stand in no index.
     """
     own = {local for local, bound in consumer.bindings.items() if bound == producer.output}
-    locals_ = {bound: local for local, bound in reversed(consumer.bindings.items()) if local not in own}
+    shared = {bound: local for local, bound in consumer.bindings.items() if local not in own}
     formula = consumer.formula
     everything = (formula.output, formula.body)
     taken = set(names_of(everything) | tensors_of(everything) | set(consumer.bindings) | set(consumer.constants))
@@ -93,7 +95,7 @@ def merged(consumer: Equation, producer: Equation) -> Equation:
     axes = _axes(producer.formula)
     free = producer.formula.free_axes
     for local, bound in producer.bindings.items():
-        new = locals_.get(bound) or fresh(local)
+        new = shared.get(bound) or fresh(local)
         bindings[new] = bound
         tensors[local] = new
         if local not in axes:

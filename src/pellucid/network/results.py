@@ -18,6 +18,7 @@ from functools import cache
 
 from pellucid.language.binding import names_of, numbered
 from pellucid.language.parse import parse_expression
+from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
     Access,
     Binary,
@@ -37,12 +38,10 @@ from pellucid.language.syntax import (
 )
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.graph import Node as GraphNode
-from pellucid.network.merge import is_elementwise, with_body, writes_whole
+from pellucid.network.merge import with_body, writes_whole
+from pellucid.network.traffic import DEAR
 
 __all__ = ["CONDITIONS", "ConditionRule", "by_results"]
-
-# What is worth a load to avoid; all else is as quick to do again.
-DEAR = frozenset(("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "erf"))
 
 
 @dataclass(frozen=True)
@@ -65,32 +64,76 @@ CONDITIONS = (
 )
 
 
+@dataclass(frozen=True)
+class _Result:
+    """An equation whose output is worth reading: for all of its body (`dear`), or for conditions on `operand`."""
+
+    node: Equation
+    dear: bool
+    rule: ConditionRule | None = None
+    operand: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
 def by_results(graph: Graph) -> Graph:
     """The graph whose equations read what others compute instead of computing it again; nodes in an order that runs."""
     nodes = {node.output: _factored(node) if isinstance(node, Equation) else node for node in graph.nodes}
-    readers: dict[str, list[str]] = {}
+    results: dict[str, list[_Result]] = {}  # by the first value that each reads
     for node in nodes.values():
-        for source in node.sources:
-            readers.setdefault(source, []).append(node.output)
-    done: dict[str, GraphNode] = dict.fromkeys(graph.inputs)  # type: ignore[arg-type]
-    for output in graph.values:
-        node = nodes.get(output)
-        if node is None or output in done:
+        result = _result(graph, node) if isinstance(node, Equation) else None
+        if result is not None:
+            results.setdefault(result.node.sources[0], []).append(result)
+    done: dict[str, GraphNode | None] = dict.fromkeys(graph.inputs)
+    for output, node in nodes.items():
+        if output in done:
             continue
-        if isinstance(node, Equation):
-            near = dict.fromkeys(name for source in node.sources for name in readers[source] if name != output)
-            for name in near:
-                producer = nodes[name]
+        changed = node
+        for source in node.sources:
+            for result in results.get(source, ()):
                 # One that comes later may be made now, if what it reads is there.
-                if not (isinstance(producer, Equation) and all(source in done for source in producer.sources)):
+                made = result.node.output
+                known = made in done or all(name in done for name in result.node.sources)
+                if not isinstance(changed, Equation) or made == output or not known:
                     continue
-                changed = _reading(graph, node, producer)
-                if changed is not node:
-                    done.setdefault(name, producer)
-                    node = changed
-        done[output] = node
-        nodes[output] = node
-    return graph.replace_nodes(tuple(nodes[name] for name in done if name in nodes))
+                before, changed = changed, _reading(graph, changed, result)
+                if changed is not before:
+                    done.setdefault(made, result.node)
+        done[output] = changed
+    return graph.replace_nodes(tuple(node for node in done.values() if node is not None))
+
+
+def _result(graph: Graph, node: Equation) -> _Result | None:
+    if not (node.sources and writes_whole(graph.values, node) and graph.values[node.output].floating):
+        return None
+    dear = any(
+        isinstance(part, Reduce) or (isinstance(part, Call) and part.function in DEAR)
+        for part in walk(node.formula.body)
+    )
+    for rule in CONDITIONS:
+        found = dict[str, Expr]()
+        if not _matches(_expression(rule.result), node.formula.body, found):
+            continue
+        operand = found.pop("z")
+        numbers = {name: number for name in found if (number := _number(node, found[name])) is not None}
+        whole = isinstance(operand, Access) and operand.indices == node.formula.output.indices
+        if isinstance(operand, Access) and whole and len(numbers) == len(found) and rule.holds(numbers):
+            return _Result(node, dear, rule, node.bindings[operand.tensor], numbers)
+    return _Result(node, dear) if dear else None
+
+
+def _reading(graph: Graph, node: Equation, result: _Result) -> Equation:
+    """The equation, reading the result where that serves."""
+    if not set(result.node.sources) <= set(node.sources):
+        return node
+    output = result.node.output
+    local = next((name for name, bound in node.bindings.items() if bound == output), None)
+    local = local or numbered(result.node.formula.output.tensor, {*node.bindings, *node.constants, *node.extents})
+    body = node.formula.body
+    if result.rule is not None:
+        body = _with_conditions(graph, node, result.rule, result, local)
+    if result.dear:
+        body = _with_parts(node, result.node, body, local)
+    return node if body is node.formula.body else with_body(node, body, {local: output})
 
 
 def _factored(node: Equation) -> Equation:
@@ -106,7 +149,7 @@ def _factored(node: Equation) -> Equation:
             for factor in _factors(part.body):
                 (inside if names_of((factor,)) & set(part.axes) else outside).append(factor)
             if inside and outside:
-                return _product([*outside, Reduce("sum", part.axes, part.conditions, _product(inside))])
+                return simplify(_product([*outside, Reduce("sum", part.axes, part.conditions, _product(inside))]))
         return part
 
     body = visit(node.formula.body)
@@ -133,25 +176,6 @@ def _product(factors: Sequence[Expr]) -> Expr:
     for factor in factors[1:]:
         result = Binary("*", result, factor)
     return result
-
-
-def _reading(graph: Graph, node: Equation, producer: Equation) -> Equation:
-    if not (writes_whole(graph.values, producer) and graph.values[producer.output].floating):
-        return node
-    local = next((name for name, bound in node.bindings.items() if bound == producer.output), None)
-    local = local or numbered(producer.formula.output.tensor, {*node.bindings, *node.constants, *node.extents})
-    changed = _conditions_by_result(graph, node, producer, local)
-    body = changed.formula.body
-    if _is_dear(producer):
-        body = _with_parts(node, producer, body, local)
-    return node if body is node.formula.body else with_body(node, body, {local: producer.output})
-
-
-def _is_dear(node: Equation) -> bool:
-    return any(
-        isinstance(part, Reduce) or (isinstance(part, Call) and part.function in DEAR)
-        for part in walk(node.formula.body)
-    )
 
 
 # ------------------------------------------------------------ parts that are known
@@ -222,65 +246,28 @@ def _equal_names(producer: Equation, mine: str, node: Equation, other: str, axes
 # ------------------------------------------------------------ conditions told from the result
 
 
-def _conditions_by_result(graph: Graph, node: Equation, producer: Equation, local: str) -> Equation:
-    """The equation with conditions on the producer's operand replaced, where it then reads the operand no more."""
-    if not is_elementwise(graph.values, producer):
-        return node
-    for rule in CONDITIONS:
-        found = dict[str, Expr]()
-        if not _matches(_expression(rule.result), producer.formula.body, found):
-            continue
-        operand, numbers = found["z"], {name: _number(producer, found[name]) for name in found if name != "z"}
-        if not isinstance(operand, Access) or any(value is None for value in numbers.values()):
-            continue
-        known = {name: value for name, value in numbers.items() if value is not None}
-        if operand.indices != producer.formula.output.indices or not rule.holds(known):
-            continue
-        changed = _with_conditions(graph, node, producer.bindings[operand.tensor], rule, known, local)
-        if changed is not None:
-            return with_body(node, changed, {local: producer.output})
-    return node
-
-
-def _with_conditions(
-    graph: Graph, node: Equation, operand: str, rule: ConditionRule, numbers: Mapping[str, float], local: str
-) -> Expr | None:
-    own = {name for name, bound in node.bindings.items() if bound == operand}
-    shape = graph.values[operand].shape
+def _with_conditions(graph: Graph, node: Equation, rule: ConditionRule, result: _Result, local: str) -> Expr:
+    """The body with conditions on the result's operand replaced, where it then reads the operand no more."""
+    own = {name for name, bound in node.bindings.items() if bound == result.operand}
+    shape = graph.values[result.operand].shape
     rules = [(_condition(old), _condition(new)) for old, new in rule.conditions.items()]
 
     def visit(part: Node) -> Node:
         if isinstance(part, Compare):
             for old, new in rules:
                 found = dict[str, Expr]()
-                if not _matches(old, part, found):
-                    continue
-                access = found.pop("z")
+                access = found.pop("z") if _matches(old, part, found) else None
                 if not (isinstance(access, Access) and access.tensor in own):
                     continue
                 sizes = tuple(node.extents.get(index.name, 0) for index in access.indices if isinstance(index, Name))
-                if sizes == shape and all(_number(node, found[name]) == numbers[name] for name in found):
-                    return _filled(new, {"a": Access(local, access.indices), **found, **_literal(numbers, found)})
+                if sizes == shape and all(_number(node, found[name]) == result.numbers[name] for name in found):
+                    numbers = {name: Number(value) for name, value in result.numbers.items()}
+                    return _filled(new, {**numbers, **found, "a": Access(local, access.indices)})
         return map_children(part, visit)
 
     body = visit(node.formula.body)
     left = any(isinstance(part, Access) and part.tensor in own for part in walk(body))
-    return None if left or body is node.formula.body else body  # type: ignore[return-value]
-
-
-@cache
-def _expression(text: str) -> Expr:
-    return parse_expression(text)
-
-
-def _condition(text: str) -> Condition:
-    bracket = _expression(f"[{text}]")
-    assert isinstance(bracket, Bracket)
-    return bracket.condition
-
-
-def _literal(numbers: Mapping[str, float], found: Mapping[str, Expr]) -> dict[str, Expr]:
-    return {name: Number(value) for name, value in numbers.items() if name not in found}
+    return node.formula.body if left else body  # type: ignore[return-value]
 
 
 def _matches(pattern: Node, node: Node, found: dict[str, Expr]) -> bool:
@@ -291,6 +278,17 @@ def _matches(pattern: Node, node: Node, found: dict[str, Expr]) -> bool:
         return False
     inner, others = tuple(children(pattern)), tuple(children(node))
     return len(inner) == len(others) and all(_matches(a, b, found) for a, b in zip(inner, others, strict=True))
+
+
+def _condition(text: str) -> Condition:
+    bracket = _expression(f"[{text}]")
+    assert isinstance(bracket, Bracket)
+    return bracket.condition
+
+
+@cache
+def _expression(text: str) -> Expr:
+    return parse_expression(text)
 
 
 def _filled(pattern: Node, values: Mapping[str, Expr]) -> Node:

@@ -97,7 +97,7 @@ def _floating_type(tensors: Mapping[str, Tensor]) -> str:
 # ---------------------------------------------------------------- stages
 def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[Formula]:
     """The formula as equations with at most one reduction each, in order of evaluation; the formula itself last."""
-    found = dict[tuple[Node, tuple[int, ...]], Access]()
+    found = dict[Hashable, Access]()
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
