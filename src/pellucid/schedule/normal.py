@@ -55,15 +55,13 @@ def normalise(
     def declare(staged: Formula, sizes: Mapping[str, int]) -> None:
         if staged.output.tensor not in known:
             shape = tuple(sizes[axis] for axis in staged.free_axes)
-            integral = staged.output.tensor in looked_up or _largest_position(staged, sizes) > EXACT_INTEGERS[dtype]
+            integral = _largest_position(staged, sizes) > EXACT_INTEGERS[dtype]
             known[staged.output.tensor] = Tensor(
                 staged.output.tensor, "int64" if integral else dtype, shape, "temporary"
             )
             new.append(known[staged.output.tensor])
 
-    stages = tuple(stage(formula, extents, name))
-    looked_up = {tensor for staged in stages for tensor in _looked_up(staged)}
-    for staged in stages:
+    for staged in stage(formula, extents, name):
         declare(staged, extents)
         for number, piece in enumerate(solve(staged, constants, extents)):
             # A solved piece may be a sum of several reductions, one for each residue that reaches its cells.
@@ -73,13 +71,6 @@ def normalise(
                 contractions.append(contraction(part, lowering))
                 new += lowering.tables
     return contractions, new
-
-
-def _looked_up(formula: Formula) -> Iterator[str]:
-    """The tensors that are read as indices."""
-    for part in walk(formula.body):
-        if isinstance(part, Access):
-            yield from (node.tensor for index in part.indices for node in walk(index) if isinstance(node, Access))
 
 
 def _largest_position(formula: Formula, extents: Mapping[str, int]) -> int:
