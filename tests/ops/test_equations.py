@@ -57,7 +57,7 @@ def test_texts(system, expected):
 def test_steps_of_batch_norm():
     assert texts(equations.batch_norm(IMAGE, (4,), (4,))) == [
         "mean[c] = (sum(n,i,j) x[n,i,j,c]) / N",
-        "variance[c] = (sum(n,i,j) (x[n,i,j,c] - mean[c])**2) / N",
+        "variance[c] = (sum(n,i,j) (x[n,i,j,c] - stop(mean[c]))**2) / N",
         "scale[c] = w[c] / sqrt(variance[c] + E)",
         "z[n,i,j,c] = (x[n,i,j,c] - mean[c])*scale[c] + b[c]",
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from pellucid.errors import ShapeError
 from pellucid.language.affine import Affine
+from pellucid.language.extents import infer_extents, output_shape
 from pellucid.language.parse import parse
 from pellucid.language.render import to_text
 from pellucid.schedule.contraction import Contraction
@@ -44,6 +45,34 @@ def test_equal_bodies_over_other_extents_are_not_one() -> None:
     other = stages("y[n] = q[n] * (sum(a) x[a]) * (sum(b) x[b])", n=3, a=4, b=5)
     assert len(same) == 2
     assert len(other) == 3
+
+
+def test_a_sum_that_is_written_twice_is_computed_once() -> None:
+    twice = "a[n,k] = where(sum(c) x[n,c]*w[c,k] > 0, sum(d) x[n,d]*w[d,k], 0)"
+    (only,) = stages(twice, n=2, k=3, c=4, d=4)
+    assert only == "a[n,k] = where(sum(c) x[n,c]*w[c,k] > 0, sum(c) x[n,c] * w[c,k], 0)"
+    assert len(stages(twice, n=2, k=3, c=4, d=5)) == 2
+
+
+def test_a_temporary_lies_as_what_is_read() -> None:
+    """The output's axes come first in the scope; an innermost axis that fills no vector changes nothing."""
+    text = "d[n,c] = sum(i,j) g[n,i,j,c] * [argmax(s) x[n,i,j+s,c] == 1]"
+    sizes = {"n": 2, "i": 5, "j": 6, "s": 2}
+    assert stages(text, c=8, **sizes)[0] == "t.1[n,i,j,c] = argmax(s) x[n,i,j+s,c]"
+    assert stages(text, c=7, **sizes)[0] == "t.1[n,c,i,j] = argmax(s) x[n,i,j+s,c]"
+
+
+def test_winners_are_floats_where_floats_count_as_far() -> None:
+    def winners(text: str, **shapes: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        formula = parse(text)
+        extents = infer_extents(formula, {}, shapes, {})
+        shapes["y"] = output_shape(formula, {}, extents)
+        known = {name: Tensor(name, "float32", shape, "input") for name, shape in shapes.items()}
+        return [(tensor.dtype, tensor.shape) for tensor in normalise(formula, {}, extents, known, "t")[1]]
+
+    compared = "y[n] = sum(k) g[n,k] * [argmax(s) x[n,s] == k]"
+    assert winners(compared, g=(4, 3), x=(4, 3)) == [("float32", (4,))]
+    assert winners(compared, g=(1, 3), x=(1, (1 << 24) + 2)) == [("int64", (1,))]
 
 
 def test_one_statement_needs_no_stage() -> None:

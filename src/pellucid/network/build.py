@@ -9,6 +9,7 @@ from dataclasses import replace
 from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
 from pellucid.network.built import Built
+from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.program import assemble
@@ -21,7 +22,7 @@ def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chos
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    own = graph.replace_nodes(graph.nodes)
+    own = fuse(graph, outputs, updates)
     homes = place_updates(own, updates, outputs)
     assembled = assemble(own, outputs, homes, chosen.machine)
     code = generate(assembled.program, chosen)

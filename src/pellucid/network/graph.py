@@ -195,11 +195,11 @@ class Graph:
         self._nodes.append(View(name, value))
         return name
 
-    def replace_nodes(self, nodes: tuple[Node, ...]) -> Graph:
-        """A graph of the same inputs with other nodes, whose outputs are values of this one."""
+    def replace_nodes(self, nodes: tuple[Node, ...], new: Mapping[str, Value] = MappingProxyType({})) -> Graph:
+        """A graph of the same inputs with other nodes, whose outputs are values of this one, or `new`."""
         other = Graph(self.dtype, self.images)
         made = {node.output for node in nodes} | set(self._inputs)
-        other._values = {name: value for name, value in self._values.items() if name in made}
+        other._values = {name: value for name, value in {**self._values, **new}.items() if name in made}
         other._inputs = list(self._inputs)
         other._of_images = set(self._of_images)
         other._nodes = list(nodes)

@@ -56,17 +56,29 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nes
         for placed in panels
         if placed.panel.depth == 0
     ]
-    builder = _Builder(plan, machine, panels)
+    partial = _partial_sums(plan, name, dtype)
+    builder = _Builder(plan, machine, panels, partial)
     body = builder.level(0, _Place({}, {}))
     tensors = [tensor for placed in panels for tensor in placed.tensors]
+    tensors += [] if partial is None else [partial]
     own = {tensor.name for tensor in tensors if tensor.role == "scratch"}
     nests.append(as_nest(name, tuple(body), plan.outer, own))
     return nests, tensors
 
 
+def _partial_sums(plan: Plan, name: str, dtype: str) -> Tensor | None:
+    """Where sums that are not finished stand, if not in the output: a result that reads the output's old cells
+    (`v[i] = m*v[i] + sum(n) g[n,i]` in place) needs them until the sum is there."""
+    output = plan.contraction.output
+    cut = any(level.kind in ("slab", "chain") for level in plan.levels)
+    if cut and any(operand.tensor == output.tensor for operand in plan.contraction.late_loads):
+        return Tensor(f"{name}.partial", dtype, output.shape, "temporary")
+    return None
+
+
 class _Builder:
-    def __init__(self, plan: Plan, machine: Machine, panels: list[PlacedPanel]) -> None:
-        self.plan, self.machine, self.panels = plan, machine, panels
+    def __init__(self, plan: Plan, machine: Machine, panels: list[PlacedPanel], partial: Tensor | None) -> None:
+        self.plan, self.machine, self.panels, self.partial = plan, machine, panels, partial
         self.nest = plan.contraction
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
@@ -251,11 +263,12 @@ class _Builder:
 
     def _stores(self, place: _Place, target: Operand, result: Value) -> tuple[Store, ...]:
         later = place.slabs.terms or place.slabs.const
+        sums = target if self.partial is None else replace(target, tensor=self.partial.name)
         if self.is_plain or not place.is_last:
             add = place.slabs if later else None
-            return (Store(target, Accumulated("value"), add),)
+            return (Store(sums, Accumulated("value"), add),)
         if later:
-            result = _with_accumulated(result, Apply("add", (Accumulated("value"), Load(target))))
+            result = _with_accumulated(result, Apply("add", (Accumulated("value"), Load(sums))))
         return (Store(target, result),)
 
 

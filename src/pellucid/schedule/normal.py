@@ -15,7 +15,7 @@ Steps, each a function here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -44,6 +44,12 @@ from pellucid.schedule.values import Lowering
 
 __all__ = ["normalise", "stage"]
 
+# Every integer up to these is a number of the type. A temporary for winners' positions has half the bytes of integers
+# then, and is compared in vectors of as many lanes as the values have.
+EXACT_INTEGERS = {"float32": 1 << 24, "float64": 1 << 53}
+# Half a vector of the widest registers: what is shorter is not worth having innermost.
+SHORTEST_INNERMOST = 8
+
 
 def normalise(
     formula: Formula,
@@ -62,7 +68,7 @@ def normalise(
     def declare(staged: Formula, sizes: Mapping[str, int]) -> None:
         if staged.output.tensor not in known:
             shape = tuple(sizes[axis] for axis in staged.free_axes)
-            integral = isinstance(staged.body, Reduce) and staged.body.op.startswith("arg")
+            integral = _largest_position(staged, sizes) > EXACT_INTEGERS[dtype]
             known[staged.output.tensor] = Tensor(
                 staged.output.tensor, "int64" if integral else dtype, shape, "temporary"
             )
@@ -82,6 +88,14 @@ def normalise(
     return contractions, new
 
 
+def _largest_position(formula: Formula, extents: Mapping[str, int]) -> int:
+    """The largest number that a formula of a winner's position gives; 0 for other formulas."""
+    body = formula.body
+    if isinstance(body, Reduce) and body.op.startswith("arg"):
+        return prod(extents[axis] for axis in body.axes) - 1
+    return 0
+
+
 def _floating_type(tensors: Mapping[str, Tensor]) -> str:
     return next((tensor.dtype for tensor in tensors.values() if tensor.dtype.startswith("float")), "float32")
 
@@ -89,12 +103,12 @@ def _floating_type(tensors: Mapping[str, Tensor]) -> str:
 # ---------------------------------------------------------------- stages
 def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[Formula]:
     """The formula as equations with at most one reduction each, in order of evaluation; the formula itself last."""
-    found = dict[tuple[Node, tuple[int, ...]], Access]()
+    found = dict[Hashable, Access]()
     outer = _axes_of_output(formula)
 
     def hoist(reduce: Reduce, scope: tuple[str, ...]) -> tuple[list[Formula], Access]:
-        axes = _in_reading_order(reduce, tuple(axis for axis in scope if axis in _free_names(reduce)))
-        key = _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
+        axes = _as_read(reduce, tuple(axis for axis in scope if axis in _free_names(reduce)), extents)
+        key = _key(reduce, extents)
         if key in found:
             return [], found[key]
         inner, body = split(reduce.body, (*axes, *reduce.axes))
@@ -122,11 +136,11 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     before = list[Formula]()
 
     def replace_tops(node: Node) -> Node:
-        if node is kept:
-            assert isinstance(node, Reduce)
-            formulas, body = split(node.body, (*outer, *node.axes))
+        if isinstance(node, Reduce) and kept is not None and _key(node, extents) == _key(kept, extents):
+            # Where it is written more than once the accumulator is used more than once.
+            formulas, body = split(kept.body, (*outer, *kept.axes))
             before.extend(formulas)
-            return replace(node, body=body)
+            return replace(kept, body=body)
         if isinstance(node, Reduce):
             formulas, access = hoist(node, outer)
             before.extend(formulas)
@@ -136,6 +150,17 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
     body = replace_tops(formula.body)
     yield from before
     yield replace(formula, body=body)  # type: ignore[arg-type]
+
+
+def _as_read(reduce: Reduce, axes: tuple[str, ...], extents: Mapping[str, int]) -> tuple[str, ...]:
+    """The axes in the order of what the reduction reads most dimensions of, so that a temporary lies in memory as its
+    source does: the winners of a pool's `x[n,2*i+s,2*j+t,c]` by n, i, j, c whatever is made of them. As they were
+    where that would put an axis innermost that fills no vector."""
+    reads = [part for part in walk(reduce.body) if isinstance(part, Access)]
+    widest = max(reads, key=lambda access: len(access.indices), default=None)
+    names = [node.name for node in walk(widest) if isinstance(node, Name)] if widest is not None else []
+    ordered = tuple(sorted(axes, key=lambda axis: names.index(axis) if axis in names else -1))
+    return ordered if ordered and extents[ordered[-1]] >= SHORTEST_INNERMOST else axes
 
 
 def _axes_of_output(formula: Formula) -> tuple[str, ...]:
@@ -156,10 +181,9 @@ def _free_names(reduce: Reduce) -> set[str]:
     return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
 
 
-def _in_reading_order(reduce: Reduce, axes: tuple[str, ...]) -> tuple[str, ...]:
-    """The axes as the reduction's body names them, so that its result lies in memory as what it reads does."""
-    read = [node.name for node in walk(reduce.body) if isinstance(node, Name)]
-    return tuple(sorted(axes, key=lambda axis: read.index(axis) if axis in read else len(read)))
+def _key(reduce: Reduce, extents: Mapping[str, int]) -> Hashable:
+    """What equal reductions have in common: the form without their axes' names, and their extents."""
+    return _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
 
 
 def _canonical(reduce: Reduce) -> Node:

@@ -164,7 +164,7 @@ class Lowering:
             case Call():
                 return self._call(expression, outside, accumulated)
             case Reduce(op):
-                assert expression is accumulated, "a reduction left by staging"
+                assert expression == accumulated, "a reduction left by staging"
                 return Accumulated("position" if op.startswith("arg") else "value")
 
     def _name(self, expression: Name) -> Value:

@@ -1,7 +1,8 @@
 """Normalisation and dropout: batch norm (training and inference), layer norm, local response norm.
 
 Statistics are taken in two passes, mean first, so that no digits are lost where the mean is large; the variance
-divides by the number of values (the running variance by one less, as `torch.nn.functional.batch_norm` has it).
+divides by the number of values (the running variance by one less, as `torch.nn.functional.batch_norm` has it). No
+gradient passes the mean inside the variance: it is a sum of deviations from the mean, which is 0.
 Each function takes the shapes of its tensors and the attributes, and gives a `System`.
 """
 
@@ -97,7 +98,7 @@ def layer_norm(
     shift = f" + b[{over}]" if b is not None else ""
     return system(
         f"mean{rows} = (sum({over}) x[{cells}]) / N",
-        f"variance{rows} = (sum({over}) (x[{cells}] - mean{rows})**2) / N",
+        f"variance{rows} = (sum({over}) (x[{cells}] - stop(mean{rows}))**2) / N",
         f"scale{rows} = 1 / sqrt(variance{rows} + E)",
         f"z[{cells}] = (x[{cells}] - mean{rows})*scale{rows}{scale}{shift}",
         constants={"N": math.prod(normalized), "E": _epsilon(eps)},
@@ -152,7 +153,7 @@ def _statistics(axes: list[str]) -> tuple[str, str]:
     cells, over = ",".join(axes), ",".join(axis for axis in axes if axis != "c")
     return (
         f"mean[c] = (sum({over}) x[{cells}]) / N",
-        f"variance[c] = (sum({over}) (x[{cells}] - mean[c])**2) / N",
+        f"variance[c] = (sum({over}) (x[{cells}] - stop(mean[c]))**2) / N",
     )
 
 
