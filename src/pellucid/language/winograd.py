@@ -87,9 +87,10 @@ class Rewritten:
     tables: Mapping[str, Matrix]
 
 
-def rewrite(solved: Solved, tiles: Mapping[str, Tile]) -> Rewritten:
+def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None) -> Rewritten:
     """The steps that compute `solved` with those tiles, by the output axis of each pair; others stay as they are.
 
+    What is between has its point axes first, or behind the axis `first` where it has that one (the images of a batch).
     The denominators of the matrices go to the taps or to the outputs, whichever are fewer numbers. ArgumentError where
     the rule does not apply, a tile names an axis of no pair, or is larger than the extents of its axes.
     """
@@ -102,7 +103,7 @@ def rewrite(solved: Solved, tiles: Mapping[str, Tile]) -> Rewritten:
     for axis in tiles:
         if axis not in known:
             raise ArgumentError(f"`tiles` (={axis!r}) must be one of {', '.join(sorted(known))}")
-    return _Rewrite(solved, found, tiles).result()
+    return _Rewrite(solved, found, tiles, first).result()
 
 
 @dataclass
@@ -146,8 +147,8 @@ class _Cut:
 class _Rewrite:
     """One formula being rewritten; every method makes one step."""
 
-    def __init__(self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile]) -> None:
-        self.solved, self.found = solved, found
+    def __init__(self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], first: str | None) -> None:
+        self.solved, self.found, self.first = solved, found, first
         nodes = (*solved.formula.output.indices, solved.formula.body)
         self.names = _Names({*names_of(nodes), *tensors_of(nodes), solved.formula.output.tensor})
         self.extents = dict(solved.extents)
@@ -248,9 +249,13 @@ class _Rewrite:
         pairs = zip(self.cuts, summed, strict=True)
         factors = [cut.access(matrix, Name(cut.point), Name(axis)) for cut, axis in pairs]
         body = Product(1, (*factors, replace(access, indices=tuple(indices)))).expression()
-        target = Access(name, tuple(Name(axis) for axis in (*self.points, *axes)))
-        points = (Name(point) for point in self.points)
-        return Formula(target, Reduce("sum", tuple(summed), conditions, body)), Access(name, (*points, *axes.values()))
+        axes = self._in_order({**{point: Name(point) for point in self.points}, **axes})
+        target = Access(name, tuple(Name(axis) for axis in axes))
+        return Formula(target, Reduce("sum", tuple(summed), conditions, body)), Access(name, tuple(axes.values()))
+
+    def _in_order(self, axes: dict[str, Expr]) -> dict[str, Expr]:
+        """The axes with `first` before all others."""
+        return {axis: axes[axis] for axis in sorted(axes, key=lambda axis: axis != self.first)}
 
     def _form(self, index: Expr) -> Affine:
         form = read(index, self.solved.extents)
@@ -266,7 +271,8 @@ class _Rewrite:
         """`M[a, ..] = sum(.., O, R) V[a, ..] * U[a, ..]`."""
         held = {*_axes((data, filter_), self.extents)}
         outputs = self._blocked(_axes(self.solved.formula.output.indices, self.extents))
-        target = Access(name, tuple(Name(axis) for axis in (*self.points, *outputs) if axis in held))
+        axes = self._in_order({axis: Name(axis) for axis in (*self.points, *outputs) if axis in held})
+        target = Access(name, tuple(axes.values()))
         summed = tuple(self._blocked(self.found.sum.axes))
         body = Product(1, (data, filter_)).expression()
         return Formula(target, Reduce("sum", summed, (), body) if summed else body)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
 from pellucid.network.built import Built
+from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
@@ -22,7 +23,7 @@ def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chos
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    own = fuse(graph, outputs, updates)
+    own = with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, chosen.machine)
     homes = place_updates(own, updates, outputs)
     assembled = assemble(own, outputs, homes, chosen.machine)
     code = generate(assembled.program, chosen)

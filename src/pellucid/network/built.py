@@ -83,5 +83,5 @@ def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str])
         else:
             nodes.append((node.output, node.source))
     values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]
-    batch = (graph.images, sorted(graph.image_inputs))
+    batch = (graph.images, sorted(graph.image_inputs), graph.accuracy)
     return repr([graph.dtype, batch, graph.inputs, values, nodes, list(outputs), list(updates.items())])

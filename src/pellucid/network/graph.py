@@ -22,10 +22,11 @@ from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
 
-__all__ = ["Equation", "Graph", "Node", "Value", "View", "rename_sources"]
+__all__ = ["ACCURACIES", "Equation", "Graph", "Node", "Value", "View", "rename_sources"]
 
 FLOATING = ("float32", "float64")
 DTYPES = (*FLOATING, "int64")
+ACCURACIES = ("standard", "fast", "direct")
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -58,6 +59,7 @@ class Equation:
     constants: Mapping[str, int | float]
     extents: Mapping[str, int]
     bindings: Mapping[str, str]
+    chain: int = 0  # the most products that are added up one after the other; 0: as the scheduler has it
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,15 +87,21 @@ class Graph:
     """Values and nodes, added one after the other. `dtype` is the floating type of everything computed.
 
     `images` is the extent of the batch, where there is one: the first axis of every value that belongs to images, to
-    begin with of the inputs that are added as such.
+    begin with of the inputs that are added as such. `accuracy` says whether convolutions may be computed with fewer
+    multiplications: "direct" not at all, "standard" where they lose no digits against a plain float32 sum, "fast" with
+    up to four times its error.
     """
 
-    def __init__(self, dtype: str = "float32", images: int | None = None) -> None:
+    def __init__(self, dtype: str = "float32", images: int | None = None, accuracy: str = "direct") -> None:
         if dtype not in FLOATING:
             raise DtypeError(f"`dtype` (={dtype!r}) must be one of {', '.join(FLOATING)}")
         self.dtype = dtype
+        if accuracy not in ACCURACIES:
+            raise ArgumentError(f"`accuracy` (={accuracy!r}) must be one of {', '.join(ACCURACIES)}")
         self.images = images
+        self.accuracy = accuracy
         self._of_images: set[str] = set()
+        self._tables: dict[str, tuple[float, ...]] = {}
         self._values: dict[str, Value] = {}
         self._inputs: list[str] = []
         self._nodes: list[Node] = []
@@ -112,6 +120,11 @@ class Graph:
     def image_inputs(self) -> frozenset[str]:
         """The inputs whose first axis is the batch."""
         return frozenset(self._of_images)
+
+    @property
+    def tables(self) -> Mapping[str, tuple[float, ...]]:
+        """The values that are known numbers, row by row."""
+        return MappingProxyType(self._tables)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -195,10 +208,17 @@ class Graph:
         self._nodes.append(View(name, value))
         return name
 
-    def replace_nodes(self, nodes: tuple[Node, ...], new: Mapping[str, Value] = MappingProxyType({})) -> Graph:
-        """A graph of the same inputs with other nodes, whose outputs are values of this one, or `new`."""
-        other = Graph(self.dtype, self.images)
-        made = {node.output for node in nodes} | set(self._inputs)
+    def replace_nodes(
+        self,
+        nodes: tuple[Node, ...],
+        new: Mapping[str, Value] = MappingProxyType({}),
+        tables: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+    ) -> Graph:
+        """A graph of the same inputs with other nodes, whose outputs are values of this one, or `new`. So are the
+        `tables`: values known now, element by element."""
+        other = Graph(self.dtype, self.images, self.accuracy)
+        other._tables = {**self._tables, **tables}
+        made = {node.output for node in nodes} | set(self._inputs) | other._tables.keys()
         other._values = {name: value for name, value in {**self._values, **new}.items() if name in made}
         other._inputs = list(self._inputs)
         other._of_images = set(self._of_images)

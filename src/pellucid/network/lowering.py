@@ -42,7 +42,8 @@ class Lowerer:
         own: dict[str, Tensor] = {}
         for local, tensor in tensors.items():
             name_here = own_names[tensor.name]
-            own[local] = replace(tensor, name=name_here, role="output" if name_here == written else "input")
+            role = tensor.role if tensor.role == "table" else "output" if name_here == written else "input"
+            own[local] = replace(tensor, name=name_here, role=role)
         key = (
             node.formula,
             tuple(sorted(node.constants.items())),

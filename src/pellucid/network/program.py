@@ -14,7 +14,7 @@ from pellucid.network.phases import join_independent, reads_and_writes
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
-from pellucid.schedule.plan import Plan
+from pellucid.schedule.plan import Options, Plan
 
 __all__ = ["Assembled", "assemble", "lifetimes"]
 
@@ -45,7 +45,7 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", by_image(node, graph, of_images, machine))
+        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", _options(node, graph, of_images, machine))
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
@@ -53,6 +53,12 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
     table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_touched(table, nests), join_independent(nests))
     return Assembled(program, plan_arena(lifetimes(program)), places, plans)
+
+
+def _options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
+    """What the network decides about an equation."""
+    found = by_image(node, graph, of_images, machine)
+    return replace(found or Options(), chain=node.chain) if node.chain else found
 
 
 def lifetimes(program: Program) -> list[Lifetime]:
@@ -86,6 +92,9 @@ def _tensor_table(graph: Graph, places: Mapping[str, str], written: Collection[s
     table: dict[str, Tensor] = {}
     for name in dict.fromkeys(places.values()):
         value = graph.values[name]
+        if name in graph.tables:
+            table[name] = Tensor(name, value.dtype, value.shape, "table", graph.tables[name])
+            continue
         role = "output" if name in written else "input" if name in graph.inputs else "temporary"
         table[name] = Tensor(name, value.dtype, value.shape, role)
     return table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
-from pellucid.network import BACKENDS, Graph
+from pellucid.network import ACCURACIES, BACKENDS, Graph
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.layer import Parameter, Shape
 from pellucid.nn.losses import Loss
@@ -34,12 +34,15 @@ class Blueprint:
     threads: int
     dtype: str
     backend: str
+    accuracy: str = "standard"
 
     def __post_init__(self) -> None:
         if not self.input_shape or any(not isinstance(extent, int) or extent < 1 for extent in self.input_shape):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ShapeError(f"`input_shape` (={self.input_shape}) must be a tuple of whole numbers of at least 1")
         if self.dtype not in ("float32", "float64"):
             raise DtypeError(f"`dtype` (={self.dtype!r}) must be 'float32' or 'float64'")
+        if self.accuracy not in ACCURACIES:
+            raise ArgumentError(f"`accuracy` (={self.accuracy!r}) must be one of {', '.join(ACCURACIES)}")
         if self.backend not in BACKENDS:
             raise ArgumentError(f"`backend` (={self.backend!r}) must be one of {', '.join(BACKENDS)}")
         for name, value, least in (("seed", self.seed, 0), ("threads", self.threads, 1)):

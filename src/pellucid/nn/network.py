@@ -45,6 +45,7 @@ class Sequential:
         regularizer: Penalty | None = None,
         clip_norm: float | None = None,
         backend: str = "compiled",
+        accuracy: str = "standard",
     ) -> Model:
         """A model for inputs of `input_shape`, which has no batch axis; the channels of every layer follow from it.
 
@@ -58,6 +59,8 @@ class Sequential:
             regularizer: added to the loss for each weight.
             clip_norm: the largest norm of all gradients together; longer ones are scaled down.
             backend: "compiled", or "reference" for the literal evaluation in float64.
+            accuracy: whether float32 convolutions may be computed with fewer multiplications: "standard" where they
+                are no less accurate than a plain sum, "fast" with up to four times its error, "direct" not at all.
 
         Raises:
             ShapeError, ArgumentError, DtypeError: a layer does not fit its input, or an argument its rule.
@@ -73,6 +76,7 @@ class Sequential:
             threads=threads,
             dtype=dtype,
             backend=backend,
+            accuracy=accuracy,
         )
         return Model(blueprint)
 
@@ -106,6 +110,7 @@ class Graph:
         regularizer: Penalty | None = None,
         clip_norm: float | None = None,
         backend: str = "compiled",
+        accuracy: str = "standard",
     ) -> Model:
         """As `Sequential.build`; `input_shape` may be left out where the Input has one."""
         shape = tuple(input_shape) if input_shape is not None else self.input.shape
@@ -122,6 +127,7 @@ class Graph:
             threads=threads,
             dtype=dtype,
             backend=backend,
+            accuracy=accuracy,
         )
         return Model(blueprint)
 

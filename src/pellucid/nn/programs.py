@@ -102,7 +102,7 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
 
 
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:
-    graph = Graph(blueprint.dtype, images=batch)
+    graph = Graph(blueprint.dtype, images=batch, accuracy=blueprint.accuracy)
     x = graph.input("x", (batch, *blueprint.input_shape), of_images=True)
     return graph, lay_out(graph, blueprint.topology, x, training=training)
 

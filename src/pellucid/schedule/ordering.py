@@ -218,11 +218,14 @@ def _block_moving_tile(
     return [*levels[:-2], *outer, vectors, level]
 
 
-def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...]) -> tuple[Level, ...]:
-    """Reductions cut for accuracy: outermost axis first, until the estimated rounding error is small enough."""
+def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...], longest: int = 0) -> tuple[Level, ...]:
+    """Reductions cut for accuracy: outermost axis first, until the estimated rounding error is small enough, or until a
+    chain has at most `longest` terms."""
     if nest.reduction != "sum":
         return ()
     lengths = {**nest.extents, **dict(slabs)}
+    if longest:
+        return _chains_of(nest, lengths, longest)
     total = prod(extent for _, extent in nest.reduced)
     chain = prod(lengths[axis] for axis, _ in nest.reduced)
     levels = list[Level]()
@@ -244,4 +247,18 @@ def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...]) -> tuple
         if size < lengths[axis]:
             levels.append(Level(axis, "chain", size))
             chain = rest * size
+    return tuple(levels)
+
+
+def _chains_of(nest: Contraction, lengths: dict[str, int], longest: int) -> tuple[Level, ...]:
+    levels = list[Level]()
+    chain = prod(lengths[axis] for axis, _ in nest.reduced)
+    for axis, _ in nest.reduced:
+        if chain <= longest:
+            break
+        rest = chain // lengths[axis]
+        count = -(-lengths[axis] // max(1, longest // rest))
+        size = -(-lengths[axis] // count)
+        levels.append(Level(axis, "chain", size))
+        chain = rest * size
     return tuple(levels)

@@ -42,7 +42,8 @@ class Options:
 
     `outer` is an axis to walk outermost, one value a round: the images of a batch. A reduction over it is cut into
     `parts` equal parts, each a result of its own, and a sum over the parts. Where an equation does not have the axis,
-    or cannot be walked so, it is scheduled as ever.
+    or cannot be walked so, it is scheduled as ever. `chain` is the most terms of a sum that are added up one after the
+    other before the result is added to the others; 0 leaves that to the estimate of rounding.
     """
 
     vector: str | None = None
@@ -54,6 +55,7 @@ class Options:
     unroll: int | None = None
     outer: tuple[str, ...] = ()
     parts: int = 1
+    chain: int = 0
 
 
 @dataclass(frozen=True)

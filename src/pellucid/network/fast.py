@@ -1,0 +1,134 @@
+"""Convolutions with fewer multiplications: equations of a graph replaced by Winograd's form where that pays.
+
+    before:  z = conv(x, w)
+    after:   z.V = transform(x);  z.U = transform(w);  z.M = products(z.V, z.U);  z = inverse transform(z.M)
+
+Forward pass, dx and dw are all equations, so each is replaced, or left, for itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+
+from pellucid.language.correlation import recognise
+from pellucid.language.solve import Solved, solve
+from pellucid.language.syntax import Access, Name, walk
+from pellucid.language.tiles import CHAIN, choose_tiles
+from pellucid.language.winograd import Rewritten, rewrite
+from pellucid.network.graph import Equation, Graph, Node, Value
+from pellucid.network.images import image_values
+from pellucid.schedule.machine import Machine
+
+__all__ = ["with_fewer_multiplications"]
+
+# The products of the form run near the peak, and each number between two steps costs this many vector operations.
+PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
+# What the form must save: its estimate leaves out what does not show in operations.
+WORTHWHILE = 0.8
+
+
+def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) -> Graph:
+    """The graph with every equation replaced that is a correlation of stride 1, in float32, where it saves time.
+
+    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none.
+    """
+    if accuracy == "direct" or graph.dtype != "float32":
+        return graph
+    of_images = image_values(graph)
+    nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
+    for node in graph.nodes:
+        first = _first_axis(node, of_images) if isinstance(node, Equation) else None
+        found = _rewritten(node, accuracy, machine, first) if isinstance(node, Equation) else None
+        if found is None:
+            nodes.append(node)
+            continue
+        assert isinstance(node, Equation)
+        steps = _steps(node, found)
+        nodes += steps.nodes
+        made |= {value.name: value for value in steps.values}
+        tables |= steps.tables
+    return graph.replace_nodes(tuple(nodes), made, tables)
+
+
+def _first_axis(node: Equation, of_images: frozenset[str]) -> str | None:
+    """The axis that is the first index of the data, where that belongs to images."""
+    for local, value in node.bindings.items():
+        if value in of_images:
+            for part in walk(node.formula.body):
+                if isinstance(part, Access) and part.tensor == local and isinstance(part.indices[0], Name):
+                    return part.indices[0].name
+    return None
+
+
+def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> Rewritten | None:
+    """The steps for one equation; None where it is no such correlation, or where they cost more."""
+    if sum(isinstance(part, Access) for part in walk(node.formula.body)) < 2:
+        return None
+    pieces = solve(node.formula, node.constants, node.extents)
+    if len(pieces) != 1:
+        return None
+    (solved,) = pieces
+    correlation = recognise(solved)
+    if isinstance(correlation, str):
+        return None
+    # Vectors run along the last index of all that is transformed: no axis of a pair may stand there.
+    last = {access.indices[-1] for access in (solved.formula.output, correlation.data, correlation.taps)}
+    moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
+    if any(not isinstance(index, Name) or index.name in moving for index in last):
+        return None
+    tiles = choose_tiles(solved, correlation, accuracy)
+    if not tiles:
+        return None
+    found = rewrite(solved, tiles, first)
+    return found if _cost(found, machine) < WORTHWHILE * _direct_cost(solved, machine) else None
+
+
+def _direct_cost(solved: Solved, machine: Machine) -> float:
+    """Cycles of the multiply-adds as written."""
+    return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate
+
+
+def _cost(found: Rewritten, machine: Machine) -> float:
+    """Cycles of the products, and of the passes over what is between the steps."""
+    *between, products, _ = found.steps
+    cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK
+    for step in (*between, products):
+        cycles += PASS_COST * prod(_shape(step))
+    return cycles / machine.lanes(4) / machine.fma_rate
+
+
+def _shape(step: Solved) -> tuple[int, ...]:
+    """The shape of what a step before the last one makes: its indices are bare axes."""
+    return tuple(step.extents[index.name] for index in step.formula.output.indices if isinstance(index, Name))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    nodes: list[Node]
+    values: list[Value]
+    tables: dict[str, tuple[float, ...]]
+
+
+def _steps(node: Equation, found: Rewritten) -> _Steps:
+    """The equations of the steps, the last of which makes the node's own value."""
+    names = dict(node.bindings)
+    tables = {f"{node.output}.{local}": matrix for local, matrix in found.tables.items()}
+    values = [Value(name, (len(matrix), len(matrix[0])), "float32") for name, matrix in tables.items()]
+    names |= {local: f"{node.output}.{local}" for local in found.tables}
+    nodes = list[Node]()
+    for number, step in enumerate(found.steps):
+        is_last = number == len(found.steps) - 1
+        local = step.formula.output.tensor
+        output = node.output if is_last else f"{node.output}.{local}"
+        read = {part.tensor for part in walk(step.formula.body) if isinstance(part, Access)}
+        read |= {part.name for part in walk(step.formula.body) if isinstance(part, Name)} - step.extents.keys()
+        bindings = MappingProxyType({name: value for name, value in names.items() if name in read})
+        chain = CHAIN if number == len(found.steps) - 2 else 0
+        nodes.append(Equation(output, step.formula, MappingProxyType({}), step.extents, bindings, chain))
+        names[local] = output
+        if not is_last:
+            values.append(Value(output, _shape(step), "float32"))
+    flat = {name: tuple(float(number) for row in matrix for number in row) for name, matrix in tables.items()}
+    return _Steps(nodes, values, flat)
