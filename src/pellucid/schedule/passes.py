@@ -12,9 +12,11 @@ inside them their images:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import prod
+from operator import mul
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Store, Tensor, Tile, Update, Value, statements
@@ -28,6 +30,8 @@ ROUND, PART, IMAGE = "image", "image.part", "image.in"
 # Slots that a nest may overtake: far enough for sums of parts between members, not so far that all weights are
 # prepared, and kept, at the beginning.
 REACH = 4
+# Bytes between lines of memory that share a set of the first cache; what rows get to lie apart; bytes of an element.
+WAY, PADDING, ELEMENT = 4096, 320, 4
 
 
 @dataclass(frozen=True)
@@ -233,11 +237,24 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
             if tensors[name].role == "temporary" and users[name] == [number] and _is_private(member, tensors[name])
         }
         if own:
-            result[number] = replace(nest, body=tuple(_in_scratch(nest.body, own, member.images)))
-            for name in own:
-                size = tensors[name].size // member.images
-                scratch.append(replace(tensors[name], shape=(size,), role="scratch"))
+            homes = {name: _home(member, tensors[name]) for name in sorted(own)}
+            result[number] = replace(nest, body=tuple(_in_scratch(nest.body, homes, member.images)))
+            scratch += [replace(tensors[name], shape=home, role="scratch") for name, home in homes.items()]
     return result, scratch
+
+
+def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
+    """The shape of one image in scratch: (elements,), or (rows, elements of a row and some more) where rows would lie
+    a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
+    size = tensor.size // member.images
+    views = [operand for operand in _operands(member.body) if operand.tensor == tensor.name]
+    common: set[int] | None = None
+    for operand in views:
+        starts = set(accumulate(operand.shape, mul))
+        common = starts if common is None else common & starts
+    rows = [start // member.images for start in common or () if start % member.images == 0]
+    rows = [count for count in rows if 1 < count < size and size // count * ELEMENT % WAY == 0]
+    return (max(rows), size // max(rows) + PADDING // ELEMENT) if rows else (size,)
 
 
 def _is_private(member: _Member, tensor: Tensor) -> bool:
@@ -245,16 +262,19 @@ def _is_private(member: _Member, tensor: Tensor) -> bool:
     return tensor.size % member.images == 0 and _at_own_image(member, tensor.name)
 
 
-def _in_scratch(body: tuple[Statement, ...], names: Collection[str], images: int) -> list[Statement]:
+def _in_scratch(body: tuple[Statement, ...], homes: Mapping[str, tuple[int, ...]], images: int) -> list[Statement]:
     def operand(old: Operand) -> Operand:
-        if old.tensor not in names:
+        home = homes.get(old.tensor)
+        if home is None:
             return old
-        extent, place = 1, 0
-        while extent < images:
-            extent *= old.shape[place]
-            place += 1
-        shape, index = old.shape[place:], old.index[place:]
-        return replace(old, shape=shape or (1,), index=index or (Affine(),))
+        # The leading dimensions are the image; of the others those that make the rows, and those inside a row.
+        places = list(accumulate(old.shape, mul))
+        first = places.index(images) + 1
+        if len(home) == 1:
+            return replace(old, shape=old.shape[first:] or (1,), index=old.index[first:] or (Affine(),))
+        cut = places.index(images * home[0]) + 1
+        inside = _flat(old.shape[cut:], old.index[cut:])
+        return replace(old, shape=(*old.shape[first:cut], home[1]), index=(*old.index[first:cut], inside))
 
     def visit(statement: Statement) -> Statement:
         match statement:
@@ -270,6 +290,14 @@ def _in_scratch(body: tuple[Statement, ...], names: Collection[str], images: int
                 return replace(statement, value=map_operands(statement.value, operand))
 
     return [visit(statement) for statement in body]
+
+
+def _flat(shape: tuple[int, ...], index: tuple[Affine, ...]) -> Affine:
+    """Several indices as one."""
+    total = Affine()
+    for extent, form in zip(shape, index, strict=True):
+        total = total * extent + form
+    return total
 
 
 # ---------------------------------------------------------------- what statements touch
