@@ -28,7 +28,7 @@ SHAPES = {"x": (IMAGES, 6, 6, 5), "w": (3, 3, 5, 20)}
 EXTENTS = {"i": 6, "j": 6}
 
 
-def chain(formulas=CHAIN, parts=3, outputs=("p", "m", "dw")):
+def chain(formulas=CHAIN, parts=3, outputs=("p", "m", "dw"), group=1):
     """The lowered formulas, image by image, as nests over one table of tensors."""
     table = {name: Tensor(name, "float32", shape, "input") for name, shape in SHAPES.items()}
     nests = []
@@ -42,7 +42,7 @@ def chain(formulas=CHAIN, parts=3, outputs=("p", "m", "dw")):
         table[name] = Tensor(
             name, "float32", output_shape(formula, {}, solved), "output" if name in outputs else "temporary"
         )
-        options = Options(outer=("n", "batch.part", "batch.image"), parts=parts)
+        options = Options(outer="n", parts=parts, group=group)
         lowered = lower(formula, {}, solved, table, MACHINE, f"e{number}", options)
         nests += lowered.nests
         table |= {tensor.name: tensor for tensor in lowered.tensors}
@@ -68,17 +68,19 @@ def arrays_of(table):
     }
 
 
-def test_a_chain_becomes_one_pass_and_two_sums():
-    nests, table = chain()
+@pytest.mark.parametrize("group", [1, 2])
+def test_a_chain_becomes_one_pass_and_two_sums(group):
+    nests, table = chain(group=group)
     passes, scratch = form_passes(nests, table)
     with_rounds = [nest for nest in passes if nest.rounds]
-    assert [nest.rounds for nest in with_rounds] == [("image.part", "image.in")]
+    assert [nest.rounds for nest in with_rounds] == [("image.part", "image.in") if group == 1 else ("image",)]
     assert {tensor.name for tensor in scratch} == {"z", "a"}
-    assert {tensor.size for tensor in scratch} == {6 * 6 * 20}
+    assert {tensor.size for tensor in scratch} == {group * 6 * 6 * 20}
 
 
-def test_a_pass_computes_what_its_nests_did():
-    nests, table = chain()
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_a_pass_computes_what_its_nests_did(group):
+    nests, table = chain(group=group, parts=2 if group == 3 else 3)
     _, before = run(nests, table, arrays_of(table))
     passes, scratch = form_passes(nests, table)
     table |= {tensor.name: tensor for tensor in scratch}

@@ -18,7 +18,7 @@ from pellucid.language.syntax import Access, Name, walk
 from pellucid.language.tiles import CHAIN, choose_tiles
 from pellucid.language.winograd import Rewritten, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
-from pellucid.network.images import image_values
+from pellucid.network.images import group_of, image_values
 from pellucid.schedule.machine import Machine
 
 __all__ = ["with_fewer_multiplications"]
@@ -45,7 +45,7 @@ def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) ->
             nodes.append(node)
             continue
         assert isinstance(node, Equation)
-        steps = _steps(node, found)
+        steps = _steps(node, found, group_of(node, graph, of_images) if graph.images else 0)
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -111,7 +111,7 @@ class _Steps:
     tables: dict[str, tuple[float, ...]]
 
 
-def _steps(node: Equation, found: Rewritten) -> _Steps:
+def _steps(node: Equation, found: Rewritten, group: int) -> _Steps:
     """The equations of the steps, the last of which makes the node's own value."""
     names = dict(node.bindings)
     tables = {f"{node.output}.{local}": matrix for local, matrix in found.tables.items()}
@@ -126,7 +126,7 @@ def _steps(node: Equation, found: Rewritten) -> _Steps:
         read |= {part.name for part in walk(step.formula.body) if isinstance(part, Name)} - step.extents.keys()
         bindings = MappingProxyType({name: value for name, value in names.items() if name in read})
         chain = CHAIN if number == len(found.steps) - 2 else 0
-        nodes.append(Equation(output, step.formula, MappingProxyType({}), step.extents, bindings, chain))
+        nodes.append(Equation(output, step.formula, MappingProxyType({}), step.extents, bindings, chain, group))
         names[local] = output
         if not is_last:
             values.append(Value(output, _shape(step), "float32"))

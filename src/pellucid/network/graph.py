@@ -59,7 +59,9 @@ class Equation:
     constants: Mapping[str, int | float]
     extents: Mapping[str, int]
     bindings: Mapping[str, str]
-    chain: int = 0  # the most products that are added up one after the other; 0: as the scheduler has it
+    # The most products that are added up one after the other, and the images that run together; 0: by the usual rules.
+    chain: int = 0
+    group: int = 0
 
     @property
     def sources(self) -> tuple[str, ...]:

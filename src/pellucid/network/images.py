@@ -9,10 +9,9 @@ from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.network.graph import Equation, Graph, View
 from pellucid.network.memory import element_bytes
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.parts import IMAGE, PART
 from pellucid.schedule.plan import Options
 
-__all__ = ["by_image", "image_values", "parts_of"]
+__all__ = ["by_image", "group_of", "image_values", "parts_of"]
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
 MOST_PARTS = 8
@@ -20,11 +19,26 @@ MOST_PARTS = 8
 AGAIN_BYTES, AGAIN_SHARE = 20.0, 0.25
 # Bytes of a sum's parts beside those of the sum itself are worth no more than this.
 LARGEST_PARTS = 1 << 22
+# Positions of a map that a round should have, and rounds that there should be.
+POSITIONS, LEAST_ROUNDS = 256, 4
 
 
-def parts_of(images: int) -> int:
-    """The parts into which a sum over `images` is cut: the largest divisor up to `MOST_PARTS`."""
-    return max(number for number in range(1, MOST_PARTS + 1) if images % number == 0)
+def parts_of(rounds: int) -> int:
+    """The parts into which a sum over `rounds` is cut: the largest divisor up to `MOST_PARTS`."""
+    return _largest_divisor(rounds, MOST_PARTS)
+
+
+def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
+    """How many images make a round: so many that small maps fill the loops as a large one does, and that `LEAST_ROUNDS`
+    are left for threads to share."""
+    assert graph.images is not None
+    shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
+    positions = max((prod(shape[1:-1]) for shape in shapes if len(shape) > 2), default=POSITIONS)
+    return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
 
 
 def image_values(graph: Graph) -> frozenset[str]:
@@ -51,17 +65,17 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
         return None
     shape = graph.values[node.output].shape
     again = sum(graph.values[value].size for value in node.sources if value not in of_images)
-    parts = 1
+    parts, group = 1, node.group or group_of(node, graph, of_images)
     if node.formula.output.indices[:1] != (Name(axis),):
-        parts = parts_of(graph.images)
+        parts = parts_of(graph.images // group)
         if parts < 2 or prod(shape) * parts * element_bytes(graph.dtype) > LARGEST_PARTS:
             return None
         again += 2 * prod(shape)
     size = again * element_bytes(graph.dtype)
-    cycles = _cycles(node, axis, machine, element_bytes(graph.dtype))
+    cycles = group * _cycles(node, axis, machine, element_bytes(graph.dtype))
     if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
         return None
-    return Options(outer=(axis, PART, IMAGE), parts=parts)
+    return Options(outer=axis, group=group, parts=parts)
 
 
 def _batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:

@@ -48,8 +48,9 @@ class _Place:
     """For every panel already copied, the bindings at the depth where it was: its own indices count from there."""
 
 
-def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nest], list[Tensor]]:
-    """The nests of a plan (panels that every thread shares first), and the tensors that they need."""
+def build(plan: Plan, machine: Machine, name: str, dtype: str, group: int = 1) -> tuple[list[Nest], list[Tensor]]:
+    """The nests of a plan (panels that every thread shares first), and the tensors that they need; `group` images are a
+    round of the outermost loops, where the plan has such."""
     panels = place_panels(plan, name, dtype)
     nests = [
         Nest(f"{placed.tensors[0].name}.copy", divide(tuple(placed.copies({}, "p"))))
@@ -62,7 +63,7 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str) -> tuple[list[Nes
     tensors = [tensor for placed in panels for tensor in placed.tensors]
     tensors += [] if partial is None else [partial]
     own = {tensor.name for tensor in tensors if tensor.role == "scratch"}
-    nests.append(as_nest(name, tuple(body), plan.outer, own))
+    nests.append(replace(as_nest(name, tuple(body), plan.outer, own), group=group))
     return nests, tensors
 
 

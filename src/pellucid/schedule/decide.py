@@ -15,6 +15,7 @@ from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import IDENTITY, Accumulated, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
+from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
@@ -27,7 +28,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     """The plan of a contraction of elements of `element_bytes` bytes."""
     options = options or Options()
     whole = split_dimensions(nest)
-    outer = outer_levels(whole, options)
+    outer = outer_levels(whole)
     nest, fused = fuse_axes(_without(whole, outer))
     lanes = machine.lanes(element_bytes)
     vector, across, why = choose_vector(nest, lanes, options)
@@ -63,19 +64,18 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     )  # fmt: skip
 
 
-def outer_levels(nest: Contraction, options: Options) -> tuple[Level, ...]:
-    """The levels that `Options.outer` asks for: of an output axis a loop, of a reduction a slab, one value each.
+def outer_levels(nest: Contraction) -> tuple[Level, ...]:
+    """The levels of the axes that are walked outermost, one value each: of an output axis a loop, of a reduction a slab.
 
-    None where an axis stands in a border, a lookup or a winner's position, or where a sum over it is not stored as
-    it is.
+    None where an axis stands in a lookup, or where a sum over it is not stored as it is.
     """
     extents, reduced = nest.extents, dict(nest.reduced)
     levels = list[Level]()
-    for axis in options.outer:
+    for axis in OUTER:
         if axis not in extents:
             continue
         plain = nest.reduction in IDENTITY and nest.result == Accumulated("value")
-        if axis in guarded_names(nest) or (axis in reduced and not plain):
+        if axis in reduced and not plain:
             return ()
         if any(axis in names_of(lookup.operand) for operand in nest.loads for lookup in operand.lookups):
             return ()

@@ -13,7 +13,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.maps import build_map, find_map
 from pellucid.schedule.nest import Nest, Tensor
 from pellucid.schedule.normal import normalise
-from pellucid.schedule.parts import in_parts
+from pellucid.schedule.parts import in_rounds
 from pellucid.schedule.plan import Options, Plan
 
 __all__ = ["Lowered", "lower"]
@@ -48,8 +48,8 @@ def lower(
     contractions, new = normalise(formula, constants, extents, tensors, name)
     nests, plans = list[Nest](), list[Plan]()
     known = {tensor.name: tensor for tensor in (*tensors.values(), *new)}
-    if options is not None and options.parts > 1:
-        contractions, between = _in_parts(contractions, options, known, name)
+    if options is not None and options.outer is not None:
+        contractions, between = _in_rounds(contractions, options, known, name)
         new += between
         known |= {tensor.name: tensor for tensor in between}
     for number, nest in enumerate(contractions):
@@ -61,27 +61,24 @@ def lower(
             plans.append(plan)
             continue
         plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
-        built, needed = build(plan, machine, own, dtype)
+        built, needed = build(plan, machine, own, dtype, options.group if options else 1)
         nests += built
         new += needed
         plans.append(plan)
     return Lowered(tuple(nests), tuple(new), tuple(plans))
 
 
-def _in_parts(
+def _in_rounds(
     contractions: list[Contraction], options: Options, known: Mapping[str, Tensor], name: str
 ) -> tuple[list[Contraction], list[Tensor]]:
-    """Every reduction over an axis of `options.outer` cut into parts."""
+    """Every contraction with the axis `options.outer` cut into rounds of it."""
     result, tensors = list[Contraction](), list[Tensor]()
     for number, nest in enumerate(contractions):
-        for axis in options.outer:
-            if axis in dict(nest.reduced):
-                found, between = in_parts(nest, axis, options.parts, f"{name}.{number}", _element_type(nest, known))
-                result += found
-                tensors += between
-                break
-        else:
-            result.append(nest)
+        assert options.outer is not None
+        dtype = _element_type(nest, known)
+        found, between = in_rounds(nest, options.outer, options.group, options.parts, f"{name}.{number}", dtype)
+        result += found
+        tensors += between
     return result, tensors
 
 

@@ -36,6 +36,7 @@ from pellucid.schedule.nest import (
     Value,
 )
 from pellucid.schedule.parallel import as_nest
+from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Plan
 from pellucid.schedule.rewrite import bind_operand, bind_value, names_of
 from pellucid.schedule.traits import stride
@@ -133,7 +134,7 @@ def build_map(
     """The nest of a map, and its plan."""
     nest = found.contraction
     lanes = machine.lanes(element_bytes)
-    outer = [axis for axis in (options.outer if options else ()) if axis in dict(nest.free) and axis not in found.rows]
+    outer = [axis for axis in OUTER if axis in dict(nest.free)]
     inner = [axis for axis, _ in nest.free if axis not in (*outer, *found.rows, found.vector)]
     loops = [*outer, *inner]
     body = _loops(found, loops, {}, lanes)
@@ -144,7 +145,7 @@ def build_map(
         nest, lanes, found.vector, False, (), lanes, levels, tuple(axis for axis, _ in nest.reduced),
         reasons=(f"a map by known matrices: {count} operations from {_cells(found)} cells to {len(tile)}",),
     )  # fmt: skip
-    return as_nest(name, tuple(body), len(outer)), plan
+    return replace(as_nest(name, tuple(body), len(outer)), group=options.group if options else 1), plan
 
 
 def _cells(found: Map) -> int:

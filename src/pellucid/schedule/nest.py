@@ -294,12 +294,13 @@ class Nest:
     """One function: its statements run in order, by every thread, without a barrier inside.
 
     `rounds` names the variables of its outermost loops, one inside the other around everything else, where those are
-    the images of a batch: such nests may share a pass.
+    the images of a batch, or groups of `group` images: such nests may share a pass.
     """
 
     name: str
     body: tuple[Statement, ...]
     rounds: tuple[str, ...] = ()
+    group: int = 1
 
 
 @dataclass(frozen=True)

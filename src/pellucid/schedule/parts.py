@@ -1,11 +1,14 @@
-"""A reduction over the batch as reductions over equal parts of it, and one over the parts.
+"""The batch axis of a contraction cut into rounds, and a reduction over it into parts that are added up at the end.
 
-    before:  dw[s,t,c,k] = sum(n,i,j) x[n,i+s,j+t,c] * g[n,i,j,k]
-    after:   dw.parts[p,s,t,c,k] = sum(m,i,j) x[B*p+m,i+s,j+t,c] * g[B*p+m,i,j,k]
-             dw[s,t,c,k] = sum(p) dw.parts[p,s,t,c,k]
+    before:  z[n,i,k] = sum(c) x[n,i,c] * w[c,k]
+    rounds:  z[G*r+m,i,k] = sum(c) x[G*r+m,i,c] * w[c,k]                          r: the rounds, of G images each
 
-Threads may share the parts among them, and a part's images may run in the pass that makes what they read. How many
-parts there are is fixed by the equation's extents: the order of the sum never depends on the threads.
+    before:  dw[s,c,k] = sum(n,i) x[n,i+s,c] * g[n,i,k]
+    parts:   dw.parts[p,s,c,k] = sum(r,m,i) x[R*G*p+G*r+m,i+s,c] * g[R*G*p+G*r+m,i,k]
+             dw[s,c,k] = sum(p) dw.parts[p,s,c,k]
+
+Threads share the rounds or the parts among them, and the rounds of a part may run in the pass that makes what they
+read. How many there are is fixed by the equation's extents: the order of the sum never depends on the threads.
 """
 
 from __future__ import annotations
@@ -14,36 +17,61 @@ from dataclasses import replace
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction
-from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.contraction import Axes, Contraction
 from pellucid.schedule.nest import IDENTITY, Accumulated, Load, Operand, Tensor
 from pellucid.schedule.traits import guarded_names
 
-__all__ = ["IMAGE", "PART", "in_parts"]
+__all__ = ["OUTER", "in_rounds"]
 
-# The axes that a cut reduction gets; no axis of a formula has such a name.
-PART, IMAGE = "batch.part", "batch.image"
-PARTS = "parts"
+# The axes that a cut batch axis becomes; no axis of a formula has such a name.
+PART, ROUND, MEMBER, PARTS = "batch.part", "batch.round", "batch.image", "parts"
+# Those that are walked outermost, from the outside in.
+OUTER = (PART, ROUND)
 
 
-def in_parts(nest: Contraction, axis: str, parts: int, name: str, dtype: str) -> tuple[list[Contraction], list[Tensor]]:
-    """The two contractions for one, and the tensor between them; the contraction itself where the rule does not apply:
-    no reduction over `axis`, one that parts do not divide, one with a border or a position."""
-    extent = dict(nest.reduced).get(axis, 1)
-    if extent == 1 or parts < 2 or extent % parts or nest.reduction not in IDENTITY or axis in guarded_names(nest):
+def in_rounds(
+    nest: Contraction, axis: str, group: int, parts: int, name: str, dtype: str
+) -> tuple[list[Contraction], list[Tensor]]:
+    """The contractions for one, with the axes `OUTER` in the place of `axis`, and the tensor between them.
+
+    The contraction itself where the rule does not apply: it does not have `axis`, whose extent must be a multiple of
+    `group` (and, where it is reduced, of `group * parts`), or the axis stands in a border, or in a winner's position.
+    """
+    extent = nest.extents.get(axis, 1)
+    is_reduced = axis in dict(nest.reduced)
+    whole = group * (parts if is_reduced else 1)
+    if extent == 1 or extent % whole or axis in guarded_names(nest):
         return [nest], []
-    images = extent // parts
+    if not is_reduced:
+        cut, index = _cut(((ROUND, extent // group), (MEMBER, group)))
+        return [replace(bind_contraction(nest, {axis: index}), free=_replaced(nest.free, axis, cut))], []
+    if parts < 2 or nest.reduction not in IDENTITY:
+        return [nest], []
+    cut, index = _cut(((PART, parts), (ROUND, extent // whole), (MEMBER, group)))
     shape = (parts, *(size for _, size in nest.free))
     tensor = Tensor(f"{name}.parts", dtype, shape, "temporary")
-    cell = Operand(tensor.name, shape, (Affine.name(PART), *(Affine.name(free) for free, _ in nest.free)))
-    bound = bind_contraction(nest, {axis: Affine.name(PART) * images + (Affine.name(IMAGE) if images > 1 else 0)})
-    rest = tuple(other for other in nest.reduced if other[0] != axis)
+    rest = tuple(Affine.name(free) for free, _ in nest.free)
     partial = replace(
-        bound,
-        output=cell,
-        free=((PART, parts), *nest.free),
-        reduced=(((IMAGE, images), *rest) if images > 1 else rest),
+        bind_contraction(nest, {axis: index}),
+        output=Operand(tensor.name, shape, (Affine.name(PART), *rest)),
+        free=(cut[0], *nest.free),
+        reduced=_replaced(nest.reduced, axis, cut[1:]),
         result=Accumulated("value"),
     )
-    result = replace(cell, index=(Affine.name(PARTS), *cell.index[1:]))
-    combined = Contraction(nest.output, nest.free, ((PARTS, parts),), nest.reduction, Load(result), None, nest.result)
-    return [partial, combined], [tensor]
+    part = Load(Operand(tensor.name, shape, (Affine.name(PARTS), *rest)))
+    return [
+        partial,
+        Contraction(nest.output, nest.free, ((PARTS, parts),), nest.reduction, part, None, nest.result),
+    ], [tensor]
+
+
+def _cut(axes: Axes) -> tuple[Axes, Affine]:
+    """The axes of more than one value, and the number that all of them count together."""
+    index = Affine()
+    for name, extent in axes:
+        index = index * extent + (Affine.name(name) if extent > 1 else 0)
+    return tuple(axis for axis in axes if axis[1] > 1), index
+
+
+def _replaced(axes: Axes, old: str, new: Axes) -> Axes:
+    return tuple(entry for axis in axes for entry in (new if axis[0] == old else (axis,)))

@@ -44,9 +44,14 @@ class _Member:
     body: tuple[Statement, ...]
 
     @property
-    def images(self) -> int:
+    def rounds(self) -> int:
         """How many rounds there are in all."""
         return prod(self.counts)
+
+    @property
+    def images(self) -> int:
+        """How many images there are in all."""
+        return self.rounds * self.nest.group
 
     @property
     def has_parts(self) -> bool:
@@ -127,7 +132,7 @@ def _member(nest: Nest) -> _Member | None:
 def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -> bool:
     """Whether a member may run round by round with those of a slot."""
     first = slot.members[0]
-    if first.images != member.images:
+    if (first.images, first.nest.group) != (member.images, member.nest.group):
         return False
     parts = {entry.counts for entry in (*slot.members, member) if entry.has_parts}
     if len(parts) > 1:
@@ -140,29 +145,39 @@ def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -
 
 
 def _at_own_image(member: _Member, tensor: str) -> bool:
-    """Whether the member touches a tensor only at the image of its own round."""
-    own = _own_image(member)
-    return all(
-        image_of(operand, member.images) == own for operand in _operands(member.body) if operand.tensor == tensor
-    )
+    """Whether the member touches a tensor only at the images of its own round."""
+    touched = (operand for operand in _operands(member.body) if operand.tensor == tensor)
+    return all(_in_round(member, operand) is not None for operand in touched)
 
 
-def _own_image(member: _Member) -> Affine:
+def _in_round(member: _Member, operand: Operand) -> Operand | None:
+    """The operand as a cell of its round's images alone; None where it may be another round's.
+
+    The leading dimensions count the rounds, and their indices are the own round; or they count the images. The nest has
+    been proved in bounds in the first round and in the last: what is added to the first image of a round is then
+    0 .. group - 1, as long as it does not depend on the round.
+    """
+    if operand.lookups:
+        return None
+    own, group = _own_round(member), member.nest.group
+    places = list(accumulate(operand.shape, mul))
+    if member.rounds in places:
+        first = places.index(member.rounds) + 1
+        if _flat(operand.shape[:first], operand.index[:first]) == own:
+            return replace(operand, shape=operand.shape[first:] or (1,), index=operand.index[first:] or (Affine(),))
+    if group > 1 and member.images in places:
+        first = places.index(member.images) + 1
+        rest = _flat(operand.shape[:first], operand.index[:first]) - own * group
+        if not set(rest.names) & set(member.names):
+            return replace(operand, shape=(group, *operand.shape[first:]), index=(rest, *operand.index[first:]))
+    return None
+
+
+def _own_round(member: _Member) -> Affine:
     total = Affine()
     for name, count in zip(member.names, member.counts, strict=True):
         total = total * count + Affine.name(name)
     return total
-
-
-def image_of(operand: Operand, images: int) -> Affine | None:
-    """The image that an operand's cell lies in: its leading indices as one number; None where that is not told."""
-    total, extent = Affine(), 1
-    for size, index in zip(operand.shape, operand.index, strict=True):
-        if extent == images:
-            break
-        extent *= size
-        total = total * size + index
-    return total if extent == images and not operand.lookups else None
 
 
 # ---------------------------------------------------------------- one nest of many
@@ -174,18 +189,18 @@ def _joined(members: list[_Member]) -> Nest:
     if parted is None:
         for entry in members:
             body += _bound(entry.body, {entry.names[0]: Affine.name(ROUND)})
-        loop = For(ROUND, Bound.of(0), Bound.of(members[0].images), 1, tuple(body), parallel=True)
-        return Nest(members[0].nest.name, (loop,), (ROUND,))
-    parts, images = parted.counts
-    image = Affine.name(PART) * images + Affine.name(IMAGE)
+        loop = For(ROUND, Bound.of(0), Bound.of(members[0].rounds), 1, tuple(body), parallel=True)
+        return Nest(members[0].nest.name, (loop,), (ROUND,), members[0].nest.group)
+    parts, rounds = parted.counts
+    number = Affine.name(PART) * rounds + Affine.name(IMAGE)
     for entry in members:
         if entry.has_parts:
             body += _bound(entry.body, {entry.names[0]: Affine.name(PART), entry.names[1]: Affine.name(IMAGE)})
         else:
-            body += _bound(entry.body, {entry.names[0]: image})
-    inner = For(IMAGE, Bound.of(0), Bound.of(images), 1, tuple(body))
+            body += _bound(entry.body, {entry.names[0]: number})
+    inner = For(IMAGE, Bound.of(0), Bound.of(rounds), 1, tuple(body))
     loop = For(PART, Bound.of(0), Bound.of(parts), 1, (inner,), parallel=True)
-    return Nest(members[0].nest.name, (loop,), (PART, IMAGE))
+    return Nest(members[0].nest.name, (loop,), (PART, IMAGE), members[0].nest.group)
 
 
 def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Statement]:
@@ -238,43 +253,45 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
         }
         if own:
             homes = {name: _home(member, tensors[name]) for name in sorted(own)}
-            result[number] = replace(nest, body=tuple(_in_scratch(nest.body, homes, member.images)))
+            result[number] = replace(nest, body=tuple(_in_scratch(member, homes)))
             scratch += [replace(tensors[name], shape=home, role="scratch") for name, home in homes.items()]
     return result, scratch
 
 
 def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
-    """The shape of one image in scratch: (elements,), or (rows, elements of a row and some more) where rows would lie
-    a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
-    size = tensor.size // member.images
-    views = [operand for operand in _operands(member.body) if operand.tensor == tensor.name]
+    """The shape of a round's images in scratch: (elements,), or (rows, elements of a row and some more) where rows
+    would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
+    size = tensor.size // member.rounds
     common: set[int] | None = None
-    for operand in views:
-        starts = set(accumulate(operand.shape, mul))
-        common = starts if common is None else common & starts
-    rows = [start // member.images for start in common or () if start % member.images == 0]
-    rows = [count for count in rows if 1 < count < size and size // count * ELEMENT % WAY == 0]
+    for operand in _operands(member.body):
+        if operand.tensor == tensor.name:
+            own = _in_round(member, operand)
+            assert own is not None
+            starts = set(accumulate(own.shape, mul))
+            common = starts if common is None else common & starts
+    rows = [count for count in common or () if 1 < count < size and size // count * ELEMENT % WAY == 0]
     return (max(rows), size // max(rows) + PADDING // ELEMENT) if rows else (size,)
 
 
 def _is_private(member: _Member, tensor: Tensor) -> bool:
-    """Whether the rounds touch a tensor each at its own image."""
-    return tensor.size % member.images == 0 and _at_own_image(member, tensor.name)
+    """Whether every round touches a tensor at its own images alone."""
+    return tensor.size % member.rounds == 0 and _at_own_image(member, tensor.name)
 
 
-def _in_scratch(body: tuple[Statement, ...], homes: Mapping[str, tuple[int, ...]], images: int) -> list[Statement]:
+def _in_scratch(member: _Member, homes: Mapping[str, tuple[int, ...]]) -> list[Statement]:
+    """The nest's body with tensors replaced by their homes in scratch."""
+
     def operand(old: Operand) -> Operand:
         home = homes.get(old.tensor)
         if home is None:
             return old
-        # The leading dimensions are the image; of the others those that make the rows, and those inside a row.
-        places = list(accumulate(old.shape, mul))
-        first = places.index(images) + 1
+        own = _in_round(member, old)
+        assert own is not None
         if len(home) == 1:
-            return replace(old, shape=old.shape[first:] or (1,), index=old.index[first:] or (Affine(),))
-        cut = places.index(images * home[0]) + 1
-        inside = _flat(old.shape[cut:], old.index[cut:])
-        return replace(old, shape=(*old.shape[first:cut], home[1]), index=(*old.index[first:cut], inside))
+            return own
+        cut = list(accumulate(own.shape, mul)).index(home[0]) + 1
+        inside = _flat(own.shape[cut:], own.index[cut:])
+        return replace(own, shape=(*own.shape[:cut], home[1]), index=(*own.index[:cut], inside))
 
     def visit(statement: Statement) -> Statement:
         match statement:
@@ -289,7 +306,7 @@ def _in_scratch(body: tuple[Statement, ...], homes: Mapping[str, tuple[int, ...]
             case Update():
                 return replace(statement, value=map_operands(statement.value, operand))
 
-    return [visit(statement) for statement in body]
+    return [visit(statement) for statement in member.nest.body]
 
 
 def _flat(shape: tuple[int, ...], index: tuple[Affine, ...]) -> Affine:

@@ -40,7 +40,7 @@ class Panel:
 class Options:
     """Decisions taken from outside: by a test, by a measured search, or by a network.
 
-    `outer` is an axis to walk outermost, one value a round: the images of a batch. A reduction over it is cut into
+    `outer` is an axis to walk outermost, `group` values a round: the images of a batch. A reduction over it is cut into
     `parts` equal parts, each a result of its own, and a sum over the parts. Where an equation does not have the axis,
     or cannot be walked so, it is scheduled as ever. `chain` is the most terms of a sum that are added up one after the
     other before the result is added to the others; 0 leaves that to the estimate of rounding.
@@ -53,7 +53,8 @@ class Options:
     slabs: tuple[tuple[str, int], ...] | None = None
     order: tuple[str, ...] | None = None
     unroll: int | None = None
-    outer: tuple[str, ...] = ()
+    outer: str | None = None
+    group: int = 1
     parts: int = 1
     chain: int = 0
 
