@@ -35,8 +35,8 @@ def tiles_of(solved: Solved, mode: str) -> dict[str, Tile]:
 @pytest.mark.parametrize(
     ("mode", "wrt", "tiles"),
     [
-        ("standard", "", {"i": Tile(2, 3), "j": Tile(4, 3)}),
-        ("standard", "x", {"y": Tile(2, 3), "x": Tile(4, 3)}),
+        ("standard", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
+        ("standard", "x", {"y": Tile(4, 3), "x": Tile(4, 3)}),
         ("standard", "w", {"s": Tile(3, 2), "t": Tile(3, 4)}),
         ("fast", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
         ("fast", "w", {"s": Tile(3, 4), "t": Tile(3, 4)}),
@@ -47,9 +47,10 @@ def test_three_taps(mode: str, wrt: str, tiles: dict[str, Tile]) -> None:
 
 
 def test_other_kernels() -> None:
-    assert chosen("standard", 5) == {"j": Tile(2, 5)}
+    assert chosen("standard", 5) == {"i": Tile(2, 5), "j": Tile(2, 5)}
+    assert chosen("standard", 5, "w") == {"t": Tile(5, 2)}
     assert chosen("fast", 5) == {"i": Tile(2, 5), "j": Tile(2, 5)}
-    assert chosen("standard", 2) == {"i": Tile(3, 2), "j": Tile(5, 2)}
+    assert chosen("standard", 2) == {"i": Tile(5, 2), "j": Tile(5, 2)}
     assert chosen("fast", 7) == chosen("fast", 1) == {}
 
 

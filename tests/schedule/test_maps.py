@@ -151,7 +151,7 @@ def test_compiled(wrt: str, chosen_target: str) -> None:
 
 
 def test_what_a_map_looks_like() -> None:
-    """Tables are not read, and the tile at the border has fewer terms."""
+    """Tables are not read, and cells that may not exist are tested."""
     (solved,) = solve(parse("z[i,k] = sum(s,c) x[i+s-1,c] * w[s,c,k]"), {}, {"i": 6, "k": 8, "s": 3, "c": 8})
     first, *_ = rewrite(solved, {"i": Tile(2, 3)}).steps
     table = Tensor("B0", "float32", (4, 4), "table", (-1, 0, 1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1))
@@ -166,24 +166,12 @@ def test_what_a_map_looks_like() -> None:
         "\n".join(show(nest) for nest in made.nests)
         == """\
 nest V
-  for thread.once in 0 .. 1 (parallel):
+  for I in 0 .. 3 (parallel):
     tile c in 0 .. 7: each
-      V[0, 0, c] = x[1, c]
-      V[1, 0, c] = x[0, c] + x[1, c]
-      V[2, 0, c] = x[1, c] - x[0, c]
-      V[3, 0, c] = x[2, c] - x[0, c]
-  for thread.once in 0 .. 1 (parallel):
-    tile c in 0 .. 7: each
-      V[0, 1, c] = x[3, c] - x[1, c]
-      V[1, 1, c] = x[2, c] + x[3, c]
-      V[2, 1, c] = x[3, c] - x[2, c]
-      V[3, 1, c] = x[4, c] - x[2, c]
-  for thread.once in 0 .. 1 (parallel):
-    tile c in 0 .. 7: each
-      V[0, 2, c] = x[5, c] - x[3, c]
-      V[1, 2, c] = x[4, c] + x[5, c]
-      V[2, 2, c] = x[5, c] - x[4, c]
-      V[3, 2, c] = -x[4, c]"""
+      V[0, I, c] = x[2*I + 1, c] - (x[2*I - 1, c] if 0 <= 2*I - 1 < 6 else 0)
+      V[1, I, c] = x[2*I, c] + x[2*I + 1, c]
+      V[2, I, c] = x[2*I + 1, c] - x[2*I, c]
+      V[3, I, c] = (x[2*I + 2, c] if 0 <= 2*I + 2 < 6 else 0) - x[2*I, c]"""
     )
 
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from pellucid.language.correlation import recognise
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, walk
-from pellucid.language.tiles import CHAIN, choose_tiles
+from pellucid.language.tiles import CHAINS, choose_tiles
 from pellucid.language.winograd import Rewritten, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import group_of, image_values
@@ -45,7 +45,8 @@ def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) ->
             nodes.append(node)
             continue
         assert isinstance(node, Equation)
-        steps = _steps(node, found, group_of(node, graph, of_images) if graph.images else 0)
+        group = group_of(node, graph, of_images) if graph.images else 0
+        steps = _steps(node, found, group, CHAINS[accuracy])
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -111,7 +112,7 @@ class _Steps:
     tables: dict[str, tuple[float, ...]]
 
 
-def _steps(node: Equation, found: Rewritten, group: int) -> _Steps:
+def _steps(node: Equation, found: Rewritten, group: int, chains: int) -> _Steps:
     """The equations of the steps, the last of which makes the node's own value."""
     names = dict(node.bindings)
     tables = {f"{node.output}.{local}": matrix for local, matrix in found.tables.items()}
@@ -125,7 +126,7 @@ def _steps(node: Equation, found: Rewritten, group: int) -> _Steps:
         read = {part.tensor for part in walk(step.formula.body) if isinstance(part, Access)}
         read |= {part.name for part in walk(step.formula.body) if isinstance(part, Name)} - step.extents.keys()
         bindings = MappingProxyType({name: value for name, value in names.items() if name in read})
-        chain = CHAIN if number == len(found.steps) - 2 else 0
+        chain = chains if number == len(found.steps) - 2 else 0
         nodes.append(Equation(output, step.formula, MappingProxyType({}), step.extents, bindings, chain, group))
         names[local] = output
         if not is_last:

@@ -65,7 +65,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
 
 
 def outer_levels(nest: Contraction) -> tuple[Level, ...]:
-    """The levels of the axes that are walked outermost, one value each: of an output axis a loop, of a reduction a slab.
+    """The levels of the axes that are walked outermost, one value each: of outputs loops, of reductions slabs.
 
     None where an axis stands in a lookup, or where a sum over it is not stored as it is.
     """

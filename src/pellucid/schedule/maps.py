@@ -10,7 +10,7 @@ different code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -46,8 +46,6 @@ __all__ = ["Map", "build_map", "find_map"]
 
 # The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64.
 LARGEST_MAP = 64
-# The most steps of a loop that are written out because some of their cells do not exist; beyond that, loads are tested.
-MOST_BORDERS = 4
 
 
 @dataclass(frozen=True)
@@ -153,19 +151,14 @@ def _cells(found: Map) -> int:
 
 
 def _loops(found: Map, axes: list[str], bound: Mapping[str, Affine], lanes: int) -> list[Statement]:
-    """Loops over the axes, borders apart, around the tiles."""
+    """Loops over the axes around the tiles. Borders are no code of their own: that would be nine times as much in two
+    dimensions, and a test of a load costs little beside what is done with it."""
     extents = found.contraction.extents
     if axes:
         axis, *rest = axes
-        result: list[Statement] = []
-        for start, count in _pieces(found, axis):
-            if count == 1:
-                result += _loops(found, rest, {**bound, axis: Affine(start)}, lanes)
-            else:
-                inner = _loops(found, rest, {**bound, axis: Affine.name(axis)}, lanes)
-                result.append(For(axis, Bound.of(start), Bound.of(start + count), 1, tuple(inner)))
-        return result
-    result = []
+        inner = _loops(found, rest, {**bound, axis: Affine.name(axis)}, lanes)
+        return [For(axis, Bound.of(0), Bound.of(extents[axis]), 1, tuple(inner))]
+    result = list[Statement]()
     lane, block = found.vector, f"{found.vector}.block"
     for start, width, count in vector_pieces(extents[lane], lanes, lanes):
         place = Affine.name(lane) + start
@@ -174,33 +167,6 @@ def _loops(found: Map, axes: list[str], bound: Mapping[str, Affine], lanes: int)
         tile = Tile((), lane, lane_groups(width, lanes), None, (), _stores(found, {**bound, lane: place}))
         result.append(tile if count == 1 else For(block, Bound.of(0), Bound.of(count), 1, (tile,)))
     return result
-
-
-def _pieces(found: Map, axis: str) -> Iterator[tuple[int, int]]:
-    """The axis as (start, count): single steps where some cell does not exist, and the run between them; or all of it,
-    where there are many such steps."""
-    extents, guards = found.contraction.extents, found.contraction.guards
-    low, high = 0, extents[axis]
-    for guard in guards:
-        step = guard.index.coefficient(axis)
-        if not step:
-            continue
-        rest_low, rest_high = (guard.index - Affine.name(axis) * step).span(extents)
-        if step < 0:  # the same condition, counted from the other end
-            step, rest_low, rest_high = -step, -rest_high, -rest_low
-            low = max(low, -((rest_low + guard.high - 1) // step))
-            high = min(high, (-guard.low - rest_high) // step + 1)
-        else:
-            low = max(low, -((rest_low - guard.low) // step))
-            high = min(high, (guard.high - 1 - rest_high) // step + 1)
-    high = max(low, high)
-    if low + extents[axis] - high > MOST_BORDERS:
-        yield 0, extents[axis]
-        return
-    yield from ((start, 1) for start in range(min(low, extents[axis])))
-    if high > low:
-        yield low, high - low
-    yield from ((start, 1) for start in range(high, extents[axis]))
 
 
 def _stores(found: Map, bound: Mapping[str, Affine]) -> tuple[Store, ...]:
@@ -235,24 +201,12 @@ def _loaded(found: Map, bindings: Mapping[str, Affine]) -> Value:
     operand = bind_operand(found.load, bindings)
     unknown: list[Guard] = []
     for guard in operand.guards:
-        low, high = _span(found, guard.index)
+        low, high = guard.index.span(found.contraction.extents)
         if high < guard.low or low >= guard.high:
             return Constant(operand.outside)
         if low < guard.low or high >= guard.high:
             unknown.append(guard)
     return Load(replace(operand, guards=tuple(unknown)))
-
-
-def _span(found: Map, index: Affine) -> tuple[int, int]:
-    """The values of a bound index: a loop that is still in it runs where every cell exists."""
-    extents = found.contraction.extents
-    low = high = index.const
-    for name, coefficient in index.terms:
-        runs = [(start, start + count - 1) for start, count in _pieces(found, name) if count > 1]
-        first, last = (runs[0][0], runs[-1][1]) if runs else (0, extents[name] - 1)
-        ends = coefficient * first, coefficient * last
-        low, high = low + min(ends), high + max(ends)
-    return low, high
 
 
 def _finished(result: Value, total: Value) -> Value:
