@@ -45,7 +45,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     levels = (*outer, *levels)
     panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
-    levels += chain_levels(nest, slabs, options.chain)
+    levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
     chains = chains_for(nest, accumulators, machine)

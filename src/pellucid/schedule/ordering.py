@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations, permutations
 from math import prod, sqrt
@@ -218,15 +219,18 @@ def _block_moving_tile(
     return [*levels[:-2], *outer, vectors, level]
 
 
-def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...], longest: int = 0) -> tuple[Level, ...]:
+def chain_levels(
+    nest: Contraction, slabs: tuple[tuple[str, int], ...], longest: int = 0, across: Mapping[str, int] | None = None
+) -> tuple[Level, ...]:
     """Reductions cut for accuracy: outermost axis first, until the estimated rounding error is small enough, or until a
-    chain has at most `longest` terms."""
+    chain has at most `longest` terms. An axis of `across` is summed in so many lanes, each a chain of its own."""
     if nest.reduction != "sum":
         return ()
     lengths = {**nest.extents, **dict(slabs)}
+    lengths |= {axis: -(-lengths[axis] // lanes) for axis, lanes in (across or {}).items()}
     if longest:
         return _chains_of(nest, lengths, longest)
-    total = prod(extent for _, extent in nest.reduced)
+    total = prod(lengths[axis] if axis in (across or {}) else extent for axis, extent in nest.reduced)
     chain = prod(lengths[axis] for axis, _ in nest.reduced)
     levels = list[Level]()
 
@@ -235,7 +239,7 @@ def chain_levels(nest: Contraction, slabs: tuple[tuple[str, int], ...], longest:
         return 0.25 * (sqrt(length / pieces) + (sqrt(pieces) if pieces > 1 else 0.0))
 
     for axis, _ in nest.reduced:
-        if error(chain) <= CHAIN_ERROR_LIMIT or chain <= 128:
+        if error(chain) <= CHAIN_ERROR_LIMIT or chain <= 128 or axis in (across or {}):
             break
         rest = chain // lengths[axis]
         best = max(
