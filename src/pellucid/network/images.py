@@ -14,11 +14,11 @@ from pellucid.schedule.plan import Options
 __all__ = ["by_image", "group_of", "image_values", "parts_of"]
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
-MOST_PARTS = 8
+MOST_PARTS = 4
 # Bytes a cycle at which weights come back for the next image, and the part of a round's arithmetic that may cost.
 AGAIN_BYTES, AGAIN_SHARE = 20.0, 0.25
 # Bytes of a sum's parts beside those of the sum itself are worth no more than this.
-LARGEST_PARTS = 1 << 22
+LARGEST_PARTS = 1 << 23
 # Positions of a map that a round should have, and rounds that there should be.
 POSITIONS, LEAST_ROUNDS = 256, 4
 
