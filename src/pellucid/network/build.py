@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
+from pellucid.network.again import compute_again
 from pellucid.network.built import Built
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fuse import fuse
@@ -24,6 +25,7 @@ def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chos
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
     own = with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, chosen.machine)
+    own = compute_again(own, {*outputs, *updates.values()})
     homes = place_updates(own, updates, outputs)
     assembled = assemble(own, outputs, homes, chosen.machine)
     code = generate(assembled.program, chosen)
