@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pellucid import nn, optim
+from pellucid.emit.target import target
 from pellucid.language.parse import parse
 from pellucid.language.render import to_text
 from pellucid.network import BACKENDS, Equation, Graph, View, compile_graph, differentiate
+from pellucid.network.build import assembled_program
 from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
 from pellucid.network.results import CONDITIONS, by_results
@@ -85,7 +87,7 @@ def test_a_sum_that_is_read_twice_is_computed_once(function, count):
     graph = graph_of(DENSE_SHAPES, DENSE, (f"a[n,c] = {function}", {"z": "z"}))
     fused = agree(graph, ["a"])
     assert texts(fused)["a"].count("sum") > 1
-    plans = compile_graph(graph, ["a"]).engine.assembled.plans
+    plans = assembled_program(graph, ["a"], {}, target()).plans
     assert {name: len(found) for name, found in plans.items()} == {"a": count}
 
 
@@ -123,10 +125,10 @@ def test_an_update_in_place_whose_sum_is_cut():
     graph = graph_of({"x": (3000, 20), "g": (3000, 6), "v": (20, 6)})
     text = "u[c,k] = 0.5*v[c,k] + sum(n) x[n,c]*g[n,k]"
     graph.formula(parse(text), {"v": "v", "x": "x", "g": "g"})
-    compiled = compile_graph(graph, [], updates={"v": "u"})
-    (plan,) = compiled.engine.assembled.plans["u"]
+    assembled = assembled_program(graph, [], {"v": "u"}, target())
+    (plan,) = assembled.plans["u"]
     assert [level for level in plan.levels if level.kind in ("slab", "chain")]
-    assert [tensor.name for tensor in compiled.engine.assembled.program.tensors if "copy" in tensor.name] == []
+    assert [tensor.name for tensor in assembled.program.tensors if "copy" in tensor.name] == []
     agree(graph, [], {"v": "u"})
 
 
@@ -140,7 +142,7 @@ def test_an_update_stands_behind_what_reads_the_old_value():
     )
     fused = agree(graph, ["dx"], {"w": "new"})
     assert list(texts(fused)) == ["dx", "new"]
-    program = compile_graph(graph, ["dx"], updates={"w": "new"}).engine.assembled.program
+    program = assembled_program(graph, ["dx"], {"w": "new"}, target()).program
     assert [tensor.name for tensor in program.tensors if tensor.role == "temporary"] == []
 
 
