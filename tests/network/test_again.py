@@ -15,7 +15,7 @@ def long_graph(steps: int, *, elementwise: bool = True, source_stays: bool = Tru
     graph = Graph("float64", images=4)
     graph.input("x", (4, 5), of_images=True)
     graph.formula(parse("z[n,c] = 2*x[n,c]"), {"x": "x"})
-    graph.formula(parse("a[n,c] = max(z[n,c], 0)" if elementwise else "a[n,c] = sum(m) z[n,m]"), {"z": "z"})
+    graph.formula(parse("a[n,c] = max(z[n,c], 0)" if elementwise else "a[n,c] = sum(m) z[n,m] * z[n,c]"), {"z": "z"})
     last = graph.formula(parse("s0[n,c] = a[n,c] + 1"), {"a": "a"})
     for number in range(1, steps):
         last = graph.formula(parse(f"s{number}[n,c] = sin(s[n,c])"), {"s": last})
