@@ -71,12 +71,13 @@ def choose_slabs(
         block[vector] = min(tile.block, extents[vector])
     room = machine.l2 // 2
     own = [*names, *block]
-    # Without borders a slab costs little, and what a tile walks should leave room for what it meets. With
-    # borders it costs up to a fifth; the second cache may be filled well, unless what comes after comes from far.
+    # Where borders cut the tile a slab costs up to a fifth: the second cache may then be filled well, unless what comes
+    # after comes from far. Where borders make the walk jump, it should stay in a small part of that cache.
     every = [*names, *(axis for axis, _ in nest.free)]
     whole = sum(footprint(operand, every, extents, element_bytes) for operand in nest.loads if stride(operand, vector))
     filled = machine.l2 * 3 // 4 if whole <= FAR * machine.l2 else room
-    near = filled if nest.guards else machine.l2 * 3 // 8
+    cut = {axis for axis, _ in tile.points} & {name for guard in nest.guards for name in guard.index.names}
+    near = filled if cut else min(room, 4 * machine.l1) if nest.guards else machine.l2 * 3 // 8
     if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= near:
         return ()
     lengths: dict[str, int] = {}
