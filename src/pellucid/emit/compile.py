@@ -141,7 +141,7 @@ class Executable:
         size = tensor.size * np.dtype(tensor.dtype).itemsize * (threads if tensor.role == "scratch" else 1)
         found = self._own.get(tensor.name)
         if found is None or found.nbytes < size:
-            found = self._own[tensor.name] = cleared(size)
+            found = self._own[tensor.name] = cleared(size, f"the {tensor.role} {tensor.name}")
         return found.ctypes.data
 
     def _report(self) -> None:

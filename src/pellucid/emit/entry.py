@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
 from pellucid.emit.workers import Workers, shared_workers
-from pellucid.errors import ArgumentError
+from pellucid.errors import ArgumentError, OutOfMemoryError
 
 __all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
 
@@ -83,7 +83,7 @@ class Entry:
     def run(self, addresses: Sequence[int], threads: int) -> None:
         """Every thread enters the code once; thread 0 is the caller's. `addresses` in the order of `places`.
 
-        An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or finished.
+        An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
         if not 1 <= threads <= _MOST_THREADS:
             raise ArgumentError(f"`threads` (={threads}) must be from 1 to {_MOST_THREADS}")
@@ -113,8 +113,11 @@ class Entry:
         return workers, self._calls
 
 
-def cleared(size: int) -> NDArray[np.uint8]:
-    """Zeroed memory that starts at a multiple of a cache line."""
-    raw = np.zeros(size + _ALIGNMENT, np.uint8)
+def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
+    """Zeroed memory of at least one byte that starts at a multiple of a cache line. OutOfMemoryError says for what."""
+    try:
+        raw = np.zeros(size + _ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise OutOfMemoryError(f"{purpose} of {size:,} bytes cannot be allocated") from error
     start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size]
+    return raw[start : start + max(size, 1)]

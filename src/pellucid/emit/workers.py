@@ -125,7 +125,7 @@ def _end_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-# The turns are never released: threads that wait for one do so until the process is gone. This one may run programs yet.
+# The turns are never released: threads that wait for one do so until the process is gone. This one may run more.
 atexit.register(_end_all)
 
 
