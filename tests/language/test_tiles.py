@@ -15,8 +15,8 @@ from pellucid.language.winograd import Tile
 CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-P,j+t-P,c] * w[s,t,c,k]")
 
 
-def chosen(mode: str, kernel: int, wrt: str = "", size: int = 12) -> dict[str, Tile]:
-    extents = {"n": 2, "i": size, "j": size, "k": 4, "s": kernel, "t": kernel, "c": 4}
+def chosen(mode: str, kernel: int, wrt: str = "", size: int = 12, channels: int = 256) -> dict[str, Tile]:
+    extents = {"n": 8, "i": size, "j": size, "k": channels, "s": kernel, "t": kernel, "c": channels}
     formula = CONV
     if wrt:
         derived = derive(CONV, wrt)
@@ -55,6 +55,15 @@ def test_other_kernels() -> None:
 
 def test_small_maps() -> None:
     assert chosen("fast", 3, size=3) == {"i": Tile(3, 3), "j": Tile(3, 3)}
+
+
+def test_short_sums() -> None:
+    """A plain kernel loses little in them, less than `standard` may."""
+    assert chosen("standard", 3, channels=63) == {}
+    assert chosen("standard", 3, channels=64) != {}
+    assert chosen("standard", 3, "w", size=8) == {}
+    assert chosen("standard", 3, "w", size=9) != {}
+    assert chosen("fast", 3, channels=1) != {}
 
 
 def test_an_unknown_mode() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 
 import pytest
 
@@ -79,7 +80,7 @@ def faults(program: Program, nests: Sequence[Sequence[tuple[str, bool]]], offset
             start, end = span[name]
             memory = [entry for entry in memory if entry[1] <= start or end <= entry[0]] + [(start, end, name)]
         ordered = sorted((*span[name], name) for name in seen)
-        for (_, end, name), (start, _, other) in zip(ordered, ordered[1:], strict=False):
+        for (_, end, name), (start, _, other) in pairwise(ordered):
             if start < end:
                 found.append(f"nest {number} uses {name} and {other}, which share memory")
     return found
@@ -110,7 +111,7 @@ def test_the_checker_sees_every_pair_moved_onto_each_other(steps):
     program, nests, arena = steps["lenet5", 8]
     for nest in nests:
         names = sorted({name for name, _ in nest} & arena.offsets.keys())
-        for first, second in zip(names, names[1:], strict=False):
+        for first, second in pairwise(names):
             assert faults(program, nests, {**arena.offsets, second: arena.offsets[first]}) != []
 
 
