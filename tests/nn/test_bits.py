@@ -53,7 +53,7 @@ def test_the_same_bits_for_every_number_of_threads(make, shape, batch, accuracy)
 # Oracles of every make: PyTorch for operations, the interpreter for passes, the literal evaluation for the rewrite.
 CHOSEN = (
     "ops/test_convolution.py",
-    "schedule/test_passes.py",
+    "schedule/test_passes.py::test_a_pass_computes_what_its_nests_did",
     "network/test_fast.py::test_epilogues_borders_and_odd_maps",
     "network/test_fast.py::test_errors_of_every_pass[64 channels-Gaussian]",
     "nn/test_backends.py::test_random_networks[1]",
