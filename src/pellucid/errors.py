@@ -19,6 +19,7 @@ __all__ = [
     "DtypeError",
     "EquationError",
     "OutOfBoundsError",
+    "OutOfMemoryError",
     "PellucidError",
     "ShapeError",
     "Span",
@@ -77,6 +78,10 @@ class CompileError(PellucidError, RuntimeError):
 
 class OutOfBoundsError(PellucidError, RuntimeError):
     """A loop nest could not be proved to stay inside its arrays, or left them in checked mode."""
+
+
+class OutOfMemoryError(PellucidError, MemoryError):
+    """Memory could not be allocated; names what for, and the bytes."""
 
 
 class TrainingError(PellucidError, RuntimeError):

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,22 @@ def test_barriers_between_nests(threads: int) -> None:
         np.testing.assert_array_equal(z, x + nests)
 
 
+def run_together(workers: Workers, threads: int) -> list[int]:
+    """The numbers of the threads that ran a call which none leaves before all have come."""
+    seen, met = list[int](), threading.Barrier(threads)
+
+    def task(thread: int) -> None:
+        seen.append(thread)
+        met.wait(10)
+
+    workers.run([partial(task, thread) for thread in range(threads)])
+    return sorted(seen)
+
+
 def test_every_thread_runs_once() -> None:
     workers = Workers()
-    calls: list[int] = []
     for _ in range(50):
-        calls.clear()
-        workers.run(calls.append, 4)
-        assert sorted(calls) == [0, 1, 2, 3]
+        assert run_together(workers, 4) == [0, 1, 2, 3]
     workers.close()
 
 
@@ -86,32 +96,68 @@ def test_callers_take_turns() -> None:
     assert failures == []
 
 
-def test_closed_workers_end() -> None:
+def own_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("pellucid-")}
+
+
+def test_closed_workers_end_and_may_begin_again() -> None:
+    before, workers = own_threads(), Workers()
+    for _ in range(2):
+        assert run_together(workers, 3) == [0, 1, 2]
+        assert len(own_threads() - before) == 2
+        workers.close()
+        assert own_threads() == before
+
+
+def test_workers_that_nobody_holds_end() -> None:
+    before = own_threads()
     workers = Workers()
-    workers.run(lambda _: None, 3)
-    mine = [thread for thread in threading.enumerate() if thread.name.startswith("pellucid-")]
-    workers.close()
-    assert len([thread for thread in mine if not thread.is_alive()]) >= 2
+    run_together(workers, 5)
+    assert len(own_threads() - before) == 4
+    del workers
+    assert own_threads() == before
+
+
+def test_those_who_run_programs_share_the_threads_and_release_them() -> None:
+    before = own_threads()
+    first, second = compile_program(relay_program(3, 8)), compile_program(relay_program(4, 8))
+    x, z = np.zeros(8), np.zeros(8)
+    first.call({"x0": x, "x3": z}, 4)
+    second.call({"x0": x, "x4": z}, 3)
+    assert len(own_threads() - before) == 3
+    del first
+    assert len(own_threads() - before) == 3
+    del second
+    assert own_threads() == before
 
 
 def test_an_interrupt_waits_until_all_are_out() -> None:
-    """The signal arrives while workers run; the caller hears of it after the last has finished."""
-    workers = Workers()
-    finished: list[int] = []
+    """A signal arrives while the threads are in machine code; its handler runs when the last has finished."""
+    nests, size = 400, 4096
+    executable = compile_program(relay_program(nests, size))
+    x, z = np.arange(size, dtype="float64"), np.zeros(size)
+    arrays = {"x0": x, f"x{nests}": z}
+    executable.call(arrays, 3)
+    seen: list[bool] = []
 
-    def task(thread: int) -> None:
-        if thread == 0 and not finished:
-            os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)
-        finished.append(thread)
+    def handler(*_: object) -> None:
+        seen.append(bool(np.array_equal(z, x + nests) or not z.any()))
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        workers.run(task, 3)
-    assert {1, 2} <= set(finished)
-    finished.clear()
-    workers.run(finished.append, 3)
-    assert sorted(finished) == [0, 1, 2]
-    workers.close()
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        for number in range(30):
+            z[:] = 0
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 * (1 + number % 10))
+            with suppress(KeyboardInterrupt):
+                for _ in range(1000):
+                    executable.call(arrays, 3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert seen == [True] * 30
+    executable.call(arrays, 3)
+    np.testing.assert_array_equal(z, x + nests)
 
 
 FORK = """
@@ -144,4 +190,5 @@ def test_a_fork_makes_its_own_workers_and_the_end_comes() -> None:
 
 
 def test_one_pool_a_process() -> None:
-    assert shared_workers() is shared_workers()
+    first = shared_workers()
+    assert shared_workers() is first

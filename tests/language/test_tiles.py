@@ -15,8 +15,8 @@ from pellucid.language.winograd import Tile
 CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-P,j+t-P,c] * w[s,t,c,k]")
 
 
-def chosen(mode: str, kernel: int, wrt: str = "", size: int = 12) -> dict[str, Tile]:
-    extents = {"n": 2, "i": size, "j": size, "k": 4, "s": kernel, "t": kernel, "c": 4}
+def chosen(mode: str, kernel: int, wrt: str = "", size: int = 12, channels: int = 256) -> dict[str, Tile]:
+    extents = {"n": 8, "i": size, "j": size, "k": channels, "s": kernel, "t": kernel, "c": channels}
     formula = CONV
     if wrt:
         derived = derive(CONV, wrt)
@@ -35,8 +35,8 @@ def tiles_of(solved: Solved, mode: str) -> dict[str, Tile]:
 @pytest.mark.parametrize(
     ("mode", "wrt", "tiles"),
     [
-        ("standard", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
-        ("standard", "x", {"y": Tile(4, 3), "x": Tile(4, 3)}),
+        ("standard", "", {"i": Tile(2, 3), "j": Tile(4, 3)}),
+        ("standard", "x", {"y": Tile(2, 3), "x": Tile(4, 3)}),
         ("standard", "w", {"s": Tile(3, 2), "t": Tile(3, 4)}),
         ("fast", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
         ("fast", "w", {"s": Tile(3, 4), "t": Tile(3, 4)}),
@@ -47,15 +47,26 @@ def test_three_taps(mode: str, wrt: str, tiles: dict[str, Tile]) -> None:
 
 
 def test_other_kernels() -> None:
+    assert chosen("standard", 5, channels=64) == {"j": Tile(2, 5)}
     assert chosen("standard", 5) == {"i": Tile(2, 5), "j": Tile(2, 5)}
-    assert chosen("standard", 5, "w") == {"t": Tile(5, 2)}
     assert chosen("fast", 5) == {"i": Tile(2, 5), "j": Tile(2, 5)}
-    assert chosen("standard", 2) == {"i": Tile(5, 2), "j": Tile(5, 2)}
+    assert chosen("standard", 2) == {"i": Tile(3, 2), "j": Tile(5, 2)}
     assert chosen("fast", 7) == chosen("fast", 1) == {}
 
 
 def test_small_maps() -> None:
     assert chosen("fast", 3, size=3) == {"i": Tile(3, 3), "j": Tile(3, 3)}
+
+
+def test_short_sums_get_small_tiles() -> None:
+    """A plain kernel loses little in them, and `standard` may lose no more."""
+    assert chosen("standard", 3, channels=63) == {"i": Tile(2, 3), "j": Tile(2, 3)}
+    assert chosen("standard", 3, channels=64) == {"i": Tile(2, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, channels=512) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, "w", size=8) == {"s": Tile(3, 2), "t": Tile(3, 2)}
+    assert chosen("standard", 3, "w", size=9) == {"s": Tile(3, 2), "t": Tile(3, 4)}
+    assert chosen("standard", 3, "w", size=36) == {"s": Tile(3, 2), "t": Tile(3, 4)}
+    assert chosen("fast", 3, channels=1) == {"i": Tile(4, 3), "j": Tile(4, 3)}
 
 
 def test_an_unknown_mode() -> None:

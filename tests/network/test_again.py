@@ -7,7 +7,7 @@ from pellucid.emit.target import target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph
 from pellucid.network.again import LONG, compute_again
-from pellucid.network.build import assembled_program
+from pellucid.network.build import program_of
 
 
 def long_graph(steps: int, *, elementwise: bool = True, source_stays: bool = True) -> Graph:
@@ -57,7 +57,7 @@ def test_a_network_keeps_what_its_convolutions_made_and_not_what_they_read():
     (program,) = model._programs.values()
     compiled = program.compiled
     outputs = [value.name for value in compiled._outputs.values()]
-    assembled = assembled_program(compiled.graph, outputs, compiled._updates, target())
+    assembled = program_of(compiled.graph, outputs, compiled._updates, target().machine)
     activation = 8 * 8 * 8 * 16 * 4
     temporaries = [tensor for tensor in assembled.program.tensors if tensor.role == "temporary"]
     large = [tensor.name for tensor in temporaries if tensor.size * 4 == activation]

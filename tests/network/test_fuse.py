@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from pellucid import nn, optim
-from pellucid.emit.target import target
 from pellucid.language.parse import parse
 from pellucid.language.render import to_text
 from pellucid.network import BACKENDS, Equation, Graph, View, compile_graph, differentiate
-from pellucid.network.build import assembled_program
 from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
 from pellucid.network.results import CONDITIONS, by_results
@@ -87,7 +85,7 @@ def test_a_sum_that_is_read_twice_is_computed_once(function, count):
     graph = graph_of(DENSE_SHAPES, DENSE, (f"a[n,c] = {function}", {"z": "z"}))
     fused = agree(graph, ["a"])
     assert texts(fused)["a"].count("sum") > 1
-    plans = assembled_program(graph, ["a"], {}, target()).plans
+    plans = compile_graph(graph, ["a"]).engine.plans
     assert {name: len(found) for name, found in plans.items()} == {"a": count}
 
 
@@ -125,10 +123,10 @@ def test_an_update_in_place_whose_sum_is_cut():
     graph = graph_of({"x": (3000, 20), "g": (3000, 6), "v": (20, 6)})
     text = "u[c,k] = 0.5*v[c,k] + sum(n) x[n,c]*g[n,k]"
     graph.formula(parse(text), {"v": "v", "x": "x", "g": "g"})
-    assembled = assembled_program(graph, [], {"v": "u"}, target())
-    (plan,) = assembled.plans["u"]
-    assert [level for level in plan.levels if level.kind in ("slab", "chain")]
-    assert [tensor.name for tensor in assembled.program.tensors if "copy" in tensor.name] == []
+    compiled = compile_graph(graph, [], updates={"v": "u"})
+    (plan,) = compiled.engine.plans["u"]
+    assert re.search("slab|chain\\)", plan)
+    assert [tensor.name for tensor in compiled.engine.built.tensors if "copy" in tensor.name] == []
     agree(graph, [], {"v": "u"})
 
 
@@ -142,7 +140,7 @@ def test_an_update_stands_behind_what_reads_the_old_value():
     )
     fused = agree(graph, ["dx"], {"w": "new"})
     assert list(texts(fused)) == ["dx", "new"]
-    program = assembled_program(graph, ["dx"], {"w": "new"}, target()).program
+    program = compile_graph(graph, ["dx"], updates={"w": "new"}).engine.built
     assert [tensor.name for tensor in program.tensors if tensor.role == "temporary"] == []
 
 
@@ -485,9 +483,9 @@ def six_convolutions():
 @pytest.mark.parametrize(
     ("make", "shape", "before", "after"),
     [
-        (nn.lenet5, (28, 28, 1), 64, 43),
-        (six_convolutions, (32, 32, 3), 182, 134),
-        (nn.resnet, (32, 32, 3), 568, 404),
+        (nn.lenet5, (28, 28, 1), 65, 44),
+        (six_convolutions, (32, 32, 3), 183, 135),
+        (nn.resnet, (32, 32, 3), 569, 405),
     ],
     ids=["lenet5", "six convolutions", "resnet18"],
 )

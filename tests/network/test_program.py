@@ -7,8 +7,7 @@ import numpy as np
 from pellucid import nn, optim
 from pellucid.emit import target
 from pellucid.language.parse import parse
-from pellucid.network import Graph, compile_graph
-from pellucid.network.build import assembled_program
+from pellucid.network import Graph, build, compile_graph
 from pellucid.network.memory import element_bytes
 from pellucid.network.program import assemble
 from pellucid.schedule.machine import Machine
@@ -44,7 +43,7 @@ def step_program():
 def program_of(compiled):
     """The program of a compiled graph, nests and all, made once more: what is kept of it has no nests."""
     outputs = [value.name for value in compiled._outputs.values()]
-    assembled = assembled_program(compiled.graph, outputs, compiled._updates, target())
+    assembled = build.program_of(compiled.graph, outputs, compiled._updates, target().machine)
     assert assembled.arena == compiled.engine.built.arena
     return assembled.program
 

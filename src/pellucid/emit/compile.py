@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pellucid.emit.cache import ObjectCache, cache_folder, entry_key
 from pellucid.emit.call import check_arrays, lookup_rules
-from pellucid.emit.entry import Entry, LoadedCode, cleared, llvm_version, load_object
+from pellucid.emit.entry import COMPILING, Entry, LoadedCode, cleared, llvm_version, load_object
 from pellucid.emit.module import emit_module
 from pellucid.emit.target import Target, check_runnable, target_machine
 from pellucid.emit.target import target as find_target
@@ -49,7 +49,9 @@ def assembly_text(program: Program, target: Target | None = None) -> str:
 
 def generate(program: Program, chosen: Target) -> bytes:
     """The object of a program that is proved in bounds, for any target; nothing is looked up or kept."""
-    return target_machine(chosen).emit_object(_parsed(emit_module(program, chosen).text, chosen))
+    text = emit_module(program, chosen).text
+    with COMPILING:
+        return target_machine(chosen).emit_object(_parsed(text, chosen))
 
 
 @cache
@@ -59,7 +61,8 @@ def load_module(text: str, chosen: Target, optimised: bool = True) -> LoadedCode
     key = entry_key("module", llvm_version(), f"{chosen.triple} {chosen.cpu} {chosen.features} {optimised}", text)
     content = cache_on_disk.load(key)
     if content is None:
-        content = target_machine(chosen, optimised).emit_object(_parsed(text, chosen))
+        with COMPILING:
+            content = target_machine(chosen, optimised).emit_object(_parsed(text, chosen))
         cache_on_disk.store(key, content)
     return load_object(content, chosen)
 
@@ -138,7 +141,7 @@ class Executable:
         size = tensor.size * np.dtype(tensor.dtype).itemsize * (threads if tensor.role == "scratch" else 1)
         found = self._own.get(tensor.name)
         if found is None or found.nbytes < size:
-            found = self._own[tensor.name] = cleared(size)
+            found = self._own[tensor.name] = cleared(size, f"the {tensor.role} {tensor.name}")
         return found.ctypes.data
 
     def _report(self) -> None:

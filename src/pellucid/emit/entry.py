@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.emit.target import Target, target_machine
-from pellucid.emit.workers import shared_workers
-from pellucid.errors import ArgumentError
+from pellucid.emit.turns import GATE, new_turn
+from pellucid.emit.workers import Workers, shared_workers
+from pellucid.errors import ArgumentError, OutOfMemoryError
 
-__all__ = ["ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
+__all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
 
 # The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`.
 ENTRY = "program"
-# The record that threads share, in words of 8 bytes; what stands where is said beside the barrier in `module.py`.
-BARRIER_WORDS = 32
-YIELD_WORD, ENTERED_WORD = 16, 24
+# LLVM has a lock of its own, which a fork must not find taken.
+COMPILING = new_turn()
 _ALIGNMENT = 64
 _MOST_THREADS = 1024
 
@@ -45,6 +44,11 @@ def llvm_version() -> str:
 
 def load_object(content: bytes, chosen: Target) -> LoadedCode:
     """The code of an object that was generated for a target."""
+    with COMPILING:
+        return _load(content, chosen)
+
+
+def _load(content: bytes, chosen: Target) -> LoadedCode:
     builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(ENTRY)
     # One object may be loaded twice, by two threads at once for one: each gets a library of its own.
     library = builder.link(_linker(chosen), uuid4().hex)
@@ -67,50 +71,53 @@ class Entry:
 
     def __init__(self, code: LoadedCode, places: Sequence[int]) -> None:
         self.places = tuple(places)
-        self.turn = threading.RLock()
+        self.turn = new_turn()
         self.errors = np.zeros(4, np.int64)
         self._code = code
         self._arguments = (ctypes.c_void_p * (max(places, default=-1) + 1))()
-        self._barrier = cleared(8 * BARRIER_WORDS).view(np.int64)
-        self._barrier[YIELD_WORD] = _yield_address()
         # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
-        self._addresses = (ctypes.addressof(self._arguments), self._barrier.ctypes.data, self.errors.ctypes.data)
+        self._addresses = (ctypes.addressof(self._arguments), self.errors.ctypes.data)
+        self._workers: Workers | None = None
+        self._calls: list[Callable[[], object]] = []
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
-        """Every thread enters the code once; thread 0 is the caller's. `addresses` in the order of `places`."""
+        """Every thread enters the code once; thread 0 is the caller's. `addresses` in the order of `places`.
+
+        An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
+        """
         if not 1 <= threads <= _MOST_THREADS:
             raise ArgumentError(f"`threads` (={threads}) must be from 1 to {_MOST_THREADS}")
+        with GATE:
+            pass
         with self.turn:
             for place, address in zip(self.places, addresses, strict=True):
                 self._arguments[place] = address
-            self._enter(threads)
+            self.errors[:] = 0
+            if threads == 1:
+                arguments, errors = self._addresses
+                self._code.entry(arguments, 0, 1, None, errors)
+            else:
+                workers, calls = self._team(threads)
+                workers.run(calls)
 
-    def _enter(self, threads: int) -> None:
-        arguments, barrier, errors = self._addresses
-        entry, state = self._code.entry, self._barrier
-        self.errors[:] = 0
-        if threads == 1:
-            entry(arguments, 0, 1, barrier, errors)
-            return
-        state[:YIELD_WORD] = 0
-        state[ENTERED_WORD] = 0
-
-        def task(thread: int) -> None:
-            if thread != 0 or not state[ENTERED_WORD]:
-                entry(arguments, thread, threads, barrier, errors)
-
-        shared_workers().run(task, threads)
+    def _team(self, threads: int) -> tuple[Workers, Sequence[Callable[[], object]]]:
+        """The workers, held from the first call that needs them, and the call of each thread."""
+        workers = self._workers or shared_workers()
+        if self._workers is None or len(self._calls) != threads:
+            arguments, errors = self._addresses
+            barrier = workers.barrier.ctypes.data
+            self._calls = [
+                partial(self._code.entry, arguments, thread, threads, barrier, errors) for thread in range(threads)
+            ]
+            self._workers = workers
+        return workers, self._calls
 
 
-def cleared(size: int) -> NDArray[np.uint8]:
-    """Zeroed memory that starts at a multiple of a cache line."""
-    raw = np.zeros(size + _ALIGNMENT, np.uint8)
+def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
+    """Zeroed memory of at least one byte that starts at a multiple of a cache line. OutOfMemoryError says for what."""
+    try:
+        raw = np.zeros(size + _ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise OutOfMemoryError(f"{purpose} of {size:,} bytes cannot be allocated") from error
     start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size]
-
-
-@cache
-def _yield_address() -> int:
-    """The address of the system's `sched_yield`, by which a waiting thread gives its processor away."""
-    library = ctypes.CDLL(None)
-    return ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0
+    return raw[start : start + max(size, 1)]

@@ -18,7 +18,8 @@ __all__ = ["Module", "emit_module"]
 
 # Threads meet here: the last to arrive opens the gate for the others, which spin for a while and then give their
 # processor away at every turn, since there may be more threads than processors. Layout of the record, 64 bytes
-# apart: arrived (0), gate (64), the address of sched_yield (128), entered (192).
+# apart: arrived (0), gate (64), the address of sched_yield (128). The gate only counts up: a thread that still looks at
+# it when the others have gone on, even to another program, sees it open.
 _BARRIER = """
 define internal void @barrier(ptr %record, i64 %threads) noinline {
 entry:
@@ -121,19 +122,11 @@ def floating_kind(program: Program) -> str:
 
 
 def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
-    """Fetch the pointers, then call the functions of the nests in order."""
+    """Fetch the pointers, then call the functions of the nests in order; no thread leaves before all are done."""
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
     used = sorted({places[name] for functions in phases for function in functions for name in function.tensors})
     lines = [
         f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors) #0 {{",
-        # Thread 0 says that it is in: an interrupted caller asks before it calls again.
-        "  %first = icmp eq i64 %thread, 0",
-        "  br i1 %first, label %say, label %work",
-        "say:",
-        "  %entered = getelementptr i8, ptr %barrier, i64 192",
-        "  store i64 1, ptr %entered",
-        "  br label %work",
-        "work:",
     ]
     for place in used:
         lines += _argument(program.tensors[place], place, floating)
@@ -144,6 +137,7 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
             pointers = [_argument_name(program.tensors[places[name]], places[name]) for name in function.tensors]
             arguments = ", ".join(["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr {name}" for name in pointers)])
             lines.append(f'  call void @"{names[function.text]}"({arguments})')
+    lines.append("  call void @barrier(ptr %barrier, i64 %threads)")
     return "\n".join([*lines, "  ret void", "}"])
 
 

@@ -1,132 +1,136 @@
 """Threads that stay: each enters a compiled program once per call, and all leave it together.
 
-Python threads park on a lock; compiled code runs without the interpreter's lock. A pool belongs to one process: after
-a fork the child makes its own when it first needs one. At the interpreter's end the threads are released.
+Python threads park on a lock; compiled code runs without the interpreter's lock. All that starts the threads of a call
+and waits for them happens inside one call of C, in which the interpreter looks at no signal: an interrupt (Ctrl-C)
+arrives before a program or after it, never in the middle.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cache
+from operator import call
+from weakref import WeakSet, finalize
 
-__all__ = ["Workers", "shared_workers"]
+import numpy as np
+from numpy.typing import NDArray
 
-Task = Callable[[int], None]
+from pellucid.emit.turns import hold_all
+
+__all__ = ["BARRIER_WORDS", "YIELD_WORD", "Workers", "shared_workers"]
+
+# The record at which threads meet, in words of 8 bytes; what stands where is said beside the barrier in `module.py`.
+BARRIER_WORDS, YIELD_WORD = 24, 16
+
+Call = Callable[[], object]
 
 
 class Workers:
-    """Parked threads. `run` hands one task to several of them and to the caller; calls from several threads take turns.
+    """Parked threads, which end when the pool is closed or nobody holds it any more.
 
-    Every thread of a call must get into the task before any can leave it (they meet at barriers inside), so an
-    interrupt (Ctrl-C) that arrives meanwhile is kept until all are out.
+    `barrier` is the record for programs that run here. Calls from several threads take turns.
     """
 
     def __init__(self) -> None:
+        self.barrier: NDArray[np.int64] = np.zeros(BARRIER_WORDS, np.int64)
+        self.barrier[YIELD_WORD] = _yield_address()
         self._turn = threading.Lock()
-        self._workers: list[_Worker] = []
+        self._threads: list[_Worker] = []
+        finalize(self, _end, self._threads).atexit = False  # that has an order: see below
 
-    def run(self, task: Task, threads: int) -> None:
-        """Call `task(thread)` for thread 1 .. threads - 1 in workers and for thread 0 here, at the same time.
+    def run(self, calls: Sequence[Call]) -> None:
+        """Make the first call here and each other one in a worker, all at the same time.
 
-        The task must not raise, and must bear being called for thread 0 again by an interrupted caller: `task(0)`
-        returns at once where it has run already.
+        The calls are of C (foreign functions with their arguments), and none returns before all others are through with
+        their work: then this is taken whole by every interrupt.
         """
         with self._turn:
-            while len(self._workers) < threads - 1:
-                self._workers.append(_Worker(len(self._workers) + 1))
-            chosen = self._workers[: threads - 1]
-            interrupt: BaseException | None = None
-            steps: list[Callable[[], None]] = [
-                *(partial(worker.prepare, task) for worker in chosen),
-                *(worker.start for worker in chosen),
-                lambda: task(0),
-                *(worker.join for worker in chosen),
-            ]
-            done = 0
-            while done < len(steps):
-                try:
-                    # A step that was interrupted is taken again: each bears it.
-                    steps[done]()
-                    done += 1
-                except BaseException as error:
-                    interrupt = error
-            if interrupt is not None:
-                raise interrupt
+            while len(self._threads) < len(calls) - 1:
+                self._threads.append(_Worker(len(self._threads) + 1, self.barrier))
+            chosen = self._threads[: len(calls) - 1]
+            for worker, own in zip(chosen, calls[1:], strict=True):
+                worker.call = own
+            # No step is Python code, so nothing is looked at between two of them.
+            steps: list[Call] = [*(worker.wake.release for worker in chosen), calls[0]]
+            deque(map(call, steps), maxlen=0)
 
     def close(self) -> None:
-        """Let all threads end."""
+        """Let the threads end, and wait for that; the next run has new ones."""
         with self._turn:
-            for worker in self._workers:
-                worker.end()
-            self._workers = []
+            _end(self._threads)
+
+    def forget(self) -> None:
+        """In a forked child: the threads are its parent's."""
+        self._threads.clear()
 
 
 class _Worker:
-    """One parked thread. An open lock means "look": at the numbers, which may turn out to say nothing new."""
+    """One parked thread: woken, it makes its call and parks again; woken without one, it ends."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.task: Task | None = None
-        self.target = 0  # the number of the call being made; `wanted` and `finished` follow it
-        self.wanted = 0
-        self.finished = 0
-        self.ending = False
+    def __init__(self, number: int, barrier: NDArray[np.int64]) -> None:
+        self.call: Call | None = None
         self.wake = threading.Lock()
-        self.out = threading.Lock()
         self.wake.acquire()
-        self.out.acquire()
+        # A thread may still look at the record when the others have gone on.
+        self._barrier = barrier
         self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
         self.thread.start()
 
-    def prepare(self, task: Task) -> None:
-        """Say what the next call is; nothing starts yet."""
-        self.task = task
-        self.target = self.finished + 1
-
-    def start(self) -> None:
-        """Let the thread begin the call."""
-        self.wanted = self.target
-        _let(self.wake)
-
-    def join(self) -> None:
-        """Wait until the thread has finished the call."""
-        while self.finished != self.target:
-            self.out.acquire()
-
-    def end(self) -> None:
-        """Let the thread end, and wait for that."""
-        self.ending = True
-        _let(self.wake)
-        self.thread.join()
-
     def _live(self) -> None:
-        while not self.ending:
+        while True:
             self.wake.acquire()
-            if self.finished != self.wanted and self.task is not None:
-                self.task(self.number)
-                self.task = None
-                self.finished = self.wanted
-                _let(self.out)
+            if self.call is None:
+                return
+            self.call()
 
 
-def _let(lock: threading.Lock) -> None:
-    """Open a lock that may be open already."""
-    with suppress(RuntimeError):
-        lock.release()
+def _end(workers: list[_Worker]) -> None:
+    """Let idle workers end, and wait for that: afterwards none is in machine code."""
+    while workers:
+        worker = workers.pop()
+        worker.call = None
+        worker.wake.release()
+        if worker.thread is not threading.current_thread():
+            worker.thread.join()
+
+
+_shared: WeakSet[Workers] = WeakSet()
+_choice = threading.Lock()
 
 
 def shared_workers() -> Workers:
-    """The pool of this process."""
-    return _workers_of(os.getpid())
+    """The pool of this process: the one that somebody holds, else a new one."""
+    with _choice:
+        found = next(iter(_shared), None)
+        if found is None:
+            found = Workers()
+            _shared.add(found)
+        return found
+
+
+def _forget_all() -> None:
+    for pool in _shared:
+        pool.forget()
+
+
+def _end_all() -> None:
+    hold_all()
+    for pool in _shared:
+        pool.close()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+# The turns are never released: threads that wait for one do so until the process is gone. This one may run more.
+atexit.register(_end_all)
 
 
 @cache
-def _workers_of(process: int) -> Workers:
-    del process  # the key alone: a child's threads are not its parent's
-    workers = Workers()
-    atexit.register(workers.close)
-    return workers
+def _yield_address() -> int:
+    """The address of the system's `sched_yield`, by which a waiting thread gives its processor away."""
+    library = ctypes.CDLL(None)
+    return ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0

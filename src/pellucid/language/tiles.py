@@ -13,16 +13,18 @@ of 1e-7, worst of four 3x3 layers of 32 to 512 channels with Gaussian data (`too
     6 x 6 cells                 9.3 / 6.4    12 / 8.2     8.8 / 5.7    2.25
     8 x 8 cells                 50 / 21      75 / 28      42 / 23      1.8
 
-So `standard` has 6 x 6 cells where the outputs are many, forward and in dx, and 4 x 6 where the sum is the long side,
-in dw: each loses fewer digits than a plain direct kernel. `fast` has 6 x 6 everywhere and sums all products of a point
-in one chain, with at most four times the error of a plain direct kernel (45 / 19, 31 / 22 and 26 / 17). `standard` sums
-them in short chains (`CHAINS`), without which it would lose two to four times as much. With data of one sign all are
-more accurate than direct kernels.
+The error of short chains hardly grows with a sum, that of a plain kernel does: Gaussian sums of 288 terms lose half as
+much again with 4 x 6 cells as in a plain kernel, those of 576 as much, and with 6 x 6 cells those of 4608
+(`tests/network/accuracy.py`). So `standard` goes by the number of terms, and loses nowhere more than a plain direct
+kernel; `fast` has 6 x 6 cells everywhere and stays within four times that error. Both sum the products of a point in
+chains: without, they would lose two to four times as much. With data of one sign both are more accurate than direct
+kernels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from types import MappingProxyType
 
 from pellucid.errors import ArgumentError
@@ -32,20 +34,20 @@ from pellucid.language.winograd import Tile
 
 __all__ = ["CELLS", "CHAINS", "choose_tiles"]
 
-# The cells of a tile along the last pair of axes and along the others, where the outputs of a pair are more than the
-# taps, and where they are fewer.
-CELLS: Mapping[str, Mapping[str, tuple[int, int]]] = MappingProxyType(
+# From how many terms of a sum on, the cells of a tile along the last pair of axes and along the others; first where the
+# outputs of a pair are more than the taps (forward, dx), then where they are fewer (dw).
+CELLS: Mapping[str, tuple[tuple[int, tuple[int, int], tuple[int, int]], ...]] = MappingProxyType(
     {
-        "standard": MappingProxyType({"outputs": (6, 6), "taps": (6, 4)}),
-        "fast": MappingProxyType({"outputs": (6, 6), "taps": (6, 6)}),
+        "standard": ((0, (4, 4), (4, 4)), (576, (6, 4), (6, 4)), (4608, (6, 6), (6, 4))),
+        "fast": ((0, (6, 6), (6, 6)),),
     }
 )
-# The number of products that are summed in one chain before it is added to the others; 0: all.
-CHAINS: Mapping[str, int] = MappingProxyType({"standard": 32, "fast": 0})
+# The number of products that are summed in one chain before it is added to the others.
+CHAINS: Mapping[str, int] = MappingProxyType({"standard": 32, "fast": 128})
 
 
 def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[str, Tile]:
-    """The tiles for `rewrite`, by the output axis of each pair; empty where no tile saves products.
+    """The tiles for `rewrite`, by the output axis of each pair; empty where none saves products, or the sum is short.
 
     The shorter axis of a pair is covered whole; the longer one gets what remains of the cells. A pair of which that
     leaves a single step stays as it is. ArgumentError where `mode` is unknown.
@@ -53,9 +55,11 @@ def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[st
     if mode not in CELLS:
         raise ArgumentError(f"`mode` (={mode!r}) must be one of {', '.join(CELLS)}")
     tiles: dict[str, Tile] = {}
+    terms = prod(solved.extents[axis] for axis in correlation.sum.axes)
+    many, few = next((many, few) for least, many, few in reversed(CELLS[mode]) if terms >= least)
     for number, pair in enumerate(reversed(correlation.pairs)):
         outputs, taps = solved.extents[pair.output], solved.extents[pair.tap]
-        room = CELLS[mode]["outputs" if outputs > taps else "taps"][number > 0] + 1
+        room = (many if outputs > taps else few)[number > 0] + 1
         if outputs > taps:
             outputs = min(outputs, room - taps)
         else:

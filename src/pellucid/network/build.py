@@ -15,24 +15,25 @@ from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.program import Assembled, assemble
+from pellucid.schedule.machine import Machine
 
-__all__ = ["assembled_program", "build"]
+__all__ = ["build", "program_of"]
+
+
+def program_of(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], machine: Machine) -> Assembled:
+    """The program of such a graph, as loop nests with a place for every temporary.
+
+    Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
+    """
+    own = with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine)
+    own = compute_again(own, {*outputs, *updates.values()})
+    return assemble(own, outputs, place_updates(own, updates, outputs), machine)
 
 
 def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
     """Compiles a graph that gives `outputs` and replaces inputs by values of `updates`; `graph` is left as it is."""
-    assembled = assembled_program(graph, outputs, updates, chosen)
+    assembled = program_of(graph, outputs, updates, chosen.machine)
     code = generate(assembled.program, chosen)
     tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
     plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}
     return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
-
-
-def assembled_program(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Assembled:
-    """The program of a graph, as it is compiled. Everything that rewrites a graph before it is lowered belongs here,
-    behind the cache: its key is the graph given."""
-    own = fuse(graph, outputs, updates)
-    own = with_fewer_multiplications(own, graph.accuracy, chosen.machine)
-    own = compute_again(own, {*outputs, *updates.values()})
-    homes = place_updates(own, updates, outputs)
-    return assemble(own, outputs, homes, chosen.machine)

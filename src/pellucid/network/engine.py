@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.emit.cache import ObjectCache, cache_folder
-from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
+from pellucid.emit.entry import Entry, LoadedCode, cleared, llvm_version, load_object
 from pellucid.emit.target import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
-from pellucid.network.memory import ALIGNMENT, element_bytes
+from pellucid.network.memory import element_bytes
 
 __all__ = ["CompiledEngine", "compile_engine"]
 
@@ -75,8 +74,8 @@ class Memory:
             for tensor in built.tensors
             if tensor.role == "scratch"
         }
-        self._kept = {name: aligned_bytes(size) for name, size in scratch.items()}
-        self.arena = aligned_bytes(built.arena.size)
+        self._kept = {name: cleared(size, f"scratch for {threads} threads") for name, size in scratch.items()}
+        self.arena = cleared(built.arena.size, "memory for the temporaries of a program")
         base = address(self.arena)
         self.addresses = {name: base + offset for name, offset in built.arena.offsets.items()}
         self.addresses |= {name: address(array) for name, array in self._kept.items()}
@@ -130,10 +129,3 @@ class CompiledEngine:
         for name, source in self._copied.items():
             array = next(held[source] for held in (outputs, arrays, self._fixed) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)
-
-
-def aligned_bytes(size: int) -> NDArray[np.uint8]:
-    """Zeroed memory of at least `size` bytes that starts at a multiple of `ALIGNMENT`."""
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -address(raw) % ALIGNMENT
-    return raw[start : start + max(size, 1)]

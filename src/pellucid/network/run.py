@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.network.apart import Spans, spans
-from pellucid.network.graph import Equation, Graph
+from pellucid.network.graph import Equation, Graph, Value
 from pellucid.network.inplace import check_updates
 from pellucid.network.lookup import check_lookups, lookups_of_inputs
 from pellucid.network.prune import prune
@@ -90,7 +90,7 @@ class CompiledGraph:
         """
         given = self._take(arrays)
         check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
-        made = {value.name: np.empty(value.shape, value.dtype) for value in self._outputs.values()}
+        made = {value.name: _empty(value) for value in self._outputs.values()}
         self.engine.run(given, made)
         # Two outputs may have been found to be one value; each of them is an array of its own.
         first = {value.name: wish for wish, value in reversed(self._outputs.items())}
@@ -134,6 +134,14 @@ class CompiledGraph:
         if name in self._updates and not array.flags.writeable:
             raise DtypeError(f"{name} is updated in place: it must be writeable")
         return array
+
+
+def _empty(value: Value) -> Array:
+    try:
+        return np.empty(value.shape, value.dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        size = value.size * np.dtype(value.dtype).itemsize
+        raise OutOfMemoryError(f"{value.name} {value.shape} of {size:,} bytes cannot be allocated") from error
 
 
 def compile_graph(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from math import isfinite, sqrt
 from threading import RLock
-from typing import Any, TypeAlias
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,17 @@ from pellucid.optim.schedules import rate_at
 
 __all__ = ["Model"]
 
+# A forked child has none of its parent's other threads, but their locks.
+_locks: WeakSet[Any] = WeakSet()
+
+
+def _free_locks() -> None:
+    for lock in _locks:
+        lock._at_fork_reinit()
+
+
+os.register_at_fork(after_in_child=_free_locks)
+
 Array: TypeAlias = NDArray[Any]
 
 # `predict` takes as many rows at once as keep the largest activation within these bytes, but no more than this.
@@ -36,7 +50,8 @@ class Model:
 
     Images are `(batch, height, width, channels)`, floats of any size of the model's kind: they are converted to its
     `dtype`. One program is compiled for each batch size met, and kept. Two Python threads may share a model: their
-    calls follow one another.
+    calls follow one another. An interrupt (Ctrl-C) never leaves a step half made, and a forked child may go on with its
+    parent's model. `close`, the end of a `with` block or that of the model itself releases programs and threads.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -49,9 +64,27 @@ class Model:
         }
         self._programs: dict[object, Program] = {}
         self._lock = RLock()
-        self._steps = 0
+        _locks.add(self._lock)
+        self._closed = False
         self._rate = rate_at(blueprint.optimizer.lr, 0) if blueprint.optimizer is not None else 0.0
         self._norms: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Releases the programs, their memory and their threads, once no step is running; the parameters stay.
+
+        Running a closed model raises ArgumentError; closing it again does nothing.
+        """
+        with self._lock:
+            self._closed = True
+            self._programs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -81,7 +114,7 @@ class Model:
     @property
     def steps(self) -> int:
         """The number of training steps made."""
-        return self._steps
+        return self._state.steps
 
     @property
     def learning_rate(self) -> float:
@@ -127,18 +160,17 @@ class Model:
                 ("step", len(x), target, gradient_norms),
                 lambda: programs.training_step(self._blueprint, len(x), target, norms=gradient_norms),
             )
-            rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self._steps)
+            rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self.steps)
             scalars = {
                 scalar_name(name): np.asarray(value, self.dtype)
-                for name, value in optimizer.scalars(self._steps, rate).items()
+                for name, value in optimizer.scalars(self.steps, rate).items()
             }
             found = program.compiled({"x": x, "t": t, **scalars, **self._masks(program)})
             loss = float(found[program.outputs["loss"]])
             squares = float(found[program.outputs["squares"]]) if "squares" in program.outputs else 0.0
             if not (isfinite(loss) and isfinite(squares)):
                 seen = self._diagnose(x, t, target)
-                raise not_finite(self._blueprint, seen, self._state.parameters, self._steps, loss)
-            self._steps += 1
+                raise not_finite(self._blueprint, seen, self._state.parameters, self.steps, loss)
             self._rate = rate
             if gradient_norms:
                 own = {name: value for name, value in program.outputs.items() if name not in ("loss", "squares")}
@@ -200,6 +232,7 @@ class Model:
         plans: Mapping[str, Sequence[object]] = {}
         if kernels:
             with self._lock:
+                self._check_open()
                 engine = self._inference(1).compiled.engine
                 plans = getattr(engine, "plans", {})
         return summary_text(self._blueprint.topology, self._outline, plans)
@@ -241,7 +274,7 @@ class Model:
         masks = program.laid.masks if program.laid is not None else {}
         return {
             name: draw_mask(
-                mask.shape, mask.rate, seed=self._blueprint.seed, step=self._steps, name=name, dtype=self.dtype
+                mask.shape, mask.rate, seed=self._blueprint.seed, step=self.steps, name=name, dtype=self.dtype
             )
             for name, mask in masks.items()
         }
@@ -261,7 +294,12 @@ class Model:
         t = self._loss.take(t, (len(x), *self.output_shape), self.dtype)
         return x, t, Target(t.shape, str(t.dtype))
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ArgumentError("this model is closed: it has its parameters, but runs no more")
+
     def _take_input(self, x: Array) -> Array:
+        self._check_open()
         x = np.asarray(x)
         if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
             wanted = ", ".join(("batch", *(str(extent) for extent in self.input_shape)))

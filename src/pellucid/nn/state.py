@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
+from math import prod
 from typing import Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.nn.layer import Parameter
-from pellucid.nn.update import moment_name
+from pellucid.nn.update import COUNT, COUNT_ROUND, moment_name
 from pellucid.optim import Optimizer
 
 __all__ = ["ParameterView", "State", "draw_mask"]
@@ -25,18 +27,33 @@ _INITIAL, _MASK = 0, 1
 
 
 class State:
-    """Every array that outlives a step, by its name in the graphs."""
+    """Every array that outlives a step, by its name in the graphs. OutOfMemoryError where there is no room for them."""
 
     def __init__(self, parameters: Mapping[str, Parameter], optimizer: Optimizer | None, seed: int, dtype: str) -> None:
-        self.parameters = {
-            name: np.array(_initial(parameter, name, seed), dtype, order="C") for name, parameter in parameters.items()
-        }
-        self.arrays: dict[str, Array] = dict(self.parameters)
-        for name, parameter in parameters.items():
-            if optimizer is not None and parameter.trained:
-                for moment, start in optimizer.moments.items():
-                    size = self.parameters[name].size
-                    self.arrays[moment_name(name, moment)] = np.full(size, start, dtype)
+        moments = optimizer.moments if optimizer is not None else {}
+        count = sum(prod(one.shape) * (1 + len(moments) * one.trained) for one in parameters.values())
+        try:
+            if count * 8 > sys.maxsize:  # NumPy has another error for what no address can count
+                raise MemoryError
+            self.parameters = {
+                name: np.array(_initial(parameter, name, seed), dtype, order="C")
+                for name, parameter in parameters.items()
+            }
+            self.arrays: dict[str, Array] = {**self.parameters, COUNT: np.zeros((), dtype)}
+            for name, parameter in parameters.items():
+                if parameter.trained:
+                    for moment, start in moments.items():
+                        self.arrays[moment_name(name, moment)] = np.full(self.parameters[name].size, start, dtype)
+        except MemoryError as error:
+            size = count * np.dtype(dtype).itemsize
+            raise OutOfMemoryError(f"parameters and moments of {size:,} bytes cannot be allocated") from error
+        self._steps = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps have changed the parameters; to be asked at least once in `COUNT_ROUND` steps."""
+        self._steps += (int(self.arrays[COUNT]) - self._steps) % COUNT_ROUND
+        return self._steps
 
     def load(self, given: Mapping[str, Array], *, strict: bool) -> None:
         """Copies `given` into the parameters, all or nothing.

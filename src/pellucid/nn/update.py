@@ -18,10 +18,14 @@ from pellucid.language.system import System
 from pellucid.network import Graph
 from pellucid.optim import Optimizer
 
-__all__ = ["add_updates", "clipped", "finite", "moment_name", "scalar_name", "squared_norm"]
+__all__ = ["COUNT", "COUNT_ROUND", "add_updates", "clipped", "finite", "moment_name", "scalar_name", "squared_norm"]
 
 ALLOWED = parse("allowed = [abs(loss) <= largest]")
 ALLOWED_BY_NORM = parse("allowed = [abs(loss) <= largest and squares <= largest]")
+# How many steps changed the parameters is counted with them, so that no interrupt comes between; in float32 numbers are
+# whole up to 2**24, so the count starts again after `COUNT_ROUND`.
+COUNT, COUNT_ROUND = "step.count", 2**20
+COUNTED = parse("next = where(allowed > 0, where(count < last, count + 1, 0), count)")
 SQUARES = parse("squares = sum(i) g[i] ** 2")
 # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
 CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
@@ -67,9 +71,10 @@ def add_updates(
     running: Mapping[str, tuple[System, Mapping[str, str]]],
     allowed: str,
 ) -> dict[str, str]:
-    """Adds the new value of every parameter, moment and running statistic: state's input -> new value.
+    """Adds the new value of all that a step changes: state's input -> new value.
 
-    Adds an input for each moment (flat, as many elements as its parameter) and each of the optimiser's scalars.
+    That is every parameter, moment and running statistic, and `COUNT`. Adds an input for each moment (flat, as many
+    elements as its parameter), each of the optimiser's scalars, and `COUNT`.
     """
     system = optimizer.system()
     scalars = {name: graph.input(scalar_name(name), ()) for name in optimizer.scalars(0, 1.0)}
@@ -91,6 +96,8 @@ def add_updates(
         *first, last = statistic.equations
         kept = replace(statistic, equations=(*first, _guarded(last, "running")))
         updates[name] = graph.system(kept, {**bindings, "allowed": allowed}, prefix=f"update.{name}")
+    counted = {"count": graph.input(COUNT, ()), "allowed": allowed}
+    updates[COUNT] = graph.formula(COUNTED, counted, constants={"last": COUNT_ROUND - 1}, prefix="step")
     return updates
 
 
