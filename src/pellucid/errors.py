@@ -23,6 +23,7 @@ __all__ = [
     "ShapeError",
     "Span",
     "TrainingError",
+    "VerificationError",
 ]
 
 
@@ -81,3 +82,7 @@ class OutOfBoundsError(PellucidError, RuntimeError):
 
 class TrainingError(PellucidError, RuntimeError):
     """Training cannot go on: a loss or gradient that is not finite; names the step and the layer."""
+
+
+class VerificationError(PellucidError, RuntimeError):
+    """A benchmark's result differs from the peer's by more than rounding explains; nothing was timed."""

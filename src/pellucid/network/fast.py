@@ -8,6 +8,7 @@ Forward pass, dx and dw are all equations, so each is replaced, or left, for its
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -16,12 +17,12 @@ from pellucid.language.correlation import recognise
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, walk
 from pellucid.language.tiles import CHAIN, choose_tiles
-from pellucid.language.winograd import Rewritten, rewrite
+from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
 from pellucid.schedule.machine import Machine
 
-__all__ = ["with_fewer_multiplications"]
+__all__ = ["with_fewer_multiplications", "with_tiles"]
 
 # The products of the form run near the peak, and each number between two steps costs this many vector operations.
 PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
@@ -36,11 +37,28 @@ def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) ->
     """
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
+    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first))
+
+
+def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
+    """The graph with every equation in the form with those tiles, by output axis, whether that saves time or not.
+
+    ArgumentError where `rewrite` does not apply.
+    """
+
+    def rewritten(node: Equation, first: str | None) -> Rewritten:
+        (solved,) = solve(node.formula, node.constants, node.extents)
+        return rewrite(solved, tiles, first)
+
+    return _replaced(graph, rewritten)
+
+
+def _replaced(graph: Graph, rewritten: Callable[[Equation, str | None], Rewritten | None]) -> Graph:
+    """The graph with the steps that `rewritten` gives for an equation, and for the axis of images in it, if any."""
     of_images = image_values(graph)
     nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
     for node in graph.nodes:
-        first = _first_axis(node, of_images) if isinstance(node, Equation) else None
-        found = _rewritten(node, accuracy, machine, first) if isinstance(node, Equation) else None
+        found = rewritten(node, _first_axis(node, of_images)) if isinstance(node, Equation) else None
         if found is None:
             nodes.append(node)
             continue
