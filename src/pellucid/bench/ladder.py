@@ -33,36 +33,33 @@ __all__ = ["CASES", "LITERAL", "Rung", "measure", "plan_of"]
 
 Array: TypeAlias = NDArray[Any]
 SHAPE = "28x28x128 3x3-128"
-# The loops in the order in which the equation is written.
+# All decisions taken: one point, no panels, no slabs, one chain, and the loops as the equation is written.
 LITERAL = ("n", "i", "j", "k")
+_OPEN = Options(vector="k", tile=(), block=1, panels=False, slabs=(), order=LITERAL, chain=1 << 30)
 
 
 @dataclass(frozen=True)
 class Rung:
-    """`options` for the scheduler, on a machine whose vectors hold one number unless `vectors`; with `tiles` the
-    rewrite with so many outputs along rows and columns, scheduled as ever."""
+    """`options` for the scheduler, on a machine whose vectors hold one number unless `vectors`; `row` stands for a
+    block of as many vectors as leave registers for six points. With `tiles` the rewrite with so many outputs along rows
+    and columns, scheduled as ever."""
 
     options: Options | None = None
     vectors: bool = True
+    row: bool = False
     tiles: tuple[int, int] | None = None
 
 
-def _still(**changes: Any) -> Options:
-    """All decisions taken: a single point, no panels, no slabs, the written order; then the changes."""
-    return replace(Options(vector="k", tile=(), block=1, panels=False, slabs=(), order=LITERAL), **changes)
-
-
-_WIDE = 64
 CASES: Mapping[str, Rung] = MappingProxyType(
     {
-        "v1 literal loops": Rung(_still(), vectors=False),
-        "v2 vectors": Rung(_still()),
-        "v3 a row of vectors": Rung(_still(block=_WIDE)),
-        "v4 register tile": Rung(_still(tile=(("j", 6),), block=_WIDE)),
-        "v5 tile by estimate": Rung(_still(tile=None, block=None)),
-        "v6 panels": Rung(_still(tile=None, block=None, panels=None)),
-        "v7 loop order": Rung(_still(tile=None, block=None, panels=None, order=None)),
-        "v8 slabs": Rung(),
+        "v1 literal loops": Rung(_OPEN, vectors=False),
+        "v2 vectors": Rung(_OPEN),
+        "v3 row of vectors": Rung(_OPEN, row=True),
+        "v4 register tile": Rung(replace(_OPEN, tile=(("j", 6),)), row=True),
+        "v5 tile by estimate": Rung(replace(_OPEN, tile=None, block=None)),
+        "v6 panels": Rung(replace(_OPEN, tile=None, block=None, panels=None)),
+        "v7 order and slabs": Rung(Options(chain=1 << 30)),
+        "v8 chains": Rung(),
         "v9 Winograd 2x2": Rung(tiles=(2, 2)),
         "v10 Winograd 2x4": Rung(tiles=(2, 4)),
         "v11 Winograd 4x4": Rung(tiles=(4, 4)),
@@ -131,9 +128,12 @@ def _call(rung: Rung, shape: Convolution, arrays: Mapping[str, Array], threads: 
 def _lowered(rung: Rung, shape: Any) -> tuple[Program, list[str]]:
     equation, machine = shape.equation, target().machine
     machine = machine if rung.vectors else replace(machine, vector_bytes=4)
+    options = rung.options
+    if rung.row and options is not None:
+        options = replace(options, block=machine.lanes(4) * (machine.registers // 8))
     shapes = {"x": shape.shapes["x"], "w": shape.shapes["w"], "z": shape.shapes["g"]}
     tensors = {name: Tensor(name, "float32", own, "output" if name == "z" else "input") for name, own in shapes.items()}
     extents = infer_extents(equation.formula, equation.constants, {name: shapes[name] for name in "xw"}, {})
-    lowered = lower(equation.formula, equation.constants, extents, tensors, machine, "ladder", rung.options)
+    lowered = lower(equation.formula, equation.constants, extents, tensors, machine, "ladder", options)
     program = Program((*tensors.values(), *lowered.tensors), lowered.nests)
     return program, [str(plan) for plan in lowered.plans]

@@ -41,7 +41,7 @@ class Row:
 def heading(width: int) -> str:
     """The titles of `line`'s columns."""
     return (
-        f"{'name':{width}s} {'pass':13s} {'threads':>7s} {'ours':>11s} {'G/s':>6s} {'best':>6s} {'of peak':>7s} "
+        f"{'name':{width}s} {'pass':14s} {'threads':>7s} {'ours':>11s} {'G/s':>6s} {'best':>6s} {'of peak':>7s} "
         f"{'peer':11s}{'theirs':>11s} {'ratio':>6s} {'error':>8s}"
     )
 
@@ -55,7 +55,7 @@ def line(row: Row, width: int) -> str:
         f"{_or_dash(row.rate, '.1f'):>6s} {_or_dash(row.best, '.1f'):>6s} {_or_dash(row.fraction_of_peak, '.1%'):>7s}"
     )
     cells = (
-        f"{row.name:{width}s} {row.which:13s} {row.threads:7d} {ours:>11s} {rates} {row.peer or '-':11s}{theirs:>11s}"
+        f"{row.name:{width}s} {row.which:14s} {row.threads:7d} {ours:>11s} {rates} {row.peer or '-':11s}{theirs:>11s}"
     )
     return f"{cells} {_or_dash(row.ratio, '.2f'):>6s} {_or_dash(row.error, '.1e'):>8s}"
 

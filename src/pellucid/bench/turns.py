@@ -43,8 +43,10 @@ def take_turns(
     rounds: int,
     clock: Callable[[], float],
     turn: float = TURN,
+    before: Callable[[], object] | None = None,
 ) -> Turns:
-    """Runs the contenders one after the other in every round; `clock` is one of `clock_for`.
+    """Runs the contenders one after the other in every round; `clock` is one of `clock_for`. With `before`, which is
+    called in front of each, a turn is a single run.
 
     `amount` is the work of the first one in units of `limit`, which gives the most units a second that are possible,
     measured over about the seconds that it is given.
@@ -55,12 +57,14 @@ def take_turns(
     for contender in contenders.values():
         contender()
     once = min(_timed(contender, 1, clock) for contender in contenders.values())
-    repeat = max(1, int(turn / max(once, 1e-6)))
+    repeat = 1 if before is not None else max(1, int(turn / max(once, 1e-6)))
     for _ in range(rounds):
         for name, contender in contenders.items():
             if clock is not time.thread_time:
                 time.sleep(PAUSE)
-            if repeat > 1:
+            if before is not None:
+                before()
+            elif repeat > 1:
                 contender()
             runs[name].append(_timed(contender, repeat, clock))
         own = runs[first][-1]

@@ -85,7 +85,10 @@ def _accuracies() -> Decorator:
 @_list_option("--pass", "forward,dx,dw", ("forward", "dx", "dw"), "Passes of each layer.")
 @click.option("--plan", is_flag=True, help="Print how the kernels are scheduled, and measure nothing.")
 def kernels(**given: Any) -> None:
-    """Convolutions and dense layers: forward, and the gradients towards input (dx) and weights (dw)."""
+    """Single convolutions and dense layers.
+
+    Forward, and the gradients towards the input (dx) and the weights (dw).
+    """
     from pellucid.bench import kernels as room
 
     names = _chosen("kernel", given["names"], room.CASES)
@@ -103,7 +106,10 @@ def kernels(**given: Any) -> None:
 @command.command("step")
 @_options(_NAMES, _peers("torch", "torch"), _THREADS, _accuracies(), _rounds(5), _JSON, debug_option)
 def step(**given: Any) -> None:
-    """Training steps of whole networks: plain SGD on cross-entropy."""
+    """Training steps of whole networks.
+
+    Plain SGD on cross-entropy.
+    """
     from pellucid.bench import step as room
 
     names = _chosen("step", given["names"], room.CASES)
@@ -125,7 +131,11 @@ def infer(**given: Any) -> None:
 @command.command("memory")
 @_options(_NAMES, _peers("torch", "torch"), _THREADS, _rounds(9), _JSON, debug_option)
 def memory(**given: Any) -> None:
-    """Kernels that memory bounds, as a fraction of a copy's bandwidth, and the peak memory of training steps."""
+    """Kernels bound by memory; peak memory of steps.
+
+    Kernels as a fraction of a copy's bandwidth; training steps in processes of their own, with an empty object cache
+    (cold) and a filled one (warm).
+    """
     from pellucid.bench import bandwidth, resident
 
     names = _chosen("case", given["names"], {**bandwidth.CASES, **resident.CASES})
@@ -143,7 +153,10 @@ def memory(**given: Any) -> None:
 @command.command("startup")
 @_options(_NAMES, _rounds(5), _JSON, debug_option)
 def startup(**given: Any) -> None:
-    """Seconds until the first training step has been made, with an empty and a filled cache."""
+    """Seconds until the first training step is done.
+
+    With an empty object cache (cold) and a filled one (warm).
+    """
     from pellucid.bench import startup as room
 
     names, found = _chosen("network", given["names"], room.CASES), list[Any]()
@@ -163,7 +176,10 @@ def startup(**given: Any) -> None:
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves there (.svg, .png) by matplotlib."
 )
 def growth(**given: Any) -> None:
-    """Time and memory of a training step against batch, channels, size of the images and threads."""
+    """Time and memory of a step against its size.
+
+    NAMEs are batch, channels, size (of the images) and threads; one changes, the others stay.
+    """
     from pellucid.bench import growth as room
     from pellucid.bench.peers import load
 
@@ -186,7 +202,10 @@ def growth(**given: Any) -> None:
 @command.command("ladder")
 @_options(_NAMES, _THREADS, _rounds(9), _JSON, debug_option)
 def ladder(**given: Any) -> None:
-    """A 3x3 convolution from literal loops to the limit and past it, one idea a rung (docs/ladder.md)."""
+    """A convolution made fast, one idea a rung.
+
+    A 3x3 convolution from literal loops to the limit and past it; docs/ladder.md tells the story.
+    """
     from pellucid.bench import ladder as room
 
     names = _chosen("rung", given["names"], room.CASES)
@@ -200,7 +219,10 @@ def ladder(**given: Any) -> None:
 @click.option("--top", type=click.IntRange(1), default=30, show_default=True, help="Equations to list.")
 @click.option("--unfused", is_flag=True, help="The equations as they were derived, before any are joined.")
 def profile(*, network: str, batch: int, rounds: int, top: int, unfused: bool) -> None:
-    """Where the time of a training step goes, equation by equation."""
+    """Where the time of a training step goes.
+
+    Every equation alone; NETWORK is lenet5, conv6, resnet18, vgg16 or resnet50.
+    """
     from pellucid.bench import profile as room
     from pellucid.bench.networks import NETWORKS
 

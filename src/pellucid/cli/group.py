@@ -44,6 +44,10 @@ _UNLISTED = frozenset({"docs"})
 class SuggestingGroup(click.Group):
     """A group that suggests the closest of its listed commands for a name that it does not have."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which they were added."""
+        return list(self.commands)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
