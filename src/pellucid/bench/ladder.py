@@ -59,7 +59,7 @@ CASES: Mapping[str, Rung] = MappingProxyType(
         "v5 tile by estimate": Rung(replace(_OPEN, tile=None, block=None)),
         "v6 panels": Rung(replace(_OPEN, tile=None, block=None, panels=None)),
         "v7 order and slabs": Rung(Options(chain=1 << 30)),
-        "v8 chains": Rung(),
+        "v8 chains": Rung(Options()),
         "v9 Winograd 2x2": Rung(tiles=(2, 2)),
         "v10 Winograd 2x4": Rung(tiles=(2, 4)),
         "v11 Winograd 4x4": Rung(tiles=(4, 4)),

@@ -39,6 +39,7 @@ def command() -> None:
 
 def _list_option(flag: str, default: str, known: Sequence[str] | None, description: str) -> Decorator:
     """An option that takes names of `known`, or whole numbers of at least 1, with commas between."""
+    kind = "peer" if flag == "--peers" else flag.removeprefix("--")
 
     def read(ctx: click.Context, parameter: click.Parameter, value: str) -> list[Any]:
         entries = [entry.strip() for entry in value.split(",") if entry.strip()]
@@ -46,7 +47,9 @@ def _list_option(flag: str, default: str, known: Sequence[str] | None, descripti
             if known is None and not (entry.isdecimal() and int(entry) > 0):
                 raise click.BadParameter(f"{entry!r} is no whole number of at least 1", ctx, parameter)
             if known is not None and entry not in known:
-                raise click.BadParameter(unknown_name(flag.lstrip("-").rstrip("s"), entry, known), ctx, parameter)
+                raise click.BadParameter(unknown_name(kind, entry, known), ctx, parameter)
+        if known is None and not entries:
+            raise click.BadParameter("it needs at least one", ctx, parameter)
         return entries if known is not None else [int(entry) for entry in entries]
 
     metavar = "N,..." if known is None else ",".join(known)
