@@ -22,6 +22,7 @@ FLOORS = (
     ("nn", "ops", "optim"),
     ("exchange",),
     ("train",),
+    ("bench",),
     ("cli", "estimators"),
 )
 # The package's own face, and `python -m pellucid`, stand above all rooms.

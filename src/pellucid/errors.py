@@ -24,6 +24,7 @@ __all__ = [
     "ShapeError",
     "Span",
     "TrainingError",
+    "VerificationError",
 ]
 
 
@@ -86,3 +87,7 @@ class OutOfMemoryError(PellucidError, MemoryError):
 
 class TrainingError(PellucidError, RuntimeError):
     """Training cannot go on: a loss or gradient that is not finite; names the step and the layer."""
+
+
+class VerificationError(PellucidError, RuntimeError):
+    """A benchmark's result differs from the peer's by more than rounding explains; nothing was timed."""

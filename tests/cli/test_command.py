@@ -20,11 +20,11 @@ def run(*arguments: str) -> Result:
 
 def test_help_names_every_command_with_examples():
     text = run("--help").stdout
-    for expected in ("  train ", "  explain ", "  info ", "Examples:", "pellucid train digits"):
+    for expected in ("  train ", "  explain ", "  info ", "  bench ", "Examples:", "pellucid train digits"):
         assert expected in text
 
 
-@pytest.mark.parametrize("command", ["train", "explain", "info", "docs"])
+@pytest.mark.parametrize("command", ["train", "explain", "info", "bench", "docs"])
 def test_help_of_a_command_has_examples(command: str):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -11,7 +11,7 @@ import click
 
 from pellucid.errors import PellucidError
 
-__all__ = ["command_line", "debug_option", "name_option", "unknown_name"]
+__all__ = ["Decorator", "SuggestingGroup", "command_line", "debug_option", "name_option", "unknown_name"]
 
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -35,12 +35,30 @@ _COMMANDS = {
     "train": "Train a network and print its accuracy on the test images.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "info": "Show the processor, what is measured of it, and the cache.",
+    "bench": "Measure speed and memory against other packages.",
 }
 # Commands for those who work on the package; they are not listed.
 _UNLISTED = frozenset({"docs"})
 
 
-class CommandGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that suggests the closest of its listed commands for a name that it does not have."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which they were added."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` name; a usage error with the closest name where there is none."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(unknown_name("command", name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+class CommandGroup(SuggestingGroup):
     """The commands of `_COMMANDS`, and those that are not listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,15 +75,6 @@ class CommandGroup(click.Group):
         """The commands' lines, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that `args` name; a usage error with the closest name where there is none."""
-        name = args[0]
-        if not name.startswith("-") and name not in _COMMANDS and name not in _UNLISTED:
-            ctx.fail(unknown_name("command", name, tuple(_COMMANDS)))
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; this package's errors become one line on stderr unless `--debug` was given."""

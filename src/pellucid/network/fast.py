@@ -8,6 +8,7 @@ Forward pass, dx and dw are all equations, so each is replaced, or left, for its
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -16,12 +17,12 @@ from pellucid.language.correlation import recognise
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, walk
 from pellucid.language.tiles import CHAINS, choose_tiles
-from pellucid.language.winograd import Rewritten, rewrite
+from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import group_of, image_values
 from pellucid.schedule.machine import Machine
 
-__all__ = ["with_fewer_multiplications"]
+__all__ = ["with_fewer_multiplications", "with_tiles"]
 
 # The products of the form run near the peak, and each number between two steps costs this many vector operations.
 PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
@@ -36,17 +37,35 @@ def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) ->
     """
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
+    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), CHAINS[accuracy])
+
+
+def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
+    """The graph with every equation in the form with those tiles, by output axis, whether that saves time or not.
+
+    ArgumentError where `rewrite` does not apply.
+    """
+
+    def rewritten(node: Equation, first: str | None) -> Rewritten:
+        (solved,) = solve(node.formula, node.constants, node.extents)
+        return rewrite(solved, tiles, first)
+
+    return _replaced(graph, rewritten, CHAINS["standard"])
+
+
+def _replaced(graph: Graph, rewritten: Callable[[Equation, str | None], Rewritten | None], chain: int) -> Graph:
+    """The graph with the steps that `rewritten` gives for an equation and the axis of images in it, if any. At most
+    `chain` products are summed one after the other."""
     of_images = image_values(graph)
     nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
     for node in graph.nodes:
-        first = _first_axis(node, of_images) if isinstance(node, Equation) else None
-        found = _rewritten(node, accuracy, machine, first) if isinstance(node, Equation) else None
+        found = rewritten(node, _first_axis(node, of_images)) if isinstance(node, Equation) else None
         if found is None:
             nodes.append(node)
             continue
         assert isinstance(node, Equation)
         group = group_of(node, graph, of_images) if graph.images else 0
-        steps = _steps(node, found, group, CHAINS[accuracy])
+        steps = _steps(node, found, group, chain)
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -112,7 +131,7 @@ class _Steps:
     tables: dict[str, tuple[float, ...]]
 
 
-def _steps(node: Equation, found: Rewritten, group: int, chains: int) -> _Steps:
+def _steps(node: Equation, found: Rewritten, group: int, longest: int) -> _Steps:
     """The equations of the steps, the last of which makes the node's own value."""
     names = dict(node.bindings)
     tables = {f"{node.output}.{local}": matrix for local, matrix in found.tables.items()}
@@ -126,7 +145,7 @@ def _steps(node: Equation, found: Rewritten, group: int, chains: int) -> _Steps:
         read = {part.tensor for part in walk(step.formula.body) if isinstance(part, Access)}
         read |= {part.name for part in walk(step.formula.body) if isinstance(part, Name)} - step.extents.keys()
         bindings = MappingProxyType({name: value for name, value in names.items() if name in read})
-        chain = chains if number == len(found.steps) - 2 else 0
+        chain = longest if number == len(found.steps) - 2 else 0
         nodes.append(Equation(output, step.formula, MappingProxyType({}), step.extents, bindings, chain, group))
         names[local] = output
         if not is_last:

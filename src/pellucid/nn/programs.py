@@ -14,7 +14,18 @@ from pellucid.nn.blueprint import DRY_BATCH, Blueprint
 from pellucid.nn.layer import Shape
 from pellucid.nn.update import add_updates, clipped, finite, squared_norm
 
-__all__ = ["Program", "Target", "diagnosis", "gradients", "inference", "rows_stay_apart", "scoring", "training_step"]
+__all__ = [
+    "Program",
+    "StepGraph",
+    "Target",
+    "diagnosis",
+    "gradients",
+    "inference",
+    "rows_stay_apart",
+    "scoring",
+    "step_graph",
+    "training_step",
+]
 
 ONE = parse("one = 1")
 
@@ -85,6 +96,22 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
     With `norms`, or where gradients are clipped, the squared norm of all gradients comes back as `squares`; with
     `norms` also that of each under the parameter's name. Nothing changes where the loss or `squares` is not finite.
     """
+    step = step_graph(blueprint, batch, target, norms=norms)
+    return _compile(blueprint, step.graph, step.outputs, step.laid, step.updates)
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """A training step before it is compiled: `updates` maps each input that changes to the value that replaces it."""
+
+    graph: Graph
+    laid: Laid
+    outputs: Mapping[str, str]
+    updates: Mapping[str, str]
+
+
+def step_graph(blueprint: Blueprint, batch: int, target: Target, *, norms: bool) -> StepGraph:
+    """The equations of `training_step`."""
     assert blueprint.optimizer is not None  # checked by the model before it asks for a step
     derived = _derive(blueprint, batch, target)
     graph = derived.graph
@@ -98,7 +125,7 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
             flat = clipped(graph, flat, total, blueprint.clip_norm)
     allowed = finite(graph, derived.loss, total)
     updates = add_updates(graph, blueprint.optimizer, flat, derived.laid.running, allowed)
-    return _compile(blueprint, graph, outputs, derived.laid, updates)
+    return StepGraph(graph, derived.laid, outputs, updates)
 
 
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:

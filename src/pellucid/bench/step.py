@@ -1,0 +1,183 @@
+"""Training steps of whole networks against PyTorch: plain SGD on cross-entropy."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid import nn, optim
+from pellucid.bench.judge import largest_error
+from pellucid.bench.networks import NETWORKS, Named, batch_for, peer_array, steps_of, work_of
+from pellucid.bench.peers import load, set_threads
+from pellucid.bench.rows import Row
+from pellucid.bench.torch_network import FORMATS, TorchNetwork
+from pellucid.bench.turns import clock_for, peak_limit, take_turns
+
+__all__ = ["ACCURACIES", "CASES", "away_from_kinks", "built", "measure", "step_results", "torch_step", "verify"]
+
+Array: TypeAlias = NDArray[Any]
+ACCURACIES = ("standard", "fast")
+RATE = 0.01
+# Steps with this rate, a power of two, are so long that a gradient can be read off them without loss.
+READABLE_RATE = 65536.0
+TURN = 0.1
+# The largest difference of a gradient from PyTorch's in float64, relative to the largest of its array. In float32 it
+# is 1e-5 (F(4x4) too), but where two values of a pool are equal but for rounding, the gradient takes one way or the
+# other: a pair among the million of windows of six convolutions moves a gradient by up to 7e-3.
+TOLERANCE, LOSS_TOLERANCE = 2e-2, 1e-5
+# An array of gradients that cancel is held against this part of the largest gradient of all: the shift before a 1x1
+# convolution and another batch norm has none but rounding.
+CANCELLED = 1e-4
+# Where networks are verified, batch norm shifts every other channel by so much up, and the others down. A value that
+# rounding moves across a ReLU's kink changes which images a weight learns from: with shifts of 0 that moves single
+# gradients of PyTorch's own float32 by a tenth. Four deviations off nothing lies so near the kink.
+SHIFT = 4.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of `networks.py` and a batch."""
+
+    network: str
+    batch: int
+
+    @property
+    def named(self) -> Named:
+        """The network."""
+        return NETWORKS[self.network]
+
+
+CASES: Mapping[str, Case] = MappingProxyType(
+    {
+        f"{network} x{batch}": Case(network, batch)
+        for network, batch in (
+            ("lenet5", 32), ("lenet5", 128), ("conv6", 32), ("conv6", 128), ("resnet18", 64), ("vgg16", 64),
+            ("resnet50", 8),
+        )
+    }
+)  # fmt: skip
+
+
+def built(named: Named, threads: int, accuracy: str) -> nn.Model:
+    """Our model, with the initial weights of seed 0."""
+    return named.make().build(
+        named.shape,
+        loss=nn.CrossEntropyLoss(),
+        optimizer=optim.SGD(RATE),
+        threads=threads,
+        accuracy=accuracy,
+    )
+
+
+def torch_step(network: TorchNetwork, x: Array, t: Array) -> Callable[[], float]:
+    """A step of PyTorch's SGD."""
+    torch = load("torch")
+    images, labels = network.images(x), torch.from_numpy(t)
+    optimizer = torch.optim.SGD(network.tensors().values(), RATE)
+    network.training(True)
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = network.loss(images, labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def step_results(model: nn.Model, x: Array, t: Array) -> tuple[float, dict[str, Array]]:
+    """The loss and the gradients of a training step as it is timed, read off what it did to the parameters; they are
+    put back."""
+    before = dict(model.parameters)
+    loss = model.train_step(x, t, learning_rate=READABLE_RATE)
+    after = dict(model.parameters)
+    model.load_parameters(before)
+    trained = [name for name in before if ".running_" not in name]
+    return loss, {name: (before[name].astype(np.float64) - after[name]) / READABLE_RATE for name in trained}
+
+
+def verify(what: str, named: Named, found: tuple[float, dict[str, Array]], judge: Any) -> float:
+    """The largest error of a step's gradients against `judge`, PyTorch's loss and gradients in float64.
+
+    VerificationError where a gradient or the loss is further off than the tolerances allow.
+    """
+    steps = steps_of(named)
+    (loss, gradients), (exact_loss, exact) = found, judge
+    largest_error(f"the loss of {what}", {"loss": np.array(loss)}, {"loss": np.array(exact_loss)}, LOSS_TOLERANCE)
+    own = {name: peer_array(steps, name, gradient) for name, gradient in gradients.items()}
+    least = CANCELLED * max(float(np.abs(gradient).max()) for gradient in exact.values())
+    return largest_error(f"a gradient of {what}", own, exact, TOLERANCE, least)
+
+
+def measure(
+    names: Sequence[str],
+    peers: Sequence[str],
+    threads: Sequence[int],
+    rounds: int,
+    accuracies: Sequence[str] = ACCURACIES,
+) -> Iterator[Row]:
+    """A row for every case, number of threads and accuracy, verified before it is timed, if there is a peer.
+
+    Only one of our models and one of the peer's exist at a time: more would take its caches and memory.
+    """
+    for name in names:
+        case = CASES[name]
+        x, t = batch_for(case.named, case.batch)
+        judge = _judge(case, x, t) if peers else None
+        for count in threads:
+            set_threads(peers, count)
+            for accuracy in accuracies:
+                yield _contest(name, case, x, t, judge, count, accuracy, rounds)
+                gc.collect()
+
+
+def away_from_kinks(named: Named, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters with the shifts of batch norm at `SHIFT`, up and down in turn."""
+    norms = {step.name for step in steps_of(named) if isinstance(step.layer, nn.BatchNorm2d)}
+    shifted = dict(parameters)
+    for name, array in parameters.items():
+        layer, _, parameter = name.rpartition(".")
+        if layer in norms and parameter == "bias":
+            shifted[name] = np.where(np.arange(len(array)) % 2, -SHIFT, SHIFT).astype(array.dtype)
+    return shifted
+
+
+def _judge(case: Case, x: Array, t: Array) -> tuple[float, dict[str, Array]]:
+    set_threads(["torch"], os.cpu_count() or 1)
+    parameters = away_from_kinks(case.named, built(case.named, 1, "direct").parameters)
+    network = TorchNetwork(case.named, parameters, "float64")
+    network.training(True)
+    return network.loss_and_gradients(x, t)
+
+
+def _contest(name: str, case: Case, x: Array, t: Array, judge: Any, threads: int, accuracy: str, rounds: int) -> Row:
+    model = built(case.named, threads, accuracy)
+    parameters = dict(model.parameters)
+    error: float | None = None
+    if judge is not None:
+        model.load_parameters(away_from_kinks(case.named, parameters))
+        error = verify(name, case.named, step_results(model, x, t), judge)
+    work = case.batch * work_of(case.named, training=True)
+    contests = list[tuple[float, float | None, float, float]]()
+    for form in FORMATS if judge is not None else ("",):
+        model.load_parameters(parameters)
+        ways: dict[str, Callable[[], object]] = {"ours": lambda: model.train_step(x, t)}
+        if form:
+            ways["torch"] = torch_step(TorchNetwork(case.named, parameters, form=form), x, t)
+        turns = take_turns(ways, work, peak_limit(threads), rounds=rounds, clock=clock_for(threads), turn=TURN)
+        contests.append((turns.seconds["ours"], turns.seconds.get("torch"), turns.fraction, turns.best))
+        del ways
+        gc.collect()
+    ours, theirs, fraction, best = min(contests, key=lambda contest: (contest[1] or 0.0) / contest[0])
+    return Row(
+        name, f"step {accuracy}", threads, "torch" if theirs else None, ours, theirs,
+        fraction_of_peak=fraction, rate=work / ours / 1e9, best=work / best / 1e9, error=error,
+    )  # fmt: skip
