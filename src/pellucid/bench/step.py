@@ -29,11 +29,11 @@ RATE = 0.01
 READABLE_RATE = 65536.0
 TURN = 0.1
 # The largest difference of a gradient from PyTorch's in float64, relative to the largest of its array. In float32 it
-# is 1e-5 (F(4x4) too), but where two values of a pool are equal but for rounding, the gradient takes one way or the
-# other: a pair among the million of windows of six convolutions moves a gradient by up to 7e-3.
-TOLERANCE, LOSS_TOLERANCE = 2e-2, 1e-5
-# An array of gradients that cancel is held against this part of the largest gradient of all: the shift before a 1x1
-# convolution and another batch norm has none but rounding.
+# is 1e-4, but where two values of a pool are equal but for rounding, the gradient takes one way or the other: a few
+# such pairs among a million windows move a gradient by up to 1e-2, PyTorch's own float32 alike.
+TOLERANCE, LOSS_TOLERANCE = 5e-2, 1e-5
+# Shifts of batch norm are held against this part of the largest gradient of all where that is more: one in front of a
+# 1x1 convolution and another batch norm has no gradient but rounding.
 CANCELLED = 1e-4
 # Where networks are verified, batch norm shifts every other channel by so much up, and the others down. A value that
 # rounding moves across a ReLU's kink changes which images a weight learns from: with shifts of 0 that moves single
@@ -113,8 +113,13 @@ def verify(what: str, named: Named, found: tuple[float, dict[str, Array]], judge
     (loss, gradients), (exact_loss, exact) = found, judge
     largest_error(f"the loss of {what}", {"loss": np.array(loss)}, {"loss": np.array(exact_loss)}, LOSS_TOLERANCE)
     own = {name: peer_array(steps, name, gradient) for name, gradient in gradients.items()}
-    least = CANCELLED * max(float(np.abs(gradient).max()) for gradient in exact.values())
-    return largest_error(f"a gradient of {what}", own, exact, TOLERANCE, least)
+    largest = max(float(np.abs(gradient).max()) for gradient in exact.values())
+    shifts = {f"{entry.name}.bias" for entry in steps if isinstance(entry.layer, nn.BatchNorm2d)}
+    errors = list[float]()
+    for least, names in ((0.0, exact.keys() - shifts), (CANCELLED * largest, exact.keys() & shifts)):
+        expected = {name: exact[name] for name in exact if name in names}
+        errors.append(largest_error(f"a gradient of {what}", own, expected, TOLERANCE, least) if expected else 0.0)
+    return max(errors)
 
 
 def measure(
