@@ -99,13 +99,19 @@ class PlacedPanel:
         index[self.dimension] = base + lane
         read = Operand(source.tensor, source.shape, tuple(index))
         write = Operand(tensor.name, tensor.shape, (*target, lane))
-        groups = exact_groups(width, self.lanes)
         last = len(source.index) - 1
         turned = next(((name, n) for d, (name, n) in zip(self.kept, loops, strict=True) if d == last), None)
         if self.dimension != last and turned is not None:
-            # A transposing copy: squares of lanes x lanes are turned in registers.
+            # A transposing copy: squares of lanes x lanes are turned in registers, one after the other.
             outer = [*blocks, *(loop for loop in loops if loop != turned)]
-            return _in_strips(turned, self.lanes, outer, [], (axis, groups, read, write))
+            result = list[Statement]()
+            for first, size, count in vector_pieces(width, self.lanes, self.lanes):
+                square = f"{prefix}.square"
+                at = {axis: lane + Affine.name(square) * size + first}
+                copy = axis, exact_groups(size, self.lanes), _bound(read, at), _bound(write, at)
+                result += _in_strips(turned, self.lanes, outer, [(square, count)], copy)
+            return result
+        groups = exact_groups(width, self.lanes)
         if not loops:
             return list(_loops(blocks, (_tile((), axis, groups, read, write),)))
         # Some rows of every block in turn: the source is read along its rows, and panels are written in whole lines.
