@@ -107,9 +107,9 @@ class PlacedPanel:
             result = list[Statement]()
             for first, size, count in vector_pieces(width, self.lanes, self.lanes):
                 square = f"{prefix}.square"
-                at = {axis: lane + Affine.name(square) * size + first}
+                at = {axis: lane + first + (Affine.name(square) * size if count > 1 else 0)}
                 copy = axis, exact_groups(size, self.lanes), _bound(read, at), _bound(write, at)
-                result += _in_strips(turned, self.lanes, outer, [(square, count)], copy)
+                result += _in_strips(turned, self.lanes, outer, [(square, count)] if count > 1 else [], copy)
             return result
         groups = exact_groups(width, self.lanes)
         if not loops:

@@ -12,14 +12,15 @@ inside them their images:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Store, Tensor, Tile, Update, Value, statements
+from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Tensor, Tile, Update, statements
 from pellucid.schedule.nest import operands as operands_of
-from pellucid.schedule.rewrite import bind_operand, bind_value, map_operands
+from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
 
 __all__ = ["form_passes"]
 
@@ -43,6 +44,14 @@ class _Member:
     def images(self) -> int:
         """How many rounds there are in all."""
         return prod(self.counts)
+
+    @cached_property
+    def operands(self) -> Mapping[str, Sequence[Operand]]:
+        """Every operand that it loads or stores to, by tensor."""
+        found: dict[str, list[Operand]] = {}
+        for operand in _operands(self.body):
+            found.setdefault(operand.tensor, []).append(operand)
+        return found
 
     @property
     def has_parts(self) -> bool:
@@ -138,9 +147,7 @@ def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -
 def _at_own_image(member: _Member, tensor: str) -> bool:
     """Whether the member touches a tensor only at the image of its own round."""
     own = _own_image(member)
-    return all(
-        image_of(operand, member.images) == own for operand in _operands(member.body) if operand.tensor == tensor
-    )
+    return all(image_of(operand, member.images) == own for operand in member.operands.get(tensor, ()))
 
 
 def _own_image(member: _Member) -> Affine:
@@ -197,14 +204,7 @@ def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Sta
                 low, high = bound(statement.low), bound(statement.high)
                 return replace(statement, low=low, high=high, body=inside, parallel=False)
             case Tile():
-                stores = tuple(
-                    Store(
-                        bind_operand(store.operand, names),
-                        bind_value(store.value, names),
-                        None if store.add is None else store.add.substitute(names),
-                    )
-                    for store in statement.stores
-                )
+                stores = bind_stores(statement.stores, names)
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
             case Update():
                 position = None if statement.position is None else statement.position.substitute(names)
@@ -261,10 +261,7 @@ def _in_scratch(body: tuple[Statement, ...], names: Collection[str], images: int
             case For():
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body))
             case Tile():
-                stores = tuple(
-                    replace(store, operand=operand(store.operand), value=map_operands(store.value, operand))
-                    for store in statement.stores
-                )
+                stores = map_stores(statement.stores, operand)
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
             case Update():
                 return replace(statement, value=map_operands(statement.value, operand))
@@ -277,15 +274,12 @@ def _operands(body: Iterable[Statement]) -> list[Operand]:
     """Every operand that statements load or store to, lookups included."""
     found = list[Operand]()
 
-    def add(value: Value) -> None:
-        found.extend(operands_of(value))
-
     for statement in statements(tuple(body)):
         if isinstance(statement, Update):
-            add(statement.value)
+            found += operands_of(statement.value)
         elif isinstance(statement, Tile):
+            found += operands_of(*(store.value for store in statement.stores))
             for store in statement.stores:
-                add(store.value)
                 found.append(store.operand)
                 found.extend(lookup.operand for lookup in store.operand.lookups)
     return found
