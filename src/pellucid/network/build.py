@@ -16,23 +16,30 @@ from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.program import assemble
+from pellucid.network.tuned import Tuned
+from pellucid.schedule.machine import Machine
 
-__all__ = ["build"]
+__all__ = ["build", "rewritten"]
 
 
-def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
+def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target, tuned: Tuned) -> Built:
     """Compiles a graph that gives `outputs` and replaces inputs by values of `updates`; `graph` is left as it is.
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
     with _collecting_nothing():
-        return _build(graph, outputs, updates, chosen)
+        return _build(graph, outputs, updates, chosen, tuned)
 
 
-def _build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
-    own = with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, chosen.machine)
+def rewritten(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], machine: Machine) -> Graph:
+    """The graph as it is lowered: elementwise equations joined to others, convolutions with fewer multiplications."""
+    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine)
+
+
+def _build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target, tuned: Tuned) -> Built:
+    own = rewritten(graph, outputs, updates, chosen.machine)
     homes = place_updates(own, updates, outputs)
-    assembled = assemble(own, outputs, homes, chosen.machine)
+    assembled = assemble(own, outputs, homes, chosen.machine, tuned)
     code = generate(assembled.program, chosen)
     tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
     plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}

@@ -15,6 +15,7 @@ from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
 from pellucid.network.memory import ALIGNMENT, element_bytes
+from pellucid.network.tuned import load_tuned
 
 __all__ = ["CompiledEngine", "compile_engine"]
 
@@ -47,7 +48,8 @@ def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], sour
     """The code of a graph: what is in memory already, else from the cache, else made."""
     chosen = target()
     check_runnable(chosen)
-    key = build_key(graph, outputs, updates, source, repr(chosen), llvm_version())
+    tuned = load_tuned(repr(chosen), source)
+    key = build_key(graph, outputs, updates, source, repr(chosen), llvm_version(), tuned.digest)
     if key not in _LOADED:
         cache = ObjectCache(cache_folder())
         content = cache.load(key)
@@ -55,7 +57,7 @@ def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], sour
             # The scheduler and the emitter are loaded only when something must be compiled.
             from pellucid.network.build import build
 
-            built = build(graph, outputs, updates, chosen)
+            built = build(graph, outputs, updates, chosen, tuned)
             cache.store(key, to_bytes(built))
         else:
             built = from_bytes(content)

@@ -11,12 +11,13 @@ from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
 from pellucid.network.phases import join_independent, reads_and_writes
+from pellucid.network.tuned import Tuned
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
 
-__all__ = ["Assembled", "assemble", "lifetimes"]
+__all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Assembled:
     plans: Mapping[str, Sequence[Plan]]
 
 
-def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine) -> Assembled:
+def assemble(
+    graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine, tuned: Tuned | None = None
+) -> Assembled:
     """Lowers every equation, proves its nests in bounds, and lays the results side by side.
 
-    `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over.
+    `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over; `tuned`
+    are decisions found by measurement.
     """
     places = _places(graph, homes)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
@@ -45,7 +49,10 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", _options(node, graph, of_images, machine))
+        options = equation_options(node, graph, of_images, machine)
+        if tuned is not None:
+            options = tuned.options(node, graph, options)
+        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
@@ -55,7 +62,7 @@ def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], m
     return Assembled(program, plan_arena(lifetimes(program)), places, plans)
 
 
-def _options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
+def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
     """What the network decides about an equation."""
     found = by_image(node, graph, of_images, machine)
     return replace(found or Options(), chain=node.chain) if node.chain else found

@@ -44,6 +44,9 @@ class Options:
     `parts` equal parts, each a result of its own, and a sum over the parts. Where an equation does not have the axis,
     or cannot be walked so, it is scheduled as ever. `chain` is the most terms of a sum that are added up one after the
     other before the result is added to the others; 0 leaves that to the estimate of rounding.
+
+    An equation may become several contractions: `number` says which of them the choices from `vector` to `unroll` are
+    made for, None all of them.
     """
 
     vector: str | None = None
@@ -56,6 +59,13 @@ class Options:
     outer: tuple[str, ...] = ()
     parts: int = 1
     chain: int = 0
+    number: int | None = None
+
+    def of(self, number: int) -> Options:
+        """The options for contraction `number`: without the choices that were made for another one."""
+        if self.number is None or self.number == number:
+            return self
+        return Options(outer=self.outer, parts=self.parts, chain=self.chain)
 
 
 @dataclass(frozen=True)
