@@ -63,7 +63,9 @@ def test_a_kept_choice_is_used_and_changes_no_result(folder):
     assert decided.parts == 8
     assert keep_tuned({key: {"tile": [["c", 3]], "block": 16, "unroll": 1, "number": 0}})
     after = compile_graph(graph, [name])
-    assert "tile    3 c x 16 lanes" in after.engine.plans[after.outputs[0]][0]
+    notes, plan, *_ = after.engine.plans[after.outputs[0]]
+    assert "tuned" in notes
+    assert "tile    3 c x 16 lanes" in plan
     assert after.engine.plans != before.engine.plans
     arrays = numbers(graph)
     np.testing.assert_array_equal(after(arrays)[name], before(arrays)[name])

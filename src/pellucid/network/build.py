@@ -31,18 +31,32 @@ def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chos
         return _build(graph, outputs, updates, chosen, tuned)
 
 
-def rewritten(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], machine: Machine) -> Graph:
-    """The graph as it is lowered: elementwise equations joined to others, convolutions with fewer multiplications."""
-    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine)
+def rewritten(
+    graph: Graph,
+    outputs: Sequence[str],
+    updates: Mapping[str, str],
+    machine: Machine,
+    reasons: dict[str, str] | None = None,
+) -> Graph:
+    """The graph as it is lowered: elementwise equations joined to others, convolutions with fewer multiplications.
+    `reasons` gets the grounds for the form of each sum of products."""
+    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine, reasons)
 
 
 def _build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target, tuned: Tuned) -> Built:
-    own = rewritten(graph, outputs, updates, chosen.machine)
+    forms: dict[str, str] = {}
+    own = rewritten(graph, outputs, updates, chosen.machine, forms)
     homes = place_updates(own, updates, outputs)
     assembled = assemble(own, outputs, homes, chosen.machine, tuned)
     code = generate(assembled.program, chosen)
     tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
-    plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}
+    plans = {
+        name: [
+            "\n".join(([forms[name]] if name in forms else []) + list(assembled.notes[name])),
+            *(str(plan) for plan in plans),
+        ]
+        for name, plans in assembled.plans.items()
+    }
     return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
 
 

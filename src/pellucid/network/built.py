@@ -25,7 +25,8 @@ class Built:
 
     `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
     holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
-    `plan_text` is JSON: the printed plans of each equation by its output.
+    `plan_text` is JSON: for each equation, by its output, notes on how it runs (its form and why, image by image or
+    whole, tuned or not, its pass), one a line, and behind them the printed plans.
     """
 
     tensors: tuple[Tensor, ...]
@@ -36,7 +37,7 @@ class Built:
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
-        """The plans of the nests of each equation, printed, by the equation's output."""
+        """Notes on each equation and the plans of its nests, printed, by the equation's output."""
         return json.loads(self.plan_text)
 
 

@@ -113,7 +113,7 @@ class CompiledEngine:
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
-        """The plans of the nests of each equation, printed, by the equation's output."""
+        """Notes on each equation and the plans of its nests, printed, by the equation's output."""
         return self.built.plans
 
     def bound(self, arrays: Mapping[str, NDArray[Any]]) -> CompiledEngine:

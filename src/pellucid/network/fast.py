@@ -13,8 +13,9 @@ from math import prod
 from types import MappingProxyType
 
 from pellucid.language.correlation import recognise
+from pellucid.language.interpolation import default_points
 from pellucid.language.solve import Solved, solve
-from pellucid.language.syntax import Access, Name, walk
+from pellucid.language.syntax import Access, Binary, Name, Reduce, walk
 from pellucid.language.tiles import CHAIN, choose_tiles
 from pellucid.language.winograd import Rewritten, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
@@ -29,11 +30,15 @@ PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
 WORTHWHILE = 0.8
 
 
-def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) -> Graph:
+def with_fewer_multiplications(
+    graph: Graph, accuracy: str, machine: Machine, reasons: dict[str, str] | None = None
+) -> Graph:
     """The graph with every equation replaced that is a correlation of stride 1, in float32, where it saves time.
 
-    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none.
+    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none. `reasons` gets, by the
+    output of each sum of products, its form and why.
     """
+    reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
     of_images = image_values(graph)
@@ -41,11 +46,14 @@ def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) ->
     for node in graph.nodes:
         first = _first_axis(node, of_images) if isinstance(node, Equation) else None
         found = _rewritten(node, accuracy, machine, first) if isinstance(node, Equation) else None
-        if found is None:
+        if not isinstance(found, _Found):
             nodes.append(node)
+            if found is not None and _sums_products(node):
+                reasons[node.output] = f"direct: {found}"
             continue
         assert isinstance(node, Equation)
-        steps = _steps(node, found)
+        reasons[node.output] = found.reason
+        steps = _steps(node, found.form)
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -62,27 +70,46 @@ def _first_axis(node: Equation, of_images: frozenset[str]) -> str | None:
     return None
 
 
-def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> Rewritten | None:
-    """The steps for one equation; None where it is no such correlation, or where they cost more."""
+def _sums_products(node: Node) -> bool:
+    sums = (part for part in walk(node.formula.body) if isinstance(part, Reduce)) if isinstance(node, Equation) else ()
+    return any(part.op == "sum" and isinstance(part.body, Binary) and part.body.op == "*" for part in sums)
+
+
+@dataclass(frozen=True)
+class _Found:
+    form: Rewritten
+    reason: str
+
+
+def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> _Found | str | None:
+    """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
+    is no product."""
     if sum(isinstance(part, Access) for part in walk(node.formula.body)) < 2:
         return None
     pieces = solve(node.formula, node.constants, node.extents)
     if len(pieces) != 1:
-        return None
+        return f"{len(pieces)} residues have formulas of their own"
     (solved,) = pieces
     correlation = recognise(solved)
     if isinstance(correlation, str):
-        return None
+        return correlation
     # Vectors run along the last index of all that is transformed: no axis of a pair may stand there.
     last = {access.indices[-1] for access in (solved.formula.output, correlation.data, correlation.taps)}
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
     if any(not isinstance(index, Name) or index.name in moving for index in last):
-        return None
+        return "vectors would run along an axis of the windows"
     tiles = choose_tiles(solved, correlation, accuracy)
     if not tiles:
-        return None
+        return "no tile saves products"
     found = rewrite(solved, tiles, first)
-    return found if _cost(found, machine) < WORTHWHILE * _direct_cost(solved, machine) else None
+    cost = _cost(found, machine) / _direct_cost(solved, machine)
+    described = ", ".join(
+        f"{axis} {tile.outputs} outputs of {tile.taps} taps at {' '.join(map(str, default_points(tile.cells)))} inf"
+        for axis, tile in tiles.items()
+    )
+    if cost >= WORTHWHILE:
+        return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
+    return _Found(found, f"Winograd's form, {described}: {cost:.2f} of the cycles")
 
 
 def _direct_cost(solved: Solved, machine: Machine) -> float:

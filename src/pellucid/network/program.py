@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
@@ -23,12 +23,13 @@ __all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
 @dataclass(frozen=True)
 class Assembled:
     """`program`, the arena of its temporaries, the tensor that each value of the graph lies in, and for each
-    equation's output the plans of its nests."""
+    equation's output the plans of its nests, and notes on how it runs in the program."""
 
     program: Program
     arena: Arena
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
+    notes: Mapping[str, Sequence[str]]
 
 
 def assemble(
@@ -44,28 +45,59 @@ def assemble(
     lowerer, of_images = Lowerer(machine), image_values(graph)
     nests: list[Nest] = []
     plans: dict[str, Sequence[Plan]] = {}
+    notes: dict[str, list[str]] = {}
     for number, node in enumerate(graph.nodes):
         if not isinstance(node, Equation):
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        options = equation_options(node, graph, of_images, machine)
-        if tuned is not None:
-            options = tuned.options(node, graph, options)
+        decided = equation_options(node, graph, of_images, machine)
+        options = decided if tuned is None else tuned.options(node, graph, decided)
+        notes[node.output] = _notes(node, graph, of_images, machine)
+        notes[node.output].append("tuned" if options is not decided else "not tuned")
         lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
     nests, scratch = form_passes(nests, table)
+    for number, names in enumerate(_made_in_passes(nests, places, list(plans))):
+        for name in names:
+            notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_touched(table, nests), join_independent(nests))
-    return Assembled(program, plan_arena(lifetimes(program)), places, plans)
+    return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes)
 
 
 def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
     """What the network decides about an equation."""
-    found = by_image(node, graph, of_images, machine)
+    decided = by_image(node, graph, of_images, machine)
+    found = None if isinstance(decided, str) else decided
     return replace(found or Options(), chain=node.chain) if node.chain else found
+
+
+def _notes(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> list[str]:
+    """Whether an equation of images is lowered image by image, and why not."""
+    if graph.images is None or not set(of_images) & {node.output, *node.sources}:
+        return []
+    found = by_image(node, graph, of_images, machine)
+    if isinstance(found, str):
+        return [f"whole: {found}"]
+    return [f"image by image, its sum in {found.parts} parts" if found.parts > 1 else "image by image"]
+
+
+def _made_in_passes(nests: Iterable[Nest], places: Mapping[str, str], outputs: Sequence[str]) -> list[list[str]]:
+    """For each pass of several equations the outputs that are made in it, parts of sums among them."""
+    made_as = {places[name]: name for name in outputs}
+    passes = list[list[str]]()
+    for nest in nests:
+        found = dict[str, None]()
+        for tensor in sorted(reads_and_writes(nest)[1]) if nest.rounds else ():
+            own = tensor.partition(".")[2] if tensor.endswith(".parts") else ""
+            name = made_as.get(tensor) or next((name for name in outputs if own.startswith(f"{name}.")), None)
+            found |= {name: None} if name is not None else {}
+        if len(found) > 1:
+            passes.append(sorted(found, key=outputs.index))
+    return passes
 
 
 def lifetimes(program: Program) -> list[Lifetime]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.nest import Operand
@@ -65,7 +65,7 @@ class Options:
         """The options for contraction `number`: without the choices that were made for another one."""
         if self.number is None or self.number == number:
             return self
-        return Options(outer=self.outer, parts=self.parts, chain=self.chain)
+        return replace(self, vector=None, tile=None, block=None, panels=None, slabs=None, order=None, unroll=None)
 
 
 @dataclass(frozen=True)
