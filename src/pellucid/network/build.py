@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pellucid.emit.compile import generate
@@ -27,23 +25,6 @@ def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chos
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    with _collecting_nothing():
-        return _build(graph, outputs, updates, chosen, tuned)
-
-
-def rewritten(
-    graph: Graph,
-    outputs: Sequence[str],
-    updates: Mapping[str, str],
-    machine: Machine,
-    reasons: dict[str, str] | None = None,
-) -> Graph:
-    """The graph as it is lowered: elementwise equations joined to others, convolutions with fewer multiplications.
-    `reasons` gets the grounds for the form of each sum of products."""
-    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine, reasons)
-
-
-def _build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target, tuned: Tuned) -> Built:
     forms: dict[str, str] = {}
     own = rewritten(graph, outputs, updates, chosen.machine, forms)
     homes = place_updates(own, updates, outputs)
@@ -60,14 +41,13 @@ def _build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], cho
     return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
 
 
-@contextmanager
-def _collecting_nothing() -> Generator[None]:
-    """No search for cyclic garbage meanwhile: what a build makes is held to its end and points one way, and looking
-    through it again and again takes a fifth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def rewritten(
+    graph: Graph,
+    outputs: Sequence[str],
+    updates: Mapping[str, str],
+    machine: Machine,
+    reasons: dict[str, str] | None = None,
+) -> Graph:
+    """The graph as it is lowered: elementwise equations joined to others, convolutions with fewer multiplications.
+    `reasons` gets the grounds for the form of each sum of products."""
+    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine, reasons)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from pellucid.language.correlation import recognise
 from pellucid.language.interpolation import default_points
 from pellucid.language.solve import Solved, solve
-from pellucid.language.syntax import Access, Binary, Name, Reduce, walk
+from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import CHAIN, choose_tiles
 from pellucid.language.winograd import Rewritten, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
@@ -48,7 +48,7 @@ def with_fewer_multiplications(
         found = _rewritten(node, accuracy, machine, first) if isinstance(node, Equation) else None
         if not isinstance(found, _Found):
             nodes.append(node)
-            if found is not None and _sums_products(node):
+            if found is not None:
                 reasons[node.output] = f"direct: {found}"
             continue
         assert isinstance(node, Equation)
@@ -70,9 +70,10 @@ def _first_axis(node: Equation, of_images: frozenset[str]) -> str | None:
     return None
 
 
-def _sums_products(node: Node) -> bool:
-    sums = (part for part in walk(node.formula.body) if isinstance(part, Reduce)) if isinstance(node, Equation) else ()
-    return any(part.op == "sum" and isinstance(part.body, Binary) and part.body.op == "*" for part in sums)
+def _sums_products(node: Equation) -> bool:
+    """Whether a sum reads two arrays: only then can it be a correlation."""
+    sums = (part for part in walk(node.formula.body) if isinstance(part, Reduce) and part.op == "sum")
+    return any(sum(isinstance(part, Access) for part in walk(found.body)) > 1 for found in sums)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class _Found:
 def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> _Found | str | None:
     """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
     is no product."""
-    if sum(isinstance(part, Access) for part in walk(node.formula.body)) < 2:
+    if not _sums_products(node):
         return None
     pieces = solve(node.formula, node.constants, node.extents)
     if len(pieces) != 1:
