@@ -20,11 +20,11 @@ def run(*arguments: str) -> Result:
 
 def test_help_names_every_command_with_examples():
     text = run("--help").stdout
-    for expected in ("  train ", "  explain ", "  info ", "  bench ", "Examples:", "pellucid train digits"):
+    for expected in ("  train ", "  explain ", "  tune ", "  info ", "  bench ", "Examples:", "pellucid train digits"):
         assert expected in text
 
 
-@pytest.mark.parametrize("command", ["train", "explain", "info", "bench", "docs"])
+@pytest.mark.parametrize("command", ["train", "explain", "tune", "info", "bench", "docs"])
 def test_help_of_a_command_has_examples(command: str):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -47,7 +47,7 @@ def test_an_unknown_command_suggests_the_closest():
     result = run("trian", "digits")
     assert result.exit_code == 2
     assert "unknown command 'trian'; did you mean 'train'?" in result.stderr
-    assert "unknown command 'zzz'; known: train, explain, info" in run("zzz").stderr
+    assert "unknown command 'zzz'; known: train, explain, tune, info" in run("zzz").stderr
 
 
 def test_as_a_module():

@@ -91,7 +91,7 @@ def test_what_is_kept_comes_back_equal(folder):
     name = graph.formula(parse("z[n,o] = sum(q) x[n,q] * w[q,o]"), {"x": x, "w": w})
     built = compile_graph(graph, [name]).engine.built
     assert from_bytes(to_bytes(built)) == built
-    assert built.plans[name][0].startswith("vector  o")
+    assert built.plans[name][1].startswith("vector  o")
 
 
 def test_plans_are_printed_from_the_cache(folder, builds):

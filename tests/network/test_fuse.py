@@ -86,7 +86,7 @@ def test_a_sum_that_is_read_twice_is_computed_once(function, count):
     fused = agree(graph, ["a"])
     assert texts(fused)["a"].count("sum") > 1
     plans = compile_graph(graph, ["a"]).engine.plans
-    assert {name: len(found) for name, found in plans.items()} == {"a": count}
+    assert {name: len(found) - 1 for name, found in plans.items()} == {"a": count}  # the first is about the equation
 
 
 def test_what_is_read_twice_wanted_or_updated_is_not_joined():
@@ -124,7 +124,7 @@ def test_an_update_in_place_whose_sum_is_cut():
     text = "u[c,k] = 0.5*v[c,k] + sum(n) x[n,c]*g[n,k]"
     graph.formula(parse(text), {"v": "v", "x": "x", "g": "g"})
     compiled = compile_graph(graph, [], updates={"v": "u"})
-    (plan,) = compiled.engine.plans["u"]
+    _, plan = compiled.engine.plans["u"]
     assert re.search("slab|chain\\)", plan)
     assert [tensor.name for tensor in compiled.engine.built.tensors if "copy" in tensor.name] == []
     agree(graph, [], {"v": "u"})

@@ -26,9 +26,10 @@ def chosen(text, shapes, images=8, of_images=("x", "g")):
     node = graph.nodes[-1]
     assert isinstance(node, Equation)
     options = by_image(node, graph, found, MACHINE)
-    if options is not None:
-        assert options.outer == "n"
-    return (None if options is None else options.parts), node.output in found
+    if isinstance(options, str):  # why it runs as a whole
+        return None, node.output in found
+    assert options.outer == "n"
+    return options.parts, node.output in found
 
 
 @pytest.mark.parametrize(
@@ -95,4 +96,4 @@ def test_convolutions_of_a_network_run_image_by_image(name):
         and node.output in of_images
     ]
     assert len(maps) > 5  # convolutions and pools, forward and dx
-    assert all(by_image(node, graph, of_images, MACHINE) for node in maps)
+    assert not [why for node in maps if isinstance(why := by_image(node, graph, of_images, MACHINE), str)]

@@ -312,8 +312,8 @@ def test_what_cannot_be_settled_says_so(monkeypatch):
 
 
 def test_all_arguments_of_a_choice_are_proved():
-    inner = Load(Operand("x", (4,), (form(i=1),)))
-    value = Apply("where", (Apply("lt", (inner, Constant(0))), Constant(0), Apply("max", (inner, inner))))
+    first, second, third = (Load(Operand("x", (4,), (form(i=1),))) for _ in range(3))
+    value = Apply("where", (Apply("lt", (first, Constant(0))), Constant(0), Apply("max", (second, third))))
     tile = Tile((), "l", (Group(0, 1, 1),), None, (), (Store(Operand("z", (1,), (form(),)), value),))
     body = For("i", Bound.of(0), Bound.of(4), 1, (tile,))
     tensors = (Tensor("x", "float32", (4,), "input"), Tensor("z", "float32", (1,), "output"))

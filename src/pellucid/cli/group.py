@@ -34,6 +34,7 @@ class _Failure(click.ClickException):
 _COMMANDS = {
     "train": "Train a network and print its accuracy on the test images.",
     "explain": "Show where a number of a layer or gradient comes from.",
+    "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",
     "bench": "Measure speed and memory against other packages.",
 }

@@ -74,30 +74,36 @@ class ObjectCache:
 
     def load(self, key: str) -> bytes | None:
         """The content of that key's entry, or None where there is none that can be trusted."""
-        if self.refusal():
-            return None
-        path = self._path(key)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            with os.fdopen(descriptor, "rb") as file:
-                if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
-                    return None
-                header, content = file.readline(200), file.read()
-        except OSError:
-            return None
-        return content if header == _header(key, content) else None
+        header, _, content = (self.read(f"{key}{_SUFFIX}") or b"").partition(b"\n")
+        return content if header + b"\n" == _header(key, content) else None
 
     def store(self, key: str, content: bytes) -> bool:
         """Keep an entry; whether it could be kept. Readers see the old entry or the new one, never a part."""
+        return self.write(f"{key}{_SUFFIX}", _header(key, content) + content)
+
+    def read(self, name: str) -> bytes | None:
+        """What is in a file of the folder, or None where there is none of the user's own."""
+        if self.refusal():
+            return None
+        try:
+            descriptor = os.open(self.folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            with os.fdopen(descriptor, "rb") as file:
+                if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
+                    return None
+                return file.read()
+        except OSError:
+            return None
+
+    def write(self, name: str, content: bytes) -> bool:
+        """Make or replace a file of the folder; whether that could be done."""
         if self.refusal():
             return False
         temporary = ""
         try:
             descriptor, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_header(key, content))
                 file.write(content)
-            os.replace(temporary, self._path(key))
+            os.replace(temporary, self.folder / name)
         except OSError:
             if temporary:
                 _remove(Path(temporary))
@@ -111,8 +117,9 @@ class ObjectCache:
         except OSError:
             return []
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
+    def remove(self, name: str) -> bool:
+        """Remove a file of the folder; whether it was there."""
+        return not self.refusal() and _remove(self.folder / name)
 
 
 def cache_use() -> CacheUse:

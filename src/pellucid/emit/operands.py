@@ -15,8 +15,8 @@ def all_operands(body: tuple[Statement, ...]) -> Iterator[Operand]:
         if isinstance(statement, Update):
             yield from operands(statement.value)
         elif isinstance(statement, Tile):
+            yield from operands(*(store.value for store in statement.stores))
             for store in statement.stores:
-                yield from operands(store.value)
                 yield from _with_lookups(store.operand)
 
 

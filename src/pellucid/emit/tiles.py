@@ -35,6 +35,7 @@ class Tiles:
     def __init__(self, code: Code, loops: Loops, access: Access, values: Values) -> None:
         self.code, self.loops, self.access, self.values = code, loops, access, values
         self.state: dict[Slot, Register] = {}
+        self._count = 0
 
     def write(self, tile: Tile, run_body: Callable[[Tile], None]) -> None:
         """A tile; `run_body` walks its statements and calls `update` for every Update."""
@@ -46,6 +47,8 @@ class Tiles:
                 self.state[slot] = self._identity(tile, slot)
             run_body(tile)
             self._finish(tile)
+        self._count += 1
+        self.values.begin_stores(self._count, tile.stores)
         for store in tile.stores:
             self._store(tile, store)
         self.state = {}

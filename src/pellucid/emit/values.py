@@ -17,7 +17,7 @@ from pellucid.emit.multiply import multiply_add
 from pellucid.emit.places import Cell
 from pellucid.emit.target import Target
 from pellucid.errors import CompileError
-from pellucid.schedule.nest import COMPARISONS, Accumulated, Apply, Constant, Load, Position, Value
+from pellucid.schedule.nest import COMPARISONS, Accumulated, Apply, Constant, Load, Position, Store, Value, operands
 
 __all__ = ["Values", "product_factors"]
 
@@ -36,6 +36,14 @@ class Values:
     def __init__(self, code: Code, access: Access, target: Target) -> None:
         self.code, self.access, self.target = code, access, target
         self.maths = functions.Maths(code, target.machine.has_fma)
+        self._sharing = ""
+
+    def begin_stores(self, number: int, stores: Sequence[Store]) -> None:
+        """From here on, until the next tile's, the stores of tile `number` are evaluated: parts that several of them
+        share are computed once, unless a store may have changed what they load."""
+        written = {store.operand.tensor for store in stores}
+        read = {operand.tensor for operand in operands(*(store.value for store in stores))}
+        self._sharing = f"tile {number}" if len(stores) > 1 and not written & read else ""
 
     def evaluate(
         self, value: Value, cell: Cell, results: Results | None = None, *, every_point: bool = False
@@ -56,8 +64,13 @@ class Values:
                     raise CompileError("`Accumulated` stands outside the stores of a tile with a reduction")
                 return results(which, cell)
             case Apply(function, arguments):
+                # Kept beside what is known of instructions, so that it is forgotten where they do not reach.
+                key = f"{self._sharing} {id(value)} {cell.point} {cell.group.offset}"
+                if self._sharing and results is not None and (found := self.code.known.get(key)) is not None:
+                    return found
                 parts = [self.evaluate(part, cell, results, every_point=every_point) for part in arguments]
-                return self.apply(function, parts)
+                self.code.known[key] = found = self.apply(function, parts)
+                return found
 
     def position(self, value: Position, cell: Cell) -> Register:
         """The integer value of an affine form, in every lane where it depends on the lane."""

@@ -1,8 +1,8 @@
 """A graph compiled, as it is kept on disk beside other objects: what running and describing it needs, and no nests.
 
 An entry is one line of JSON (tensors, arena, places, length of the plans), the plans as JSON, and the object. Its key
-is made of all that determines it: the graph before lowering, the source of the rooms that compile it, the target and
-LLVM's version.
+is made of all that determines it: the graph before lowering, the source of the rooms that compile it, the target,
+LLVM's version, and what was tuned.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Built:
 
     `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
     holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
-    `plan_text` is JSON: the printed plans of each equation by its output.
+    `plan_text` is JSON: for each equation, by its output, notes on how it runs (its form and why, image by image or
+    whole, tuned or not, its pass), one a line, and behind them the printed plans.
     """
 
     tensors: tuple[Tensor, ...]
@@ -36,7 +37,7 @@ class Built:
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
-        """The plans of the nests of each equation, printed, by the equation's output."""
+        """Notes on each equation and the plans of its nests, printed, by the equation's output."""
         return json.loads(self.plan_text)
 
 
@@ -62,11 +63,11 @@ def from_bytes(content: bytes) -> Built:
 
 
 def build_key(
-    graph: Graph, outputs: Collection[str], updates: Mapping[str, str], source: str, target: str, llvm: str
+    graph: Graph, outputs: Collection[str], updates: Mapping[str, str], source: str, target: str, llvm: str, tuned: str
 ) -> str:
     """The name under which a compiled graph is kept; `source` is the digest of the compiler's own source, `target` and
-    `llvm` describe the processor and the version."""
-    return entry_key("program", source, llvm, target, _spelled(graph, outputs, updates))
+    `llvm` describe the processor and the version, `tuned` is the digest of the decisions found by measurement."""
+    return entry_key("program", source, llvm, target, tuned, _spelled(graph, outputs, updates))
 
 
 def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str]) -> str:

@@ -14,8 +14,9 @@ from math import prod
 from types import MappingProxyType
 
 from pellucid.language.correlation import recognise
+from pellucid.language.interpolation import default_points
 from pellucid.language.solve import Solved, solve
-from pellucid.language.syntax import Access, Name, walk
+from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import CHAINS, choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
@@ -30,14 +31,18 @@ PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
 WORTHWHILE = 0.8
 
 
-def with_fewer_multiplications(graph: Graph, accuracy: str, machine: Machine) -> Graph:
+def with_fewer_multiplications(
+    graph: Graph, accuracy: str, machine: Machine, reasons: dict[str, str] | None = None
+) -> Graph:
     """The graph with every equation replaced that is a correlation of stride 1, in float32, where it saves time.
 
-    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none.
+    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none. `reasons` gets, by the
+    output of each sum of products, its form and why.
     """
+    reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
-    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), CHAINS[accuracy])
+    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), CHAINS[accuracy], reasons)
 
 
 def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
@@ -46,26 +51,34 @@ def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
     ArgumentError where `rewrite` does not apply.
     """
 
-    def rewritten(node: Equation, first: str | None) -> Rewritten:
+    def rewritten(node: Equation, first: str | None) -> _Found:
         (solved,) = solve(node.formula, node.constants, node.extents)
-        return rewrite(solved, tiles, first)
+        return _Found(rewrite(solved, tiles, first), "asked for")
 
-    return _replaced(graph, rewritten, CHAINS["standard"])
+    return _replaced(graph, rewritten, CHAINS["standard"], {})
 
 
-def _replaced(graph: Graph, rewritten: Callable[[Equation, str | None], Rewritten | None], chain: int) -> Graph:
-    """The graph with the steps that `rewritten` gives for an equation and the axis of images in it, if any. At most
-    `chain` products are summed one after the other."""
+def _replaced(
+    graph: Graph,
+    rewritten: Callable[[Equation, str | None], _Found | str | None],
+    chain: int,
+    reasons: dict[str, str],
+) -> Graph:
+    """The graph with the steps that `rewritten` gives for an equation and the axis of images in it, if any, or the
+    reason why there are none. At most `chain` products are summed one after the other."""
     of_images = image_values(graph)
     nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
     for node in graph.nodes:
         found = rewritten(node, _first_axis(node, of_images)) if isinstance(node, Equation) else None
-        if found is None:
+        if not isinstance(found, _Found):
             nodes.append(node)
+            if found is not None:
+                reasons[node.output] = f"direct: {found}"
             continue
         assert isinstance(node, Equation)
+        reasons[node.output] = found.reason
         group = group_of(node, graph, of_images) if graph.images else 0
-        steps = _steps(node, found, group, chain)
+        steps = _steps(node, found.form, group, chain)
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -82,27 +95,47 @@ def _first_axis(node: Equation, of_images: frozenset[str]) -> str | None:
     return None
 
 
-def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> Rewritten | None:
-    """The steps for one equation; None where it is no such correlation, or where they cost more."""
-    if sum(isinstance(part, Access) for part in walk(node.formula.body)) < 2:
+def _sums_products(node: Equation) -> bool:
+    """Whether a sum reads two arrays: only then can it be a correlation."""
+    sums = (part for part in walk(node.formula.body) if isinstance(part, Reduce) and part.op == "sum")
+    return any(sum(isinstance(part, Access) for part in walk(found.body)) > 1 for found in sums)
+
+
+@dataclass(frozen=True)
+class _Found:
+    form: Rewritten
+    reason: str
+
+
+def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> _Found | str | None:
+    """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
+    is no product."""
+    if not _sums_products(node):
         return None
     pieces = solve(node.formula, node.constants, node.extents)
     if len(pieces) != 1:
-        return None
+        return f"{len(pieces)} residues have formulas of their own"
     (solved,) = pieces
     correlation = recognise(solved)
     if isinstance(correlation, str):
-        return None
+        return correlation
     # Vectors run along the last index of all that is transformed: no axis of a pair may stand there.
     last = {access.indices[-1] for access in (solved.formula.output, correlation.data, correlation.taps)}
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
     if any(not isinstance(index, Name) or index.name in moving for index in last):
-        return None
+        return "vectors would run along an axis of the windows"
     tiles = choose_tiles(solved, correlation, accuracy)
     if not tiles:
-        return None
+        return "no tile saves products"
     found = rewrite(solved, tiles, first)
-    return found if _cost(found, machine) < WORTHWHILE * _direct_cost(solved, machine) else None
+    cost = _cost(found, machine) / _direct_cost(solved, machine)
+    described = ", ".join(
+        f"{axis} {tile.outputs} outputs of {tile.taps} taps at {' '.join(map(str, default_points(tile.cells)))} inf"
+        for axis, tile in tiles.items()
+    )
+    if cost >= WORTHWHILE:
+        return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
+    return _Found(found, f"Winograd's form, {described}: {cost:.2f} of the cycles")
 
 
 def _direct_cost(solved: Solved, machine: Machine) -> float:

@@ -53,8 +53,8 @@ def image_values(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
-    """How to lower an equation image by image; None where it is better, or only, lowered as a whole.
+def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | str:
+    """How to lower an equation image by image; where it is better, or only, lowered as a whole, the reason.
 
     It runs image by image where its output has the batch axis first, or where it is a reduction over that axis. What
     it reads beside the images (weights), or adds to in every round (a weight's gradient), comes through the caches
@@ -62,19 +62,19 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
     """
     axis = _batch_axis(node, graph, of_images)
     if graph.images is None or graph.images < 2 or axis is None:
-        return None
+        return "no axis of images stands first in all that it reads of them"
     shape = graph.values[node.output].shape
     again = sum(graph.values[value].size for value in node.sources if value not in of_images)
     parts, group = 1, node.group or group_of(node, graph, of_images)
     if node.formula.output.indices[:1] != (Name(axis),):
         parts = parts_of(graph.images // group)
         if parts < 2 or prod(shape) * parts * element_bytes(graph.dtype) > LARGEST_PARTS:
-            return None
+            return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
         again += 2 * prod(shape)
     size = again * element_bytes(graph.dtype)
     cycles = group * _cycles(node, axis, machine, element_bytes(graph.dtype))
     if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
-        return None
+        return f"{size / 1024:,.0f} KiB would be read again each round, for {cycles:,.0f} cycles of arithmetic"
     return Options(outer=axis, group=group, parts=parts)
 
 

@@ -54,4 +54,4 @@ def _loaded(statement: Statement) -> list[Operand]:
     elif isinstance(statement, Tile):
         values += [store.value for store in statement.stores]
         values += [Load(lookup.operand) for store in statement.stores for lookup in store.operand.lookups]
-    return [operand for value in values for operand in operands(value)]
+    return list(operands(*values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
@@ -11,54 +11,93 @@ from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
 from pellucid.network.phases import join_independent, reads_and_writes
+from pellucid.network.tuned import Tuned
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
 
-__all__ = ["Assembled", "assemble", "lifetimes"]
+__all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
 
 
 @dataclass(frozen=True)
 class Assembled:
     """`program`, the arena of its temporaries, the tensor that each value of the graph lies in, and for each
-    equation's output the plans of its nests."""
+    equation's output the plans of its nests, and notes on how it runs in the program."""
 
     program: Program
     arena: Arena
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
+    notes: Mapping[str, Sequence[str]]
 
 
-def assemble(graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine) -> Assembled:
+def assemble(
+    graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine, tuned: Tuned | None = None
+) -> Assembled:
     """Lowers every equation, proves its nests in bounds, and lays the results side by side.
 
-    `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over.
+    `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over; `tuned`
+    are decisions found by measurement.
     """
     places = _places(graph, homes)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
     lowerer, of_images = Lowerer(machine), image_values(graph)
     nests: list[Nest] = []
     plans: dict[str, Sequence[Plan]] = {}
+    notes: dict[str, list[str]] = {}
     for number, node in enumerate(graph.nodes):
         if not isinstance(node, Equation):
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", _options(node, graph, of_images, machine))
+        decided = equation_options(node, graph, of_images, machine)
+        options = decided if tuned is None else tuned.options(node, graph, decided)
+        notes[node.output] = _notes(node, graph, of_images, machine)
+        notes[node.output].append("tuned" if options is not decided else "not tuned")
+        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
         nests += lowered.nests
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
     nests, scratch = form_passes(nests, table)
+    for number, names in enumerate(_made_in_passes(nests, places, list(plans))):
+        for name in names:
+            notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_touched(table, nests), join_independent(nests))
-    return Assembled(program, plan_arena(lifetimes(program)), places, plans)
+    return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes)
 
 
-def _options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
+def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
     """What the network decides about an equation."""
-    found = by_image(node, graph, of_images, machine)
+    decided = by_image(node, graph, of_images, machine)
+    found = None if isinstance(decided, str) else decided
     return replace(found or Options(), chain=node.chain) if node.chain else found
+
+
+def _notes(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> list[str]:
+    """Whether an equation of images is lowered image by image, and why not."""
+    if graph.images is None or not set(of_images) & {node.output, *node.sources}:
+        return []
+    found = by_image(node, graph, of_images, machine)
+    if isinstance(found, str):
+        return [f"whole: {found}"]
+    return [f"image by image, its sum in {found.parts} parts" if found.parts > 1 else "image by image"]
+
+
+def _made_in_passes(nests: Iterable[Nest], places: Mapping[str, str], outputs: Sequence[str]) -> list[list[str]]:
+    """For each pass of several equations the outputs that are made in it, parts of sums among them."""
+    made_as = {places[name]: name for name in outputs}
+    passes = list[list[str]]()
+    for nest in nests:
+        found = dict[str, None]()
+        for tensor in sorted(reads_and_writes(nest)[1]) if nest.rounds else ():
+            own = tensor.partition(".")[2] if tensor.endswith(".parts") else ""
+            name = made_as.get(tensor) or next((name for name in outputs if own.startswith(f"{name}.")), None)
+            found |= {name: None} if name is not None else {}
+        if len(found) > 1:
+            passes.append(sorted(found, key=outputs.index))
+    return passes
 
 
 def lifetimes(program: Program) -> list[Lifetime]:

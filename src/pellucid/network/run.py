@@ -66,6 +66,16 @@ class CompiledGraph:
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
         )
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The values of the graph that are given back."""
+        return tuple(dict.fromkeys(value.name for value in self._outputs.values()))
+
+    @property
+    def updates(self) -> Mapping[str, str]:
+        """The inputs that are updated in place, with the value that each of them becomes."""
+        return self._updates
+
     def bind(self, arrays: Mapping[str, Array]) -> CompiledGraph:
         """The same graph with some inputs given once and for all: parameters, and what is updated in place.
 

@@ -227,14 +227,18 @@ class Model:
     def summary(self, *, kernels: bool = False) -> str:
         """Each layer's output shape, parameters, multiply-adds an input, and equation.
 
-        With `kernels` also how each equation of inference for one input is scheduled, and why.
+        With `kernels` also how each equation runs, forward and backward, and why: of the last training step that was
+        compiled, before any that of inference for one input.
         """
-        plans: Mapping[str, Sequence[object]] = {}
+        plans: Mapping[str, Sequence[str]] = {}
         if kernels:
             with self._lock:
                 self._check_open()
-                engine = self._inference(1).compiled.engine
-                plans = getattr(engine, "plans", {})
+                steps = [
+                    program for key, program in self._programs.items() if isinstance(key, tuple) and key[0] == "step"
+                ]
+                program = steps[-1] if steps else self._inference(1)
+                plans = getattr(program.compiled.engine, "plans", {})
         return summary_text(self._blueprint.topology, self._outline, plans)
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import prod
+from textwrap import wrap
 
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Binary, Compare, Expr, Name, Reduce, walk
@@ -16,8 +18,13 @@ from pellucid.nn.topology import INPUT, Topology
 __all__ = ["multiply_adds", "summary_text"]
 
 
-def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Sequence[object]]) -> str:
-    """The table, and below it the equations; `plans` are printed beneath the equation that they are for."""
+# Columns of the text about kernels.
+WIDTH = 120
+
+
+def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Sequence[str]]) -> str:
+    """The table, and below it the equations; under each layer's its `plans`, which have for each compiled equation
+    notes on how it runs, one a line, and the plans of its nests."""
     rows = [("layer", "", "reads", "output", "parameters", "multiply-adds")]
     total_parameters = total_work = 0
     for place in topology.places:
@@ -31,13 +38,59 @@ def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Seque
         rows.append((place.name, kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
     rows.append(("total", "", "", "", f"{total_parameters:,}", f"{total_work:,}"))
     lines = _table(rows)
+    owners = _owners(plans, [place.name for place in topology.places])
     for place in topology.places:
         lines += ["", f"{place.name} {type(place.layer).__name__}"]
         lines += [f"  {text}" for text in _equations(outline.laid.stages[place.name])]
-        for name, chosen in plans.items():
-            if name.startswith(f"{place.name}."):
-                lines += [f"    {line}" for plan in chosen for line in str(plan).splitlines()]
+        lines += _kernels(plans, owners, place.name)
+    if plans:
+        lines += ["", "beside the layers", *_kernels(plans, owners, ""), "", *_passes(plans)]
     return "\n".join(lines)
+
+
+def _owners(plans: Mapping[str, Sequence[str]], layers: Sequence[str]) -> dict[str, str]:
+    """For each compiled equation the layer whose value, gradient or update it makes; "" where that is none."""
+    owners: dict[str, str] = {}
+    for name in plans:
+        own = name.removeprefix("d.").removeprefix("update.")
+        owners[name] = max((layer for layer in layers if own.startswith(f"{layer}.")), key=len, default="")
+    return owners
+
+
+def _kernels(plans: Mapping[str, Sequence[str]], owners: Mapping[str, str], layer: str) -> list[str]:
+    """How the equations of a layer run."""
+    lines: list[str] = []
+    names = [name for name, owner in owners.items() if owner == layer]
+    if layer and plans and all(_kind(name) != "forward" for name in names):
+        lines.append("  forward: inside the equations that read it")
+    for name in names:
+        notes, *nests = plans[name]
+        lines += _wrapped(f"  {_kind(name)} {name}: {'; '.join(notes.splitlines())}", 4)
+        for plan, equal in groupby(nests):
+            times = len(list(equal))
+            described = [*plan.splitlines(), *([f"and {times - 1} more like it"] if times > 1 else [])]
+            lines += [part for line in described for part in _wrapped(f"    {line}", 12)]
+    return lines
+
+
+def _kind(name: str) -> str:
+    return {"d": "backward", "update": "update"}.get(name.partition(".")[0], "forward")
+
+
+def _passes(plans: Mapping[str, Sequence[str]]) -> list[str]:
+    """What each pass over the images makes."""
+    passes: dict[str, list[str]] = {}
+    for name, (notes, *_) in plans.items():
+        for note in notes.splitlines():
+            if note.startswith("pass "):
+                passes.setdefault(note, []).append(name)
+    return [
+        line for note, names in passes.items() for line in _wrapped(f"{note} over the images: {', '.join(names)}", 2)
+    ]
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False)
 
 
 def multiply_adds(node: Equation) -> int:

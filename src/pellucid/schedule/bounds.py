@@ -108,9 +108,10 @@ class _TileProof:
         total = sum(self.statement(statement, scope) for statement in self.tile.body)
         lanes = (0,) if self.tile.across else self.lanes
         cells = _Cells(scope, self.points, self.tile.lane, lanes)
+        for operand in operands(*(store.value for store in self.tile.stores)):
+            total += self.operand(operand, cells)
         for store in self.tile.stores:
-            for operand in (store.operand, *operands(store.value)):
-                total += self.operand(operand, cells)
+            total += self.operand(store.operand, cells)
             # `operands` gives the lookups of loads, not those of the cell that is stored to.
             for lookup in store.operand.lookups:
                 total += self.operand(lookup.operand, cells)

@@ -60,7 +60,7 @@ def lower(
             nests.append(mapped)
             plans.append(plan)
             continue
-        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options)
+        plan = decide(nest, machine, ELEMENT_BYTES[dtype], options.of(number) if options else None)
         built, needed = build(plan, machine, own, dtype, options.group if options else 1)
         nests += built
         new += needed

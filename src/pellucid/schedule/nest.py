@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
@@ -180,6 +181,14 @@ class Apply:
     function: str
     arguments: tuple[Value, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept: values share parts, and hashing each as a tree would walk the parts again and again."""
+        return hash((self.function, self.arguments))
+
 
 Value: TypeAlias = Constant | Position | Load | Accumulated | Apply
 
@@ -323,12 +332,18 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
             yield from statements(statement.body)
 
 
-def operands(value: Value) -> Iterator[Operand]:
-    """Every operand that a value loads, lookups included."""
-    if isinstance(value, Load):
-        yield value.operand
-        for lookup in value.operand.lookups:
-            yield from operands(Load(lookup.operand))
-    elif isinstance(value, Apply):
-        for argument in value.arguments:
-            yield from operands(argument)
+def operands(*values: Value) -> Iterator[Operand]:
+    """Every operand that values load, lookups included; what is one object is walked once."""
+    seen = set[int]()
+    open_ = list(reversed(values))
+    while open_:
+        value = open_.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Load):
+            yield value.operand
+            for lookup in value.operand.lookups:
+                yield from operands(Load(lookup.operand))
+        elif isinstance(value, Apply):
+            open_ += reversed(value.arguments)

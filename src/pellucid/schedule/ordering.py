@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, permutations
 from math import prod, sqrt
+from operator import le, mul
+from typing import NamedTuple
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction
@@ -122,65 +123,113 @@ def order_levels(
         sizes[vector] = ("vector", tile.block)
     order = options.order or tuple(axis for axis, _ in nest.free)
     if options.order is None and is_product(nest) and len(order) > 1:
-        traffic = _Traffic(nest, {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}, extents)
-        order = min(permutations(order), key=lambda axes: traffic.cost(axes, machine, element_bytes))
+        tiles = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
+        order = _Traffic(nest, tiles, extents, machine, element_bytes).cheapest_order()
     levels = [Level(axis, "slab", size) for axis, size in slabs]
     levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
     return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
 
 
-class _Traffic:
-    """Elements that each order of the loops moves into a cache of a given size."""
+class _Inner(NamedTuple):
+    """The innermost loops of an order that is being made from the inside out.
 
-    def __init__(self, nest: Contraction, tile: dict[str, int], extents: dict[str, int]) -> None:
+    `moved` is what each operand moves into each cache; `restarts` counts loops of the reduction that do not run as long
+    as before; `turned` counts pairs of axes, one of them here, in another order than the output's.
+    """
+
+    moved: tuple[float, ...]
+    restarts: int
+    turned: int
+    places: tuple[int, ...]  # of the axes in the output, outermost first
+
+    def is_no_dearer(self, other: _Inner) -> bool:
+        """Whether the same loops around both never make this one the dearer; of equals, the one nearer to the
+        output's order."""
+        if self.restarts > other.restarts or self.turned > other.turned or not all(map(le, self.moved, other.moved)):
+            return False
+        return self[:3] != other[:3] or self.places <= other.places
+
+
+class _Traffic:
+    """What each order of the loops moves into the caches, and the order that moves least."""
+
+    def __init__(
+        self, nest: Contraction, tile: dict[str, int], extents: dict[str, int], machine: Machine, element_bytes: int
+    ) -> None:
         self.loads, self.tile, self.extents = nest.loads, tile, extents
         self.reduced = [axis for axis, _ in nest.reduced]
-        self.first = nest.free[0][0]
-        self.place = {axis: number for number, (axis, _) in enumerate(nest.free)}
+        self.axes = [axis for axis, _ in nest.free]
+        self.rounds = [-(-extents[axis] // tile.get(axis, 1)) for axis in self.axes]
         self.changing = _changing_loops(nest, tile, extents)
         self.uses = [names_of(operand) for operand in nest.loads]
-        self._touched: dict[frozenset[str], tuple[int, ...]] = {}
+        caches = ((machine.l1, L1_CYCLES), (machine.l2 * 3 // 4, L2_CYCLES), (FAR * machine.l2, FAR_CYCLES))
+        self.rooms = [size // element_bytes for size, _ in caches]
+        self.weights = [weight for _, weight in caches for _ in nest.loads]
+        self._touched: dict[frozenset[int], tuple[int, ...]] = {}
 
-    def touched(self, whole: frozenset[str]) -> tuple[int, ...]:
-        """Elements of each operand that the loops over `whole` touch, with one tile of all other axes."""
-        if whole not in self._touched:
+    def cheapest_order(self) -> tuple[str, ...]:
+        """The order of fewest cycles; of several the one nearest to the output's.
+
+        What a loop adds depends on which loops stand inside it, not on their order. So of the orders of the same
+        innermost loops only those are kept that no other one beats in everything.
+        """
+        start = tuple(float(size) for _ in self.rooms for size in self.touched(frozenset()))
+        level = {frozenset[int](): [_Inner(start, 0, 0, ())]}
+        for _ in self.axes:
+            wider: dict[frozenset[int], list[_Inner]] = {}
+            for inside, orders in level.items():
+                for place in range(len(self.axes)):
+                    if place not in inside:
+                        kept = wider.setdefault(inside | {place}, [])
+                        for order in self._surrounded(inside, place, orders):
+                            if not any(other.is_no_dearer(order) for other in kept):
+                                kept[:] = [other for other in kept if not order.is_no_dearer(other)]
+                                kept.append(order)
+            level = wider
+        (orders,) = level.values()
+        best = min(orders, key=lambda order: (self._cycles(order), order.places))
+        return tuple(self.axes[place] for place in best.places)
+
+    def touched(self, inside: frozenset[int]) -> tuple[int, ...]:
+        """Elements of each operand that the loops `inside` touch, with one tile of all other axes."""
+        if inside not in self._touched:
+            whole = {self.axes[place] for place in inside}
             spans = {**self.extents, **{axis: size for axis, size in self.tile.items() if axis not in whole}}
             names = {*self.reduced, *self.tile, *whole}
-            self._touched[whole] = tuple(footprint(operand, names, spans, 1) for operand in self.loads)
-        return self._touched[whole]
+            self._touched[inside] = tuple(footprint(operand, names, spans, 1) for operand in self.loads)
+        return self._touched[inside]
 
-    def cost(self, order: tuple[str, ...], machine: Machine, element_bytes: int) -> float:
-        """Cycles for what moves into each cache, and for loops of the reduction that change their length."""
-        rooms = ((machine.l1, L1_CYCLES), (machine.l2 * 3 // 4, L2_CYCLES), (FAR * machine.l2, FAR_CYCLES))
-        cycles = sum(weight * self._moved(order, room // element_bytes) for room, weight in rooms)
-        changes = 1
-        for axis in order:
-            changes *= self._rounds(axis)
-            cycles += MISPREDICTION * changes * self.changing.get(axis, 0)
-        if self.extents[self.first] >= DIVISIBLE and order[0] != self.first:
-            cycles *= OTHER_FIRST
-        turned = sum(self.place[a] > self.place[b] for a, b in combinations(order, 2))
-        return cycles * (1 + OUT_OF_ORDER * turned)
+    def _surrounded(self, inside: frozenset[int], place: int, orders: Sequence[_Inner]) -> Iterator[_Inner]:
+        """Orders of the loops `inside` with one more loop around them."""
+        around = [other for other in range(len(self.axes)) if other not in inside and other != place]
+        growth = self._growth(inside, place)
+        rounds = self.rounds[place] * prod(self.rounds[other] for other in around)
+        restarts = rounds * self.changing.get(self.axes[place], 0)
+        turned = sum(other > place for other in around)
+        for moved, old_restarts, old_turned, places in orders:
+            yield _Inner(tuple(map(mul, moved, growth)), old_restarts + restarts, old_turned + turned, (place, *places))
 
-    def _rounds(self, axis: str) -> int:
-        return -(-self.extents[axis] // self.tile.get(axis, 1))
-
-    def _moved(self, order: tuple[str, ...], room: int) -> float:
-        """From the inside out: what fits stays; an operand that a loop does not use is read again in every round of
-        it unless it is small enough to have stayed; one that it uses grows to what the loop touches."""
-        whole = frozenset[str]()
-        moved = [float(size) for size in self.touched(whole)]
-        for axis in reversed(order):
-            rounds = self._rounds(axis)
-            before, whole = self.touched(whole), whole | {axis}
-            after = self.touched(whole)
-            for number, uses in enumerate(self.uses):
+    def _growth(self, inside: frozenset[int], place: int) -> list[float]:
+        """By how much a loop around others multiplies what moves: what fits stays; an operand that the loop does not
+        use is read again in every round of it unless it is small enough to have stayed; one that it uses grows to what
+        the loop touches."""
+        axis, rounds = self.axes[place], self.rounds[place]
+        before, after = self.touched(inside), self.touched(inside | {place})
+        growth = list[float]()
+        for room in self.rooms:
+            for uses, old, new in zip(self.uses, before, after, strict=True):
                 if axis in uses:
-                    stays = before[number] <= room
-                    moved[number] *= after[number] / before[number] if stays else rounds
-                elif before[number] > 0.75 * room:
-                    moved[number] *= rounds
-        return sum(moved)
+                    growth.append(new / old if old <= room else rounds)
+                else:
+                    growth.append(rounds if old > 0.75 * room else 1)
+        return growth
+
+    def _cycles(self, order: _Inner) -> float:
+        """Cycles for what moves into each cache, and for loops of the reduction that change their length."""
+        cycles = sum(map(mul, self.weights, order.moved)) + MISPREDICTION * order.restarts
+        if self.extents[self.axes[0]] >= DIVISIBLE and order.places[0] != 0:
+            cycles *= OTHER_FIRST
+        return cycles * (1 + OUT_OF_ORDER * order.turned)
 
 
 def _changing_loops(nest: Contraction, tile: dict[str, int], extents: dict[str, int]) -> dict[str, int]:

@@ -20,6 +20,8 @@ __all__ = ["Binding", "PlacedPanel", "place_panels"]
 
 # Rows that a plain copy moves together: four rows of four floats fill a cache line of a panel.
 ROWS = 4
+# Rows below which turning a square costs more shuffles than single loads.
+SMALLEST_SQUARE = 4
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,22 @@ class PlacedPanel:
         index[self.dimension] = base + lane
         read = Operand(source.tensor, source.shape, tuple(index))
         write = Operand(tensor.name, tensor.shape, (*target, lane))
-        groups = exact_groups(width, self.lanes)
         last = len(source.index) - 1
         turned = next(((name, n) for d, (name, n) in zip(self.kept, loops, strict=True) if d == last), None)
         if self.dimension != last and turned is not None:
-            # A transposing copy: squares of lanes x lanes are turned in registers.
+            # A transposing copy: squares are turned in registers, one after the other; smaller ones where rows end.
             outer = [*blocks, *(loop for loop in loops if loop != turned)]
-            return _in_strips(turned, self.lanes, outer, [], (axis, groups, read, write))
+            result = list[Statement]()
+            for start, rows, strips in _squares(turned[1], self.lanes):
+                side = rows if rows >= SMALLEST_SQUARE else self.lanes
+                for first, size, count in vector_pieces(width, side, side):
+                    square = f"{prefix}.square"
+                    at = {axis: lane + first + (Affine.name(square) * size if count > 1 else 0)}
+                    copy = axis, exact_groups(size, side), _bound(read, at), _bound(write, at)
+                    inner = [(square, count)] if count > 1 else []
+                    result += _strip((turned[0], start, rows, strips), outer, inner, copy)
+            return result
+        groups = exact_groups(width, self.lanes)
         if not loops:
             return list(_loops(blocks, (_tile((), axis, groups, read, write),)))
         # Some rows of every block in turn: the source is read along its rows, and panels are written in whole lines.
@@ -121,16 +132,33 @@ def _in_strips(
     for outer: for strip: for inner: tile(rows of the strip)
     """
     name, extent = rows
-    axis, groups, read, write = copy
     result = list[Statement]()
     whole = extent // strip
     for start, size, count in ((0, strip, whole), (whole * strip, extent % strip, 1)):
         if size and count:
-            step = f"{name}.tile"
-            at = {name: Affine.name(step) * size + start + Affine.name(name)}
-            tile = _tile(((name, size),), axis, groups, _bound(read, at), _bound(write, at))
-            result += _loops([*outer, (step, count), *inner], (tile,))
+            result += _strip((name, start, size, count), outer, inner, copy)
     return result
+
+
+def _strip(
+    rows: tuple[str, int, int, int], outer: list[tuple[str, int]], inner: list[tuple[str, int]],
+    copy: tuple[str, tuple[Group, ...], Operand, Operand],
+) -> tuple[Statement, ...]:  # fmt: skip
+    """The strips of one size: of a dimension (name, start, size, count)."""
+    name, start, size, count = rows
+    axis, groups, read, write = copy
+    step = f"{name}.tile"
+    at = {name: Affine.name(step) * size + start + Affine.name(name)}
+    tile = _tile(((name, size),), axis, groups, _bound(read, at), _bound(write, at))
+    return _loops([*outer, (step, count), *inner], (tile,))
+
+
+def _squares(extent: int, lanes: int) -> list[tuple[int, int, int]]:
+    """A dimension cut into the sides of squares, powers of two, and what is too short for one: (start, size, count)."""
+    few = extent % min(SMALLEST_SQUARE, lanes)
+    whole, rest = divmod(extent - few, lanes)
+    sides = [(whole * lanes + group.offset, group.width, 1) for group in exact_groups(rest, lanes)]
+    return [*([(0, lanes, whole)] if whole else []), *sides, *([(extent - few, few, 1)] if few else [])]
 
 
 def _tile(

@@ -12,16 +12,17 @@ inside them their images:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from math import prod
 from operator import mul
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Store, Tensor, Tile, Update, Value, statements
+from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Tensor, Tile, Update, statements
 from pellucid.schedule.nest import operands as operands_of
-from pellucid.schedule.rewrite import bind_operand, bind_value, map_operands
+from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
 
 __all__ = ["form_passes"]
 
@@ -47,6 +48,14 @@ class _Member:
     def rounds(self) -> int:
         """How many rounds there are in all."""
         return prod(self.counts)
+
+    @cached_property
+    def operands(self) -> Mapping[str, Sequence[Operand]]:
+        """Every operand that it loads or stores to, by tensor."""
+        found: dict[str, list[Operand]] = {}
+        for operand in _operands(self.body):
+            found.setdefault(operand.tensor, []).append(operand)
+        return found
 
     @property
     def images(self) -> int:
@@ -146,8 +155,7 @@ def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -
 
 def _at_own_image(member: _Member, tensor: str) -> bool:
     """Whether the member touches a tensor only at the images of its own round."""
-    touched = (operand for operand in _operands(member.body) if operand.tensor == tensor)
-    return all(_in_round(member, operand) is not None for operand in touched)
+    return all(_in_round(member, operand) is not None for operand in member.operands.get(tensor, ()))
 
 
 def _in_round(member: _Member, operand: Operand) -> Operand | None:
@@ -216,14 +224,7 @@ def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Sta
                 low, high = bound(statement.low), bound(statement.high)
                 return replace(statement, low=low, high=high, body=inside, parallel=False)
             case Tile():
-                stores = tuple(
-                    Store(
-                        bind_operand(store.operand, names),
-                        bind_value(store.value, names),
-                        None if store.add is None else store.add.substitute(names),
-                    )
-                    for store in statement.stores
-                )
+                stores = bind_stores(statement.stores, names)
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
             case Update():
                 position = None if statement.position is None else statement.position.substitute(names)
@@ -298,10 +299,7 @@ def _in_scratch(member: _Member, homes: Mapping[str, tuple[int, ...]]) -> list[S
             case For():
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body))
             case Tile():
-                stores = tuple(
-                    replace(store, operand=operand(store.operand), value=map_operands(store.value, operand))
-                    for store in statement.stores
-                )
+                stores = map_stores(statement.stores, operand)
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
             case Update():
                 return replace(statement, value=map_operands(statement.value, operand))
@@ -322,15 +320,12 @@ def _operands(body: Iterable[Statement]) -> list[Operand]:
     """Every operand that statements load or store to, lookups included."""
     found = list[Operand]()
 
-    def add(value: Value) -> None:
-        found.extend(operands_of(value))
-
     for statement in statements(tuple(body)):
         if isinstance(statement, Update):
-            add(statement.value)
+            found += operands_of(statement.value)
         elif isinstance(statement, Tile):
+            found += operands_of(*(store.value for store in statement.stores))
             for store in statement.stores:
-                add(store.value)
                 found.append(store.operand)
                 found.extend(lookup.operand for lookup in store.operand.lookups)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.nest import Operand
@@ -44,6 +44,9 @@ class Options:
     `parts` equal parts, each a result of its own, and a sum over the parts. Where an equation does not have the axis,
     or cannot be walked so, it is scheduled as ever. `chain` is the most terms of a sum that are added up one after the
     other before the result is added to the others; 0 leaves that to the estimate of rounding.
+
+    An equation may become several contractions: `number` says which of them the choices from `vector` to `unroll` are
+    made for, None all of them.
     """
 
     vector: str | None = None
@@ -57,6 +60,13 @@ class Options:
     group: int = 1
     parts: int = 1
     chain: int = 0
+    number: int | None = None
+
+    def of(self, number: int) -> Options:
+        """The options for contraction `number`: without the choices that were made for another one."""
+        if self.number is None or self.number == number:
+            return self
+        return replace(self, vector=None, tile=None, block=None, panels=None, slabs=None, order=None, unroll=None)
 
 
 @dataclass(frozen=True)

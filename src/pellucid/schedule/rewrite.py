@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from pellucid.language.affine import Affine
@@ -21,7 +21,7 @@ from pellucid.schedule.nest import (
     Value,
 )
 
-__all__ = ["bind_operand", "bind_value", "map_operands", "names_of", "renamed"]
+__all__ = ["bind_operand", "bind_stores", "bind_value", "map_operands", "map_stores", "names_of", "renamed"]
 
 Bindings = Mapping[str, "Affine | int"]
 
@@ -48,22 +48,59 @@ def bind_operand(operand: Operand, bindings: Bindings) -> Operand:
 
 def bind_value(value: Value, bindings: Bindings) -> Value:
     """The value with index names replaced."""
-    if isinstance(value, Position):
-        return Position(value.index.substitute(bindings))
-    if isinstance(value, Load):
-        return Load(bind_operand(value.operand, bindings))
-    if isinstance(value, Apply):
-        return Apply(value.function, tuple(bind_value(argument, bindings) for argument in value.arguments))
-    return value
+    return _sharing(_binding(bindings))(value)
 
 
 def map_operands(value: Value, function: Callable[[Operand], Operand]) -> Value:
     """The value with `function` applied to every operand that it loads (lookups are the operand's own affair)."""
-    if isinstance(value, Load):
-        return Load(function(value.operand))
-    if isinstance(value, Apply):
-        return Apply(value.function, tuple(map_operands(argument, function) for argument in value.arguments))
-    return value
+    return _sharing(_mapping(function))(value)
+
+
+def bind_stores(stores: Iterable[Store], bindings: Bindings) -> tuple[Store, ...]:
+    """Stores with index names replaced; parts that their values share stay shared."""
+    value = _sharing(_binding(bindings))
+    return tuple(
+        Store(
+            bind_operand(store.operand, bindings),
+            value(store.value),
+            None if store.add is None else store.add.substitute(bindings),
+        )
+        for store in stores
+    )
+
+
+def map_stores(stores: Iterable[Store], function: Callable[[Operand], Operand]) -> tuple[Store, ...]:
+    """Stores with `function` applied to every operand; parts that their values share stay shared."""
+    value = _sharing(_mapping(function))
+    return tuple(Store(function(store.operand), value(store.value), store.add) for store in stores)
+
+
+def _binding(bindings: Bindings) -> Callable[[Value], Value]:
+    def leaf(value: Value) -> Value:
+        if isinstance(value, Position):
+            return Position(value.index.substitute(bindings))
+        return Load(bind_operand(value.operand, bindings)) if isinstance(value, Load) else value
+
+    return leaf
+
+
+def _mapping(function: Callable[[Operand], Operand]) -> Callable[[Value], Value]:
+    return lambda value: Load(function(value.operand)) if isinstance(value, Load) else value
+
+
+def _sharing(leaf: Callable[[Value], Value]) -> Callable[[Value], Value]:
+    """Values with `leaf` applied to all that are no `Apply`. What was one object is one afterwards: straight-line code
+    is a graph of shared parts, which as a tree would be many times as large."""
+    known: dict[int, tuple[Value, Value]] = {}  # with the old value, so that no other gets its id
+
+    def visit(old: Value) -> Value:
+        found = known.get(id(old))
+        if found is None:
+            new = leaf(old) if not isinstance(old, Apply) else Apply(old.function, tuple(map(visit, old.arguments)))
+            found = known[id(old)] = old, new
+        return found[1]
+
+    return visit
 
 
 def names_of(operand: Operand) -> set[str]:
@@ -86,9 +123,6 @@ def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
             known[id(old)] = new
         return new
 
-    def store(old: Store) -> Store:
-        return Store(operand(old.operand), map_operands(old.value, operand), old.add)
-
     def visit(old: Statement) -> Statement:
         match old:
             case For():
@@ -97,7 +131,7 @@ def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
                 )
             case Tile():
                 body = tuple(visit(entry) for entry in old.body)
-                return replace(old, body=body, stores=tuple(store(entry) for entry in old.stores))
+                return replace(old, body=body, stores=map_stores(old.stores, operand))
             case Update():
                 return Update(old.active, map_operands(old.value, operand), old.position, old.chain, old.fence)
 

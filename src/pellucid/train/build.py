@@ -23,8 +23,7 @@ def build_model(recipe: Recipe, data: Dataset, *, seed: int = 0, threads: int = 
     steps = recipe.epochs * ceil(len(data.train) / recipe.batch_size)
     return make_network(recipe.model, len(data.class_names)).build(
         data.image_shape,
-        # S4 ends with a sigmoid for each class, the others give logits.
-        loss=nn.BCELoss() if recipe.model == "s4" else nn.CrossEntropyLoss(),
+        loss=make_loss(recipe.model),
         optimizer=make_optimizer(recipe, make_schedule(recipe, steps)),
         seed=seed,
         threads=threads,
@@ -42,6 +41,11 @@ def make_network(model: str, classes: int) -> nn.Sequential | nn.Graph:
             return nn.vgg(classes)
         case _:
             return nn.resnet(classes, depth=10, width=16)
+
+
+def make_loss(model: str) -> nn.Loss:
+    """The loss of a ready network: S4 ends with a sigmoid for each class, the others give logits."""
+    return nn.BCELoss() if model == "s4" else nn.CrossEntropyLoss()
 
 
 def make_schedule(recipe: Recipe, steps: int) -> optim.Schedule:
