@@ -25,6 +25,7 @@ ALLOWED_BY_NORM = parse("allowed = [abs(loss) <= largest and squares <= largest]
 SQUARES = parse("squares = sum(i) g[i] ** 2")
 # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
 CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
+TAKEN = parse("p1[i] = new[i]")
 CLIPPED = parse("clipped[i] = g[i] * factor")
 LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
@@ -64,10 +65,12 @@ def add_updates(
     graph: Graph,
     optimizer: Optimizer,
     gradients: Mapping[str, str],
-    running: Mapping[str, tuple[System, Mapping[str, str]]],
+    running: Mapping[str, str],
     allowed: str,
 ) -> dict[str, str]:
     """Adds the new value of every parameter, moment and running statistic: state's input -> new value.
+
+    `running` gives the value that is to take the place of each running statistic.
 
     Adds an input for each moment (flat, as many elements as its parameter) and each of the optimiser's scalars.
     """
@@ -87,15 +90,15 @@ def add_updates(
     for name, bound in known.items():
         updates[name] = bound["p1"]
         updates |= {bound[moment]: bound[f"{moment}1"] for moment in optimizer.moments}
-    for name, (statistic, bindings) in running.items():
-        *first, last = statistic.equations
-        kept = replace(statistic, equations=(*first, _guarded(last, "running")))
-        updates[name] = graph.system(kept, {**bindings, "allowed": allowed}, prefix=f"update.{name}")
+    for name, value in running.items():
+        size = (graph.values[name].size,)
+        bound = {"p": graph.view(name, size), "new": graph.view(value, size), "allowed": allowed}
+        updates[name] = graph.formula(_guarded(TAKEN), bound, prefix=f"update.{name}")
     return updates
 
 
-def _guarded(formula: Formula, old: str | None = None) -> Formula:
-    """The formula, giving the old value where `allowed` is 0; `v1` is the new value of `v` unless `old` says which."""
-    old = old or formula.output.tensor.removesuffix("1")
+def _guarded(formula: Formula) -> Formula:
+    """The formula, giving the old value where `allowed` is 0; `v1` is the new value of `v`."""
+    old = formula.output.tensor.removesuffix("1")
     condition = Compare(">", Name("allowed"), Number(0))
     return replace(formula, body=Call("where", (condition, formula.body, Access(old, formula.output.indices))))
