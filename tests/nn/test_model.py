@@ -485,3 +485,48 @@ def test_summary_counts_a_transposed_convolution():
 def test_summary_shows_kernels():
     model = nn.Sequential(nn.Linear(16), nn.ReLU()).build((8,))
     assert len(model.summary(kernels=True)) > len(model.summary()) + 50
+
+
+# The program of predictions
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    # Rounding of some hundred terms, in float32 also of weights that are scaled before they are used.
+    [("float64", 1e-11), ("float32", 2e-4)],
+)
+def test_predictions_follow_the_parameters(dtype, tolerance):
+    """Weights that are folded and transformed once are made anew when a step or a load has changed parameters."""
+    options = {"loss": nn.CrossEntropyLoss(), "optimizer": optim.SGD(0.05)}
+    net = nn.Sequential(
+        nn.Conv2d(8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(momentum=0.5),
+        nn.ReLU(),
+        nn.Conv2d(16, 3, padding=1),
+        nn.BatchNorm2d(affine=False),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6),
+        nn.BatchNorm1d(),
+    )
+    model = net.build((16, 16, 8), dtype=dtype, **options)
+    literal = net.build((16, 16, 8), dtype="float64", backend="reference", **options)
+    random = np.random.default_rng(0)
+    x, t = random.normal(size=(11, 16, 16, 8)), random.integers(0, 6, 11)
+    x = x.astype("float32").astype("float64")
+
+    def agree():
+        literal.load_parameters({name: array.astype("float64") for name, array in model.parameters.items()})
+        expected = literal.predict(x[:3])
+        for rows in (1, 3, 11):
+            np.testing.assert_allclose(model.predict(x[:rows])[:3], expected[:rows], rtol=tolerance, atol=tolerance)
+
+    agree()
+    before = model.predict(x)
+    model.train_step(x, t)
+    agree()
+    assert not np.allclose(model.predict(x), before, rtol=1e-2)
+    model.load_parameters({"1.running_var": np.full(8, 3.0), "4.running_mean": random.normal(size=16)}, strict=False)
+    agree()
+    model.load_parameters({"8.bias": np.ones(6)}, strict=False)
+    agree()

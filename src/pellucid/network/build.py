@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
 from pellucid.network.built import Built
 from pellucid.network.fast import with_fewer_multiplications
+from pellucid.network.fold import folded
 from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
+from pellucid.network.prepare import in_two
 from pellucid.network.program import assemble
 
 __all__ = ["build"]
 
 
-def build(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
+def build(
+    graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], kept: Collection[str], chosen: Target
+) -> Built:
     """Compiles a graph that gives `outputs` and replaces inputs by values of `updates`; `graph` is left as it is.
 
-    Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
+    What follows from the inputs `kept` alone becomes a program of its own, `before` the other. Everything that rewrites
+    a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    own = with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, chosen.machine)
-    homes = place_updates(own, updates, outputs)
-    assembled = assemble(own, outputs, homes, chosen.machine)
+    own = folded(graph, kept, outputs) if kept else graph
+    own = with_fewer_multiplications(fuse(own, outputs, updates), graph.accuracy, chosen.machine)
+    parts = in_two(own, kept, outputs) if kept else None
+    if parts is None:
+        return _compiled(own, outputs, updates, chosen)
+    before = _compiled(parts.first, parts.between, {}, chosen)
+    return replace(_compiled(parts.then, outputs, updates, chosen), before=before)
+
+
+def _compiled(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
+    homes = place_updates(graph, updates, outputs)
+    assembled = assemble(graph, outputs, homes, chosen.machine)
     code = generate(assembled.program, chosen)
     tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
     plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}

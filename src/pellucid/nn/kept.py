@@ -47,6 +47,12 @@ class KeptPrograms:
         made[rows] = replace(program, compiled=program.compiled.bind(self._arrays))
         return made[rows]
 
+    def refresh(self) -> None:
+        """Told that the contents of the arrays have changed: what programs keep of them is computed anew."""
+        for sizes in self.made.values():
+            for program in sizes.values():
+                program.compiled.refresh()
+
     def _serves(self, kind: Hashable, program: Program, rows: int) -> bool:
         key = (kind, program.rows, rows)
         if key not in self._served:

@@ -109,6 +109,7 @@ class Model:
         """
         with self._lock:
             self._state.load(parameters, strict=strict)
+            self._programs.refresh()
 
     def train_step(
         self, x: Array, t: Array, /, *, learning_rate: float | None = None, gradient_norms: bool = False
@@ -144,6 +145,7 @@ class Model:
             if not (isfinite(loss) and isfinite(squares)):
                 seen = self._diagnose(x, t, target)
                 raise not_finite(self._blueprint, seen, self._state.parameters, self._steps, loss)
+            self._programs.refresh()
             self._steps += 1
             self._rate = rate
             if gradient_norms:

@@ -5,7 +5,7 @@ One that computes a loss also serves fewer rows than it was compiled for, where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from pellucid.language.parse import parse
@@ -87,9 +87,10 @@ class _Derived:
 
 
 def inference(blueprint: Blueprint, batch: int) -> Program:
-    """x -> `y`, as a trained network is used."""
+    """x -> `y`, as a trained network is used; what follows from parameters alone is kept until `refresh`."""
     graph, laid = _forward(blueprint, batch, training=False)
-    return Program(_compiled(blueprint, graph, {"y": laid.output}), {"y": laid.output}, batch)
+    outputs = {"y": laid.output}
+    return Program(_compiled(blueprint, graph, outputs, kept=laid.parameters), outputs, batch)
 
 
 def rows_stay_apart(blueprint: Blueprint) -> bool:
@@ -223,7 +224,11 @@ def _program(
 
 
 def _compiled(
-    blueprint: Blueprint, graph: Graph, outputs: Mapping[str, str], updates: Mapping[str, str] | None = None
+    blueprint: Blueprint,
+    graph: Graph,
+    outputs: Mapping[str, str],
+    updates: Mapping[str, str] | None = None,
+    kept: Collection[str] = (),
 ) -> CompiledGraph:
     return compile_graph(
         graph,
@@ -231,4 +236,5 @@ def _compiled(
         threads=blueprint.threads,
         backend=blueprint.backend,
         updates=updates,
+        kept=frozenset(kept),
     )
