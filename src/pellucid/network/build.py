@@ -15,9 +15,9 @@ from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.prepare import in_two
-from pellucid.network.program import assemble
+from pellucid.network.program import Assembled, assemble
 
-__all__ = ["build"]
+__all__ = ["assembled_program", "build"]
 
 
 def build(
@@ -28,18 +28,29 @@ def build(
     What follows from the inputs `kept` alone becomes a program of its own, `before` the other. Everything that rewrites
     a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    own = folded(graph, kept, outputs) if kept else graph
-    own = with_fewer_multiplications(fuse(own, outputs, updates), graph.accuracy, chosen.machine)
+    own = _rewritten(folded(graph, kept, outputs) if kept else graph, outputs, updates, chosen)
     parts = in_two(own, kept, outputs) if kept else None
     if parts is None:
-        return _compiled(own, outputs, updates, chosen)
-    before = _compiled(parts.first, parts.between, {}, chosen)
-    return replace(_compiled(parts.then, outputs, updates, chosen), before=before)
+        return _built(_assembled(own, outputs, updates, chosen), chosen)
+    before = _built(_assembled(parts.first, parts.between, {}, chosen), chosen)
+    return replace(_built(_assembled(parts.then, outputs, updates, chosen), chosen), before=before)
 
 
-def _compiled(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Built:
+def assembled_program(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Assembled:
+    """The program of a graph of which nothing is kept, as it is compiled."""
+    return _assembled(_rewritten(graph, outputs, updates, chosen), outputs, updates, chosen)
+
+
+def _rewritten(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Graph:
+    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, chosen.machine)
+
+
+def _assembled(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], chosen: Target) -> Assembled:
     homes = place_updates(graph, updates, outputs)
-    assembled = assemble(graph, outputs, homes, chosen.machine)
+    return assemble(graph, outputs, homes, chosen.machine)
+
+
+def _built(assembled: Assembled, chosen: Target) -> Built:
     code = generate(assembled.program, chosen)
     tensors = tuple(replace(tensor, values=()) for tensor in assembled.program.tensors)
     plans = {name: [str(plan) for plan in plans] for name, plans in assembled.plans.items()}

@@ -47,11 +47,14 @@ class KeptPrograms:
         made[rows] = replace(program, compiled=program.compiled.bind(self._arrays))
         return made[rows]
 
+    def values(self) -> list[Program]:
+        """All programs."""
+        return [program for sizes in self.made.values() for program in sizes.values()]
+
     def refresh(self) -> None:
         """Told that the contents of the arrays have changed: what programs keep of them is computed anew."""
-        for sizes in self.made.values():
-            for program in sizes.values():
-                program.compiled.refresh()
+        for program in self.values():
+            program.compiled.refresh()
 
     def _serves(self, kind: Hashable, program: Program, rows: int) -> bool:
         key = (kind, program.rows, rows)
