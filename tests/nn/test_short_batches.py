@@ -221,6 +221,10 @@ def test_short_then_long_then_long_enough_in_a_row(builds):
     model.gradients(x[:5], t[:5])
     assert len(builds) == 3
     close(model.gradients(x[:4], t[:4])[1], expected)
+    model._programs.clear()
+    assert model._programs.values() == []
+    close(model.gradients(x[:4], t[:4])[1], expected)
+    assert len(builds) == 4
 
 
 def test_same_bits_on_any_number_of_threads():

@@ -51,8 +51,12 @@ class KeptPrograms:
         """All programs."""
         return [program for sizes in self.made.values() for program in sizes.values()]
 
+    def clear(self) -> None:
+        """Releases all programs."""
+        self.made.clear()
+
     def refresh(self) -> None:
-        """Told that the contents of the arrays have changed: what programs keep of them is computed anew."""
+        """Told that the contents of the arrays change: what programs keep of them is computed anew by their next call."""
         for program in self.values():
             program.compiled.refresh()
 

@@ -108,8 +108,8 @@ class Model:
         Raises ArgumentError (unknown or missing name, values not finite), ShapeError, DtypeError.
         """
         with self._lock:
-            self._state.load(parameters, strict=strict)
             self._programs.refresh()
+            self._state.load(parameters, strict=strict)
 
     def train_step(
         self, x: Array, t: Array, /, *, learning_rate: float | None = None, gradient_norms: bool = False
@@ -139,13 +139,14 @@ class Model:
                 for name, value in optimizer.scalars(self._steps, rate).items()
             }
             batch = {"x": x, "t": t, **self._masks(program, len(x))}
+            # Before the step, so that no interrupt behind it leaves predictions with what was.
+            self._programs.refresh()
             found = program.compiled({**with_rows(program, batch, self.dtype), **scalars})
             loss = float(found[program.outputs["loss"]])
             squares = float(found[program.outputs["squares"]]) if "squares" in program.outputs else 0.0
             if not (isfinite(loss) and isfinite(squares)):
                 seen = self._diagnose(x, t, target)
                 raise not_finite(self._blueprint, seen, self._state.parameters, self._steps, loss)
-            self._programs.refresh()
             self._steps += 1
             self._rate = rate
             if gradient_norms:
