@@ -56,7 +56,7 @@ class KeptPrograms:
         self.made.clear()
 
     def refresh(self) -> None:
-        """Told that the contents of the arrays change: what programs keep of them is computed anew by their next call."""
+        """Told that the contents of the arrays change: what programs keep of them is computed anew."""
         for program in self.values():
             program.compiled.refresh()
 
