@@ -129,7 +129,7 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             program = self._programs.get(
-                ("step", target, gradient_norms),
+                ("step", target.each, gradient_norms),
                 len(x),
                 lambda: programs.training_step(self._blueprint, len(x), target, norms=gradient_norms),
             )
@@ -162,7 +162,7 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             program = self._programs.get(
-                ("gradients", target), len(x), lambda: programs.gradients(self._blueprint, len(x), target)
+                ("gradients", target.each), len(x), lambda: programs.gradients(self._blueprint, len(x), target)
             )
             batch = {"x": x, "t": t, **self._masks(program, len(x))}
             found = program.compiled(with_rows(program, batch, self.dtype))
@@ -191,7 +191,7 @@ class Model:
             x, t, target = self._take(x, t)
             y = self.predict(x)
             program = self._programs.get(
-                ("scoring", target),
+                ("scoring", target.each),
                 len(y),
                 lambda: programs.scoring(self._blueprint, len(y), self.output_shape, target),
             )
@@ -253,7 +253,7 @@ class Model:
 
     def _diagnose(self, x: Array, t: Array, target: Target) -> dict[str, Array]:
         program = self._programs.get(
-            ("diagnosis", target), len(x), lambda: programs.diagnosis(self._blueprint, len(x), target)
+            ("diagnosis", target.each), len(x), lambda: programs.diagnosis(self._blueprint, len(x), target)
         )
         found = program.compiled({"x": x, "t": t, **self._masks(program, len(x))})
         return {"input": x, **{name: found[value] for name, value in program.outputs.items()}}
@@ -264,7 +264,7 @@ class Model:
         if t.ndim and len(t) != len(x):
             raise ShapeError(f"`x` has {len(x)} rows and `t` has {len(t)}")
         t = self._loss.take(t, (len(x), *self.output_shape), self.dtype)
-        return x, t, Target(t.shape[1:], str(t.dtype))
+        return x, t, Target(t.shape, str(t.dtype))
 
     def _take_input(self, x: Array) -> Array:
         x = np.asarray(x)

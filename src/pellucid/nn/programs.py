@@ -25,10 +25,15 @@ ONE = parse("one = 1")
 
 @dataclass(frozen=True)
 class Target:
-    """The form of a target for one row: its shape without the batch axis, and its dtype."""
+    """The form of a target: its shape, batch first, and its dtype."""
 
     shape: Shape
     dtype: str
+
+    @property
+    def each(self) -> tuple[Shape, str]:
+        """The same for one row."""
+        return self.shape[1:], self.dtype
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,7 @@ def _add_loss(blueprint: Blueprint, graph: Graph, prediction: str, target: Targe
     loss = blueprint.loss
     assert loss is not None  # checked by the model before it asks for a loss
     shape = graph.values[prediction].shape
-    targets = (shape[0], *target.shape)
+    targets = (shape[0], *target.shape[1:])
     bindings = {"y": prediction, "t": graph.input("t", targets, target.dtype, of_images=True)}
     for local, array in loss.weights(blueprint.dtype).items():
         bindings[local] = graph.input(f"loss.{local}", array.shape)
