@@ -3,6 +3,7 @@
 from dataclasses import fields, is_dataclass
 
 import numpy as np
+import pytest
 
 from pellucid import nn, optim
 from pellucid.emit import target
@@ -89,6 +90,19 @@ def test_state_is_written_in_place_without_copies():
     assert [tensor.name for tensor in program.tensors if "copy" in tensor.name and tensor.role == "temporary"] == []
     state = {"0.weight", "0.bias", "0.weight:v", "1.running_mean", "1.running_var", "5.weight", "5.bias:v"}
     assert state <= {tensor.name for tensor in program.tensors if tensor.role == "output"}
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_an_output_that_is_an_input_or_a_view_of_one(bound):
+    graph = Graph("float32")
+    graph.input("x", (4, 5))
+    view = graph.view("x", (20,))
+    x = np.arange(20, dtype="float32").reshape(4, 5)
+    compiled = compile_graph(graph, ["x", view])
+    found = compiled.bind({"x": x})({}) if bound else compiled({"x": x})
+    np.testing.assert_array_equal(found["x"], x)
+    np.testing.assert_array_equal(found[view], x.ravel())
+    assert not np.shares_memory(found["x"], x)
 
 
 def test_a_graph_is_lowered_for_any_machine():

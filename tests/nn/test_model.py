@@ -7,6 +7,7 @@ import pytest
 
 from pellucid import nn, optim
 from pellucid.errors import ArgumentError, DtypeError, PellucidError, ShapeError, TrainingError
+from pellucid.nn.model import _blocks
 
 
 def classifier(**options):
@@ -202,7 +203,7 @@ def test_models_without_loss_or_optimizer():
 # Predictions
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 256, 300])
+@pytest.mark.parametrize("rows", [1, 2, 10, 11, 31, 32, 33, 43, 64, 100])
 def test_any_number_of_rows(rows):
     model = nn.Sequential(nn.Linear(3), nn.Tanh()).build((2,), dtype="float64", backend="reference")
     x = np.random.default_rng(0).normal(size=(rows, 2))
@@ -210,7 +211,7 @@ def test_any_number_of_rows(rows):
     np.testing.assert_allclose(model.predict(x), np.tanh(x @ get["0.weight"] + get["0.bias"]), rtol=1e-13)
 
 
-@pytest.mark.parametrize(("features", "rows"), [(2, 256), (2**17, 64), (2**22, 2), (2**23 + 2, 1)])
+@pytest.mark.parametrize(("features", "rows"), [(2, 32), (2**18, 32), (2**18 + 1, 16), (2**22, 2), (2**23 + 2, 1)])
 def test_rows_at_once_follow_the_largest_activation(features, rows):
     """2**25 bytes of float32 are 2**23 numbers."""
     model = nn.Sequential(nn.Linear(2), nn.EquationLayer("z[n,k] = x[n,0]", {"k": features})).build((1,))
@@ -222,6 +223,42 @@ def test_rows_that_are_taken_one_by_one():
     found = model.predict(np.array([[1.0], [2.0], [3.0]]))
     assert found.shape == (3, 2**23)
     np.testing.assert_array_equal(found[:, [0, 7]], [[1, 8], [2, 9], [3, 10]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "block", "expected"),
+    [
+        (1, 32, [(1, 1)]),
+        (10, 32, [(1, 1)] * 10),
+        (11, 32, [(11, 32)]),
+        (64, 32, [(32, 32)] * 2),
+        (66, 32, [(32, 32)] * 2 + [(1, 1)] * 2),
+        (95, 32, [(32, 32)] * 2 + [(31, 32)]),
+        (5, 2, [(2, 2)] * 2 + [(1, 2)]),
+        (3, 1, [(1, 1)] * 3),
+    ],
+)
+def test_blocks_and_what_is_left_over(rows, block, expected):
+    found = list(_blocks(rows, block))
+    assert [(part.stop - part.start, size) for part, size in found] == expected
+    assert [number for part, _ in found for number in range(part.start, part.stop)] == list(range(rows))
+
+
+def test_two_programs_predict_any_number_of_rows():
+    """Within a block the bits of a row do not depend on its place, or on what else is there."""
+    net = nn.Sequential(nn.Conv2d(4, 3), nn.BatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(10))
+    model = net.build((9, 9, 2))
+    x = np.random.default_rng(0).normal(size=(75, 9, 9, 2)).astype("float32")
+    whole = np.concatenate([model.predict(x[:64]), model.predict(x[64:])])
+    alone = np.concatenate([model.predict(row[None]) for row in x])
+    for rows in (1, 2, 9, 20, 31, 33, 40, 75):
+        found = model.predict(x[:rows])
+        single = 0 if rows % 32 > 10 else rows % 32
+        np.testing.assert_array_equal(found[: rows - single], whole[: rows - single])
+        np.testing.assert_array_equal(found[rows - single :], alone[rows - single : rows])
+    np.testing.assert_array_equal(model.predict(x[::-1][:32]), whole[::-1][:32])
+    np.testing.assert_allclose(alone, whole, rtol=1e-5, atol=1e-6)
+    assert sorted(model._programs.made["inference"]) == [1, 32]
 
 
 def test_one_row_after_batch_norm():
@@ -448,3 +485,48 @@ def test_summary_counts_a_transposed_convolution():
 def test_summary_shows_kernels():
     model = nn.Sequential(nn.Linear(16), nn.ReLU()).build((8,))
     assert len(model.summary(kernels=True)) > len(model.summary()) + 50
+
+
+# The program of predictions
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    # Rounding of some hundred terms, in float32 also of weights that are scaled before they are used.
+    [("float64", 1e-11), ("float32", 2e-4)],
+)
+def test_predictions_follow_the_parameters(dtype, tolerance):
+    """Weights that are folded and transformed once are made anew when a step or a load has changed parameters."""
+    options = {"loss": nn.CrossEntropyLoss(), "optimizer": optim.SGD(0.05)}
+    net = nn.Sequential(
+        nn.Conv2d(8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(momentum=0.5),
+        nn.ReLU(),
+        nn.Conv2d(16, 3, padding=1),
+        nn.BatchNorm2d(affine=False),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6),
+        nn.BatchNorm1d(),
+    )
+    model = net.build((16, 16, 8), dtype=dtype, **options)
+    literal = net.build((16, 16, 8), dtype="float64", backend="reference", **options)
+    random = np.random.default_rng(0)
+    x, t = random.normal(size=(11, 16, 16, 8)), random.integers(0, 6, 11)
+    x = x.astype("float32").astype("float64")
+
+    def agree():
+        literal.load_parameters({name: array.astype("float64") for name, array in model.parameters.items()})
+        expected = literal.predict(x[:3])
+        for rows in (1, 3, 11):
+            np.testing.assert_allclose(model.predict(x[:rows])[:3], expected[:rows], rtol=tolerance, atol=tolerance)
+
+    agree()
+    before = model.predict(x)
+    model.train_step(x, t)
+    agree()
+    assert not np.allclose(model.predict(x), before, rtol=1e-2)
+    model.load_parameters({"1.running_var": np.full(8, 3.0), "4.running_mean": random.normal(size=16)}, strict=False)
+    agree()
+    model.load_parameters({"8.bias": np.ones(6)}, strict=False)
+    agree()

@@ -1,8 +1,8 @@
 """A graph compiled, as it is kept on disk beside other objects: what running and describing it needs, and no nests.
 
-An entry is one line of JSON (tensors, arena, places, length of the plans), the plans as JSON, and the object. Its key
-is made of all that determines it: the graph before lowering, the source of the rooms that compile it, the target,
-LLVM's version, and what was tuned.
+An entry is one line of JSON (tensors, arena, places, lengths), the plans as JSON, the entry of the program that runs
+before it, if there is one, and the object. Its key is made of all that determines it: the graph before lowering, the
+source of the rooms that compile it, the target, LLVM's version, and what was tuned.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Built:
     `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
     holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
     `plan_text` is JSON: for each equation, by its output, notes on how it runs (its form and why, image by image or
-    whole, tuned or not, its pass), one a line, and behind them the printed plans.
+    whole, tuned or not, its pass), one a line, and behind them the printed plans. `before` makes inputs of this one
+    that do not change with every call: its outputs.
     """
 
     tensors: tuple[Tensor, ...]
@@ -34,22 +35,26 @@ class Built:
     places: Mapping[str, str]
     plan_text: bytes
     code: bytes
+    before: Built | None = None
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
         """Notes on each equation and the plans of its nests, printed, by the equation's output."""
-        return json.loads(self.plan_text)
+        own: Mapping[str, Sequence[str]] = json.loads(self.plan_text)
+        return own if self.before is None else {**self.before.plans, **own}
 
 
 def to_bytes(built: Built) -> bytes:
     """The content of a cache entry."""
+    before = b"" if built.before is None else to_bytes(built.before)
     header = {
         "tensors": [(tensor.name, tensor.dtype, tensor.shape, tensor.role) for tensor in built.tensors],
         "arena": (built.arena.size, built.arena.offsets),
         "places": built.places,
         "plans": len(built.plan_text),
+        "before": len(before),
     }
-    return b"".join([json.dumps(header).encode(), b"\n", built.plan_text, built.code])
+    return b"".join([json.dumps(header).encode(), b"\n", built.plan_text, before, built.code])
 
 
 def from_bytes(content: bytes) -> Built:
@@ -58,16 +63,26 @@ def from_bytes(content: bytes) -> Built:
     header = json.loads(content[:end])
     tensors = tuple(Tensor(name, dtype, tuple(shape), role) for name, dtype, shape, role in header["tensors"])
     size, offsets = header["arena"]
-    code = end + 1 + header["plans"]
-    return Built(tensors, Arena(offsets, size), header["places"], content[end + 1 : code], content[code:])
+    plans = end + 1 + header["plans"]
+    code = plans + header["before"]
+    before = from_bytes(content[plans:code]) if header["before"] else None
+    arena = Arena(offsets, size)
+    return Built(tensors, arena, header["places"], content[end + 1 : plans], content[code:], before)
 
 
 def build_key(
-    graph: Graph, outputs: Collection[str], updates: Mapping[str, str], source: str, target: str, llvm: str, tuned: str
+    graph: Graph,
+    outputs: Collection[str],
+    updates: Mapping[str, str],
+    kept: Collection[str],
+    source: str,
+    target: str,
+    llvm: str,
+    tuned: str,
 ) -> str:
     """The name under which a compiled graph is kept; `source` is the digest of the compiler's own source, `target` and
     `llvm` describe the processor and the version, `tuned` is the digest of the decisions found by measurement."""
-    return entry_key("program", source, llvm, target, tuned, _spelled(graph, outputs, updates))
+    return entry_key("program", source, llvm, target, tuned, _spelled(graph, outputs, updates), repr(sorted(kept)))
 
 
 def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str]) -> str:

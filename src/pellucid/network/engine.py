@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,23 +17,42 @@ from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
 from pellucid.network.memory import element_bytes
 from pellucid.network.tuned import load_tuned
+from pellucid.schedule.nest import Tensor
 
-__all__ = ["CompiledEngine", "compile_engine"]
+__all__ = ["CompiledEngine", "EngineInTwo", "compile_engine"]
 
 
 def compile_engine(
-    graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], threads: int, source: str
-) -> CompiledEngine:
+    graph: Graph,
+    outputs: Sequence[str],
+    updates: Mapping[str, str],
+    threads: int,
+    source: str,
+    kept: Collection[str] = (),
+) -> CompiledEngine | EngineInTwo:
     """Machine code for a graph that gives `outputs` and replaces inputs by values of `updates`.
 
-    `source` is the digest of the compiler's own source. CompileError where the target is another processor's.
+    What follows from the inputs `kept` alone is computed when they change. `source` is the digest of the compiler's
+    own source. CompileError where the target is another processor's.
     """
-    built, code = _load(graph, outputs, updates, source)
+    parts = _load(graph, outputs, updates, kept, source)
+    if len(parts) == 1:
+        return _engine(*parts[0], outputs, graph.inputs, threads)
+    (first, first_code), (then, then_code) = parts
+    between = {tensor.name: tensor for tensor in first.tensors if tensor.role == "output"}
+    one = _engine(first, first_code, list(between), graph.inputs, threads)
+    two = _engine(then, then_code, outputs, (*graph.inputs, *between), threads)
+    return EngineInTwo(one, two, list(between.values()))
+
+
+def _engine(
+    built: Built, code: LoadedCode, outputs: Sequence[str], inputs: Collection[str], threads: int
+) -> CompiledEngine:
     copied: dict[str, str] = {}
     written: dict[str, str] = {}
     for name in dict.fromkeys(outputs):
         tensor = built.places[name]
-        if tensor in graph.inputs:
+        if tensor in inputs:
             copied[name] = tensor
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
@@ -42,15 +61,17 @@ def compile_engine(
 
 
 # What this process has loaded already, by key: a folder that cannot be used must not make a model compile twice.
-_LOADED: dict[str, tuple[Built, LoadedCode]] = {}
+_LOADED: dict[str, tuple[tuple[Built, LoadedCode], ...]] = {}
 
 
-def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], source: str) -> tuple[Built, LoadedCode]:
-    """The code of a graph: what is in memory already, else from the cache, else made."""
+def _load(
+    graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], kept: Collection[str], source: str
+) -> tuple[tuple[Built, LoadedCode], ...]:
+    """The programs of a graph in the order in which they run: from memory, else from the cache, else made."""
     chosen = target()
     check_runnable(chosen)
     tuned = load_tuned(repr(chosen), source)
-    key = build_key(graph, outputs, updates, source, repr(chosen), llvm_version(), tuned.digest)
+    key = build_key(graph, outputs, updates, kept, source, repr(chosen), llvm_version(), tuned.digest)
     if key not in _LOADED:
         cache = ObjectCache(cache_folder())
         content = cache.load(key)
@@ -59,11 +80,12 @@ def _load(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], sour
             with _collecting_nothing():
                 from pellucid.network.build import build
 
-                built = build(graph, outputs, updates, chosen, tuned)
+                built = build(graph, outputs, updates, kept, chosen, tuned)
             cache.store(key, to_bytes(built))
         else:
             built = from_bytes(content)
-        _LOADED[key] = (built, load_object(built.code, chosen))
+        parts = (built,) if built.before is None else (built.before, built)
+        _LOADED[key] = tuple((part, load_object(part.code, chosen)) for part in parts)
     return _LOADED[key]
 
 
@@ -136,6 +158,14 @@ class CompiledEngine:
         fixed = {**self._fixed, **arrays}
         return CompiledEngine(self.built, self._entry, self.memory, self._copied, self._threads, fixed)
 
+    @property
+    def ready(self) -> bool:
+        """Whether every argument is bound."""
+        return not self._open
+
+    def refresh(self) -> None:
+        """See `Engine`; everything is computed at every call."""
+
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """See `Engine`."""
         written = {self.built.places[name]: array for name, array in outputs.items() if name not in self._copied}
@@ -145,5 +175,45 @@ class CompiledEngine:
             pointers[place] = address(given[name])
         self._entry.run(pointers, self._threads)
         for name, source in self._copied.items():
-            array = next(held[source] for held in (outputs, arrays, self._fixed) if source in held)
+            array = next(held[source] for held in (arrays, self._fixed, outputs) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)
+
+
+class EngineInTwo:
+    """A program whose inputs are in part made by another one, `first`, which runs when what it reads has changed."""
+
+    def __init__(self, first: CompiledEngine, then: CompiledEngine, between: Sequence[Tensor]) -> None:
+        arrays = {
+            tensor.name: cleared(tensor.size * element_bytes(tensor.dtype), "what follows from parameters alone")
+            .view(tensor.dtype)[: tensor.size]
+            .reshape(tensor.shape)
+            for tensor in between
+        }
+        self._first, self._then, self._between = first.bound(arrays), then.bound(arrays), between
+        self._stale = True
+
+    @property
+    def built(self) -> Built:
+        """The program that runs at every call, with the one before it."""
+        return self._then.built
+
+    @property
+    def plans(self) -> Mapping[str, Sequence[str]]:
+        """The plans of the nests of each equation, printed, by the equation's output."""
+        return self.built.plans
+
+    def bound(self, arrays: Mapping[str, NDArray[Any]]) -> EngineInTwo:
+        """See `Engine`."""
+        return EngineInTwo(self._first.bound(arrays), self._then.bound(arrays), self._between)
+
+    def refresh(self) -> None:
+        """See `Engine`."""
+        self._stale = True
+
+    def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
+        """See `Engine`."""
+        if self._stale:
+            self._first.run(arrays, {})
+            # Inputs that come with each call may be others each time.
+            self._stale = not self._first.ready
+        self._then.run(arrays, outputs)

@@ -6,7 +6,7 @@ program that every thread enters once per call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -33,6 +33,10 @@ class Engine(Protocol):
 
     def bound(self, arrays: Mapping[str, Array]) -> Engine:
         """An engine that has these inputs already, and keeps them."""
+        ...
+
+    def refresh(self) -> None:
+        """Told that the contents of bound arrays have changed that were to be kept."""
         ...
 
     def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
@@ -88,6 +92,10 @@ class CompiledGraph:
         return CompiledGraph(
             self.graph, wishes, self._updates, self.engine.bound(given), {**self._fixed, **given}, apart
         )
+
+    def refresh(self) -> None:
+        """To be called when the contents of arrays have changed that are bound to inputs `kept`."""
+        self.engine.refresh()
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these inputs; the arrays of updated inputs are written over.
@@ -161,11 +169,14 @@ def compile_graph(
     threads: int = 1,
     backend: str = "compiled",
     updates: Mapping[str, str] | None = None,
+    kept: Collection[str] = (),
 ) -> CompiledGraph:
     """Makes a graph executable: equal nodes merged, unneeded ones dropped, and with `compiled` machine code made.
 
     `outputs` names the values to give back; `updates` maps inputs to values that replace them in their own arrays,
-    once everything that reads the old ones has run. `graph` itself is left as it is.
+    once everything that reads the old ones has run. `kept` are inputs that seldom change: once they are bound, what
+    follows from them alone is computed by the next call and after a `refresh`, not by every call. `graph` itself is
+    left as it is.
     Raises ArgumentError for an unknown backend, output or update, and for `threads` below 1.
     """
     updates = dict(updates or {})
@@ -186,7 +197,9 @@ def compile_graph(
         # llvmlite is loaded only when machine code is wanted.
         from pellucid.network.engine import compile_engine
 
-        engine = compile_engine(pruned.graph, tuple(wanted.values()), new, threads, source_digest())
+        engine = compile_engine(
+            pruned.graph, tuple(wanted.values()), new, threads, source_digest(), set(kept) - set(new)
+        )
     return CompiledGraph(pruned.graph, wanted, new, engine)
 
 
@@ -201,6 +214,9 @@ class ReferenceEngine:
     def bound(self, arrays: Mapping[str, Array]) -> ReferenceEngine:
         """See `Engine`."""
         return ReferenceEngine(self._graph, self._updates, {**self._fixed, **arrays})
+
+    def refresh(self) -> None:
+        """See `Engine`; everything is computed at every call."""
 
     def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See `Engine`; outputs and updated arrays are rounded to their own type at the end."""

@@ -58,7 +58,7 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid
                 parameters[name] = parameter
             form = stage.in_training() if training else Training(stage.system)
             if form.mask is not None:
-                bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape)
+                bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape, of_images=True)
                 masks[f"{place.name}.mask"] = form.mask
             values.append(_add_step(graph, form.system, bindings, sources[0], place.name))
         except PellucidError as error:

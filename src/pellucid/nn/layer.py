@@ -59,7 +59,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Mask:
-    """An input of ones and zeros, drawn anew for each step: an element is 0 with probability `rate`."""
+    """An input of ones and zeros, drawn anew for each step: an element is 0 with probability `rate`.
+
+    `shape` has the batch first.
+    """
 
     local: str
     shape: Shape

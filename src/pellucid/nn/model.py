@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import isfinite, sqrt
 from threading import RLock
@@ -18,6 +18,7 @@ from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.nn import programs
 from pellucid.nn.blueprint import DRY_BATCH, Blueprint, Outline, outline
 from pellucid.nn.diagnosis import not_finite
+from pellucid.nn.kept import KeptPrograms, filled, with_rows
 from pellucid.nn.losses import Loss
 from pellucid.nn.programs import Program, Target
 from pellucid.nn.state import ParameterView, State, draw_mask
@@ -41,17 +42,21 @@ os.register_at_fork(after_in_child=_free_locks)
 
 Array: TypeAlias = NDArray[Any]
 
-# `predict` takes as many rows at once as keep the largest activation within these bytes, but no more than this.
-PREDICT_BYTES, PREDICT_ROWS = 2**25, 256
+# `predict` takes as many rows at once as keep the largest activation within these bytes, but no more than this: with
+# 32 the cost of a call and of reading the weights is small beside that of the images.
+PREDICT_BYTES, PREDICT_ROWS = 2**25, 32
+# What a row costs by itself, in rows of a block: 1.8 with six convolutions, 2.5 with LeNet-5, 4 with layers all linear.
+ROW_COST = 3
 
 
 class Model:
     """Made by `Sequential.build` and `Graph.build`.
 
     Images are `(batch, height, width, channels)`, floats of any size of the model's kind: they are converted to its
-    `dtype`. One program is compiled for each batch size met, and kept. Two Python threads may share a model: their
-    calls follow one another. An interrupt (Ctrl-C) never leaves a step half made, and a forked child may go on with its
-    parent's model. `close`, the end of a `with` block or that of the model itself releases programs and threads.
+    `dtype`. A program is compiled for the largest batch met, and kept; smaller batches use it. Two Python threads may
+    share a model: their calls follow one another. An interrupt (Ctrl-C) never leaves a step half made, and a forked
+    child may go on with its parent's model. `close`, the end of a `with` block or that of the model itself releases
+    programs and threads.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -62,7 +67,7 @@ class Model:
             f"loss.{local}": array
             for local, array in (blueprint.loss.weights(blueprint.dtype) if blueprint.loss else {}).items()
         }
-        self._programs: dict[object, Program] = {}
+        self._programs = KeptPrograms({**self._state.arrays, **self._constants})
         self._lock = RLock()
         _locks.add(self._lock)
         self._closed = False
@@ -137,6 +142,7 @@ class Model:
         Raises ArgumentError (unknown or missing name, values not finite), ShapeError, DtypeError.
         """
         with self._lock:
+            self._programs.refresh()
             self._state.load(parameters, strict=strict)
 
     def train_step(
@@ -156,8 +162,9 @@ class Model:
             raise ArgumentError(f"`learning_rate` (={learning_rate}) must be a finite number above 0")
         with self._lock:
             x, t, target = self._take(x, t)
-            program = self._program(
-                ("step", len(x), target, gradient_norms),
+            program = self._programs.get(
+                ("step", target.each, gradient_norms),
+                len(x),
                 lambda: programs.training_step(self._blueprint, len(x), target, norms=gradient_norms),
             )
             rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self.steps)
@@ -165,7 +172,10 @@ class Model:
                 scalar_name(name): np.asarray(value, self.dtype)
                 for name, value in optimizer.scalars(self.steps, rate).items()
             }
-            found = program.compiled({"x": x, "t": t, **scalars, **self._masks(program)})
+            batch = {"x": x, "t": t, **self._masks(program, len(x))}
+            # Before the step, so that no interrupt behind it leaves predictions with what was.
+            self._programs.refresh()
+            found = program.compiled({**with_rows(program, batch, self.dtype), **scalars})
             loss = float(found[program.outputs["loss"]])
             squares = float(found[program.outputs["squares"]]) if "squares" in program.outputs else 0.0
             if not (isfinite(loss) and isfinite(squares)):
@@ -184,27 +194,25 @@ class Model:
         """
         with self._lock:
             x, t, target = self._take(x, t)
-            program = self._program(
-                ("gradients", len(x), target), lambda: programs.gradients(self._blueprint, len(x), target)
+            program = self._programs.get(
+                ("gradients", target.each), len(x), lambda: programs.gradients(self._blueprint, len(x), target)
             )
-            found = program.compiled({"x": x, "t": t, **self._masks(program)})
+            batch = {"x": x, "t": t, **self._masks(program, len(x))}
+            found = program.compiled(with_rows(program, batch, self.dtype))
             names = {name: value for name, value in program.outputs.items() if name != "loss"}
             return float(found[program.outputs["loss"]]), {name: found[value] for name, value in names.items()}
 
     def predict(self, x: Array, /) -> Array:
         """The network's output for any number of inputs: running statistics instead of the batch's, no dropout.
 
+        An input alone and one among others may differ in the last bits; see docs/networks.md.
         Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
         """
         with self._lock:
             x = self._take_input(x)
             if not self._rows_independent:
-                return self._predict_rows(x, len(x))
-            most = self._rows_at_once
-            parts = [
-                self._predict_rows(x[start : start + most], min(most, _power_of_two(len(x) - start)))
-                for start in range(0, len(x), most)
-            ]
+                return self._predicted(x, len(x))
+            parts = [self._predicted(x[part], size) for part, size in _blocks(len(x), self._rows_at_once)]
             return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def evaluate(self, x: Array, t: Array, /) -> dict[str, float]:
@@ -215,10 +223,13 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             y = self.predict(x)
-            program = self._program(
-                ("scoring", y.shape, target), lambda: programs.scoring(self._blueprint, y.shape, target)
+            program = self._programs.get(
+                ("scoring", target.each),
+                len(y),
+                lambda: programs.scoring(self._blueprint, len(y), self.output_shape, target),
             )
-            measures = {"loss": float(program.compiled({"y": y, "t": t})[program.outputs["loss"]])}
+            found = program.compiled(with_rows(program, {"y": y, "t": t}, self.dtype))
+            measures = {"loss": float(found[program.outputs["loss"]])}
             correct = self._loss.correct(y, t)
             if correct is not None and correct.size:
                 measures["accuracy"] = float(correct.mean())
@@ -234,9 +245,7 @@ class Model:
         if kernels:
             with self._lock:
                 self._check_open()
-                steps = [
-                    program for key, program in self._programs.items() if isinstance(key, tuple) and key[0] == "step"
-                ]
+                steps = self._programs.of("step")
                 program = steps[-1] if steps else self._inference(1)
                 plans = getattr(program.compiled.engine, "plans", {})
         return summary_text(self._blueprint.topology, self._outline, plans)
@@ -257,37 +266,32 @@ class Model:
     def _rows_independent(self) -> bool:
         return programs.rows_stay_apart(self._blueprint)
 
-    def _program(self, key: object, make: Callable[[], Program]) -> Program:
-        if key not in self._programs:
-            program = make()
-            bound = program.compiled.bind({**self._state.arrays, **self._constants})
-            self._programs[key] = Program(bound, program.outputs, program.laid)
-        return self._programs[key]
-
     def _inference(self, batch: int) -> Program:
-        return self._program(("inference", batch), lambda: programs.inference(self._blueprint, batch))
+        return self._programs.get("inference", batch, lambda: programs.inference(self._blueprint, batch))
 
-    def _predict_rows(self, x: Array, rows: int) -> Array:
-        """The prediction for `x`, made by the program for `rows` rows: what is missing is filled with zeros."""
+    def _predicted(self, x: Array, rows: int) -> Array:
+        """The prediction for `x`, made by the program for `rows` rows."""
         program = self._inference(rows)
-        missing = np.zeros((rows - len(x), *x.shape[1:]), x.dtype)
-        given = np.concatenate([x, missing]) if len(missing) else x
-        return program.compiled({"x": given})[program.outputs["y"]][: len(x)]
+        return program.compiled({"x": filled(x, rows)})[program.outputs["y"]][: len(x)]
 
-    def _masks(self, program: Program) -> dict[str, Array]:
-        masks = program.laid.masks if program.laid is not None else {}
+    def _masks(self, program: Program, rows: int) -> dict[str, Array]:
         return {
             name: draw_mask(
-                mask.shape, mask.rate, seed=self._blueprint.seed, step=self.steps, name=name, dtype=self.dtype
+                (rows, *mask.shape[1:]),
+                mask.rate,
+                seed=self._blueprint.seed,
+                step=self.steps,
+                name=name,
+                dtype=self.dtype,
             )
-            for name, mask in masks.items()
+            for name, mask in program.masks.items()
         }
 
     def _diagnose(self, x: Array, t: Array, target: Target) -> dict[str, Array]:
-        program = self._program(
-            ("diagnosis", len(x), target), lambda: programs.diagnosis(self._blueprint, len(x), target)
+        program = self._programs.get(
+            ("diagnosis", target.each), len(x), lambda: programs.diagnosis(self._blueprint, len(x), target)
         )
-        found = program.compiled({"x": x, "t": t, **self._masks(program)})
+        found = program.compiled({"x": x, "t": t, **self._masks(program, len(x))})
         return {"input": x, **{name: found[value] for name, value in program.outputs.items()}}
 
     def _take(self, x: Array, t: Array) -> tuple[Array, Array, Target]:
@@ -316,6 +320,14 @@ class Model:
         return np.ascontiguousarray(x, self.dtype)
 
 
-def _power_of_two(rows: int) -> int:
-    """The smallest power of two that is at least `rows`: so that few programs serve all numbers of rows."""
-    return 1 << (rows - 1).bit_length()
+def _blocks(rows: int, block: int) -> Iterator[tuple[slice, int]]:
+    """Which rows are predicted together, and the size of the program that does it: whole blocks, and for what is left
+    over a block that is not full, or row by row where that is less work."""
+    rest = rows % block
+    for start in range(0, rows - rest, block):
+        yield slice(start, start + block), block
+    if rest * ROW_COST > block:
+        yield slice(rows - rest, rows), block
+    else:
+        for start in range(rows - rest, rows):
+            yield slice(start, start + 1), 1

@@ -29,6 +29,7 @@ COUNTED = parse("next = where(allowed > 0, where(count < last, count + 1, 0), co
 SQUARES = parse("squares = sum(i) g[i] ** 2")
 # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
 CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
+TAKEN = parse("p1[i] = new[i]")
 CLIPPED = parse("clipped[i] = g[i] * factor")
 LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
@@ -68,13 +69,16 @@ def add_updates(
     graph: Graph,
     optimizer: Optimizer,
     gradients: Mapping[str, str],
-    running: Mapping[str, tuple[System, Mapping[str, str]]],
+    running: Mapping[str, str],
     allowed: str,
 ) -> dict[str, str]:
     """Adds the new value of all that a step changes: state's input -> new value.
 
-    That is every parameter, moment and running statistic, and `COUNT`. Adds an input for each moment (flat, as many
-    elements as its parameter), each of the optimiser's scalars, and `COUNT`.
+    That is every parameter, moment and running statistic, and `COUNT`. `running` gives the value that is to take the
+    place of each running statistic.
+
+    Adds an input for each moment (flat, as many elements as its parameter), each of the optimiser's scalars, and
+    `COUNT`.
     """
     system = optimizer.system()
     scalars = {name: graph.input(scalar_name(name), ()) for name in optimizer.scalars(0, 1.0)}
@@ -92,17 +96,17 @@ def add_updates(
     for name, bound in known.items():
         updates[name] = bound["p1"]
         updates |= {bound[moment]: bound[f"{moment}1"] for moment in optimizer.moments}
-    for name, (statistic, bindings) in running.items():
-        *first, last = statistic.equations
-        kept = replace(statistic, equations=(*first, _guarded(last, "running")))
-        updates[name] = graph.system(kept, {**bindings, "allowed": allowed}, prefix=f"update.{name}")
+    for name, value in running.items():
+        size = (graph.values[name].size,)
+        bound = {"p": graph.view(name, size), "new": graph.view(value, size), "allowed": allowed}
+        updates[name] = graph.formula(_guarded(TAKEN), bound, prefix=f"update.{name}")
     counted = {"count": graph.input(COUNT, ()), "allowed": allowed}
     updates[COUNT] = graph.formula(COUNTED, counted, constants={"last": COUNT_ROUND - 1}, prefix="step")
     return updates
 
 
-def _guarded(formula: Formula, old: str | None = None) -> Formula:
-    """The formula, giving the old value where `allowed` is 0; `v1` is the new value of `v` unless `old` says which."""
-    old = old or formula.output.tensor.removesuffix("1")
+def _guarded(formula: Formula) -> Formula:
+    """The formula, giving the old value where `allowed` is 0; `v1` is the new value of `v`."""
+    old = formula.output.tensor.removesuffix("1")
     condition = Compare(">", Name("allowed"), Number(0))
     return replace(formula, body=Call("where", (condition, formula.body, Access(old, formula.output.indices))))

@@ -1,0 +1,110 @@
+"""What follows from kept inputs alone: split off, computed when it changes, kept on disk with the rest."""
+
+import numpy as np
+import pytest
+
+from network.test_built import builds, entries, folder, fresh
+from pellucid.language.parse import parse
+from pellucid.network import Graph, View, compile_graph
+from pellucid.network.prepare import in_two
+
+__all__ = ["builds", "folder"]
+
+
+def graph_of():
+    """u = exp(w), v a view of it, z = x*u*v with another view, q from `w` alone."""
+    graph = Graph("float64")
+    for name, shape in (("x", (4, 6)), ("w", (2, 3)), ("b", (6,))):
+        graph.input(name, shape)
+    u = graph.formula(parse("u[i,j] = exp(w[i,j])"), {"w": "w"})
+    v = graph.view(u, (6,), prefix="v")
+    s = graph.formula(parse("s[c] = v[c] + b[c]"), {"v": v, "b": "b"}, prefix="p")
+    graph.formula(parse("z[n] = sum(c) x[n,c]*v[c]*s[c]"), {"x": "x", "v": v, "s": s})
+    graph.formula(parse("q = sum(i,j) u[i,j]"), {"u": u})
+    return graph
+
+
+def arrays():
+    random = np.random.default_rng(0)
+    return {"x": random.normal(size=(4, 6)), "w": random.normal(size=(2, 3)), "b": random.normal(size=6)}
+
+
+def literal(given, outputs=("z",)):
+    return compile_graph(graph_of(), outputs, backend="reference")(given)
+
+
+def test_the_two_parts():
+    graph = graph_of()
+    found = in_two(graph, ["w", "b"], ["z"])
+    assert found.between == ("u", "p.s")
+    assert [node.output for node in found.first.nodes] == ["u", "v.view", "p.s", "q"]
+    assert [node.output for node in found.then.nodes] == ["v.view", "z"]
+    assert found.then.inputs == ("x", "w", "b", "u", "p.s")
+    assert in_two(graph, ["w"], ["z"]).between == ("u",)
+    assert in_two(graph, ["b"], ["z"]) is None
+    assert in_two(graph, [], ["z"]) is None
+
+
+def test_views_of_inputs_alone_make_no_part():
+    graph = Graph()
+    graph.input("w", (2, 3))
+    graph.input("x", (6,))
+    view = graph.view("w", (6,))
+    graph.formula(parse("z[c] = x[c]*w[c]"), {"x": "x", "w": view})
+    assert isinstance(graph.nodes[0], View)
+    assert in_two(graph, ["w"], ["z"]) is None
+
+
+@pytest.mark.parametrize("outputs", [["z"], ["z", "q"], ["z", "u", "v.view", "p.s"]])
+def test_outputs_of_either_part(outputs):
+    given, expected = arrays(), literal(arrays(), outputs)
+    run = compile_graph(graph_of(), outputs, kept=["w", "b"])
+    bound = run.bind({"w": given["w"], "b": given["b"]})
+    for found in (run(given), bound({"x": given["x"]}), bound({"x": given["x"]})):
+        assert list(found) == outputs
+        for name in outputs:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-13)
+
+
+def test_kept_until_refreshed():
+    given = arrays()
+    run = compile_graph(graph_of(), ["z"], kept=["w", "b"])
+    bound, other = run.bind({"w": given["w"], "b": given["b"]}), run.bind({"w": given["w"].copy(), "b": given["b"]})
+    x = {"x": given["x"]}
+    before = bound(x)["z"]
+    np.testing.assert_array_equal(other(x)["z"], before)
+    given["w"] += 1
+    np.testing.assert_array_equal(bound(x)["z"], before)
+    bound.refresh()
+    np.testing.assert_allclose(bound(x)["z"], literal(given)["z"], rtol=1e-13)
+    np.testing.assert_array_equal(other(x)["z"], before)
+    # What is not bound comes with each call, and is never out of date.
+    np.testing.assert_array_equal(run(given)["z"], bound(x)["z"])
+    given["b"] += 1
+    np.testing.assert_allclose(run(given)["z"], literal(given)["z"], rtol=1e-13)
+
+
+def test_what_is_updated_is_not_kept():
+    graph = Graph("float64")
+    graph.input("w", (3,))
+    graph.input("x", (3,))
+    graph.formula(parse("e[i] = exp(w[i])"), {"w": "w"})
+    graph.formula(parse("z[i] = e[i]*x[i]"), {"e": "e", "x": "x"})
+    run = compile_graph(graph, ["z"], updates={"w": "z"}, kept=["w"])
+    w, x = np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.5, 0.1])
+    bound, expected = run.bind({"w": w}), w.copy()
+    for _ in range(3):
+        expected = np.exp(expected) * x
+        np.testing.assert_allclose(bound({"x": x})["z"], expected, rtol=1e-13)
+
+
+def test_both_parts_are_one_entry(folder, builds):
+    def result():
+        return compile_graph(graph_of(), ["z"], kept=["w", "b"])(arrays())["z"]
+
+    cold = fresh(result)
+    np.testing.assert_array_equal(fresh(result), cold)
+    assert builds.count == 1
+    fresh(lambda: compile_graph(graph_of(), ["z"])(arrays()))
+    fresh(lambda: compile_graph(graph_of(), ["z"], kept=["w"])(arrays()))
+    assert (builds.count, len(entries(folder))) == (3, 3)
