@@ -483,9 +483,9 @@ def six_convolutions():
 @pytest.mark.parametrize(
     ("make", "shape", "before", "after"),
     [
-        (nn.lenet5, (28, 28, 1), 65, 45),
-        (six_convolutions, (32, 32, 3), 198, 139),
-        (nn.resnet, (32, 32, 3), 613, 410),
+        (nn.lenet5, (28, 28, 1), 66, 46),
+        (six_convolutions, (32, 32, 3), 199, 140),
+        (nn.resnet, (32, 32, 3), 614, 411),
     ],
     ids=["lenet5", "six convolutions", "resnet18"],
 )

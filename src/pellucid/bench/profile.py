@@ -27,6 +27,7 @@ from pellucid.network import Equation, Graph, View
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
+from pellucid.network.short import LIVE, ROWS
 from pellucid.nn.blueprint import Blueprint
 from pellucid.nn.programs import Target, step_graph
 
@@ -124,7 +125,7 @@ def _step_graph(named: Named, batch: int, accuracy: str, *, fused: bool) -> Grap
 
 def _values(graph: Graph, parameters: Mapping[str, Array], x: Array, t: Array) -> dict[str, Array]:
     """The arrays of the graph's inputs: the batch, the parameters, and the rate for what else it takes."""
-    given = {"x": x, "t": t, **parameters}
+    given = {"x": x, "t": t, LIVE: np.ones(len(x)), ROWS: np.asarray(len(x)), **parameters}
     found = dict[str, Array]()
     for name in graph.inputs:
         value = graph.values[name]
