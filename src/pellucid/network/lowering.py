@@ -1,7 +1,7 @@
 """Equations to nests, each kind once: a deep network repeats few equations many times.
 
 An equation is lowered under its own local tensor names; where the same formula occurs again on tensors of the same
-shapes, the nests that are there already get the other tensors' names. What is proved of the first holds for all.
+shapes, the nests that are there already get the other tensors' names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from pellucid.network.graph import Equation
-from pellucid.schedule.bounds import prove
 from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Program, Tensor
+from pellucid.schedule.nest import Tensor
 from pellucid.schedule.plan import Options
 from pellucid.schedule.rewrite import renamed
 
@@ -24,7 +23,7 @@ _PREFIX = "@"
 
 
 class Lowerer:
-    """Lowers equations for one machine, and proves every nest in bounds (OutOfBoundsError)."""
+    """Lowers equations for one machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -67,7 +66,4 @@ class Lowerer:
         return Lowered(nests, tuple(replace(tensor, name=names[tensor.name]) for tensor in found.tensors), found.plans)
 
     def _lower(self, node: Equation, own: Mapping[str, Tensor], options: Options | None) -> Lowered:
-        lowered = lower(node.formula, node.constants, node.extents, own, self._machine, _PREFIX, options)
-        table = {tensor.name: tensor for tensor in (*own.values(), *lowered.tensors)}
-        prove(Program(tuple(table.values()), lowered.nests))
-        return lowered
+        return lower(node.formula, node.constants, node.extents, own, self._machine, _PREFIX, options)

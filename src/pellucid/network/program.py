@@ -12,6 +12,7 @@ from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
 from pellucid.network.phases import join_independent, reads_and_writes
 from pellucid.network.tuned import Tuned
+from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
@@ -35,7 +36,7 @@ class Assembled:
 def assemble(
     graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine, tuned: Tuned | None = None
 ) -> Assembled:
-    """Lowers every equation, proves its nests in bounds, and lays the results side by side.
+    """Lowers every equation, joins the nests to passes, and proves what comes out in bounds (OutOfBoundsError).
 
     `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over; `tuned`
     are decisions found by measurement.
@@ -65,6 +66,7 @@ def assemble(
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_touched(table, nests), join_independent(nests))
+    prove(program)
     return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes)
 
 

@@ -161,8 +161,8 @@ def _at_own_image(member: _Member, tensor: str) -> bool:
 def _in_round(member: _Member, operand: Operand) -> Operand | None:
     """The operand as a cell of its round's images alone; None where it may be another round's.
 
-    The leading dimensions count the rounds, and their indices are the own round; or they count the images. The nest has
-    been proved in bounds in the first round and in the last: what is added to the first image of a round is then
+    The leading dimensions count the rounds, and their indices are the own round; or they count the images. The nest
+    will be proved in bounds in the first round and in the last: what is added to the first image of a round is then
     0 .. group - 1, as long as it does not depend on the round.
     """
     if operand.lookups:
