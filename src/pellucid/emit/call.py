@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.emit.operands import all_operands
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.schedule.nest import Operand, Program, Tensor
+from pellucid.schedule.touched import touched
 
 __all__ = ["LookupRule", "check_arrays", "lookup_rules"]
 
@@ -32,7 +32,7 @@ def lookup_rules(program: Program) -> tuple[LookupRule, ...]:
     """What integer arrays of the caller must fulfil for every index to stay inside."""
     tensors = {tensor.name: tensor for tensor in program.tensors}
     rules: dict[LookupRule, None] = {}
-    for operand in chain.from_iterable(all_operands(nest.body) for nest in program.nests):
+    for operand in chain.from_iterable(touched(nest.body) for nest in program.nests):
         for lookup in operand.lookups:
             if tensors[lookup.operand.tensor].role == "input":
                 low, high = _range(operand, lookup.dimension, lookup.stride)

@@ -9,13 +9,13 @@ from pellucid.emit.access import Access, MemoryAccess
 from pellucid.emit.checked import CheckedAccess
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
-from pellucid.emit.operands import all_operands
 from pellucid.emit.places import Places
 from pellucid.emit.target import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.rewrite import renamed
+from pellucid.schedule.touched import stored, touched
 
 __all__ = ["Emitter", "Function"]
 
@@ -51,7 +51,7 @@ class Emitter:
         return [self._function(statement, number) for statement in self._program.nests[number].body]
 
     def _function(self, statement: Statement, number: int) -> Function:
-        names = tuple(dict.fromkeys(operand.tensor for operand in all_operands((statement,))))
+        names = tuple(dict.fromkeys(operand.tensor for operand in touched((statement,))))
         if self._checked:  # what is reported of an access holds the numbers of its nest and tensor
             return self._written(statement, names, number)
         like = renamed(statement, {name: str(place) for place, name in enumerate(names)})
@@ -144,16 +144,10 @@ class _NestWriter:
             self._tile_body(tile, loop.body)
 
     def _writes_shared(self, statement: Statement) -> bool:
-        return any(self.tensors[name].role != "scratch" for name in _written(statement))
+        return any(self.tensors[name].role != "scratch" for name in stored((statement,)))
 
     def _writes_scratch(self, statement: Statement) -> bool:
-        return any(self.tensors[name].role == "scratch" for name in _written(statement))
-
-
-def _written(statement: Statement) -> set[str]:
-    return {
-        store.operand.tensor for inner in statements((statement,)) if isinstance(inner, Tile) for store in inner.stores
-    }
+        return any(self.tensors[name].role == "scratch" for name in stored((statement,)))
 
 
 def _has_parallel_loop(statement: Statement) -> bool:

@@ -10,13 +10,14 @@ from pellucid.network.images import by_image, image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
-from pellucid.network.phases import join_independent, reads_and_writes
+from pellucid.network.phases import join_independent
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.touched import stored, touched
 
 __all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
 
@@ -65,7 +66,7 @@ def assemble(
         for name in names:
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
-    program = Program(_touched(table, nests), join_independent(nests))
+    program = Program(_used(table, nests), join_independent(nests))
     prove(program)
     return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes)
 
@@ -93,7 +94,7 @@ def _made_in_passes(nests: Iterable[Nest], places: Mapping[str, str], outputs: S
     passes = list[list[str]]()
     for nest in nests:
         found = dict[str, None]()
-        for tensor in sorted(reads_and_writes(nest)[1]) if nest.rounds else ():
+        for tensor in sorted(stored(nest.body)) if nest.rounds else ():
             own = tensor.partition(".")[2] if tensor.endswith(".parts") else ""
             name = made_as.get(tensor) or next((name for name in outputs if own.startswith(f"{name}.")), None)
             found |= {name: None} if name is not None else {}
@@ -112,16 +113,15 @@ def lifetimes(program: Program) -> list[Lifetime]:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, nest in enumerate(program.nests):
-        for name in _touched_by(nest):
+        for name in _tensors_of(nest):
             if name in sizes:
                 first.setdefault(name, number)
                 last[name] = number
     return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
 
 
-def _touched_by(nest: Nest) -> set[str]:
-    reads, writes = reads_and_writes(nest)
-    return reads | writes
+def _tensors_of(nest: Nest) -> set[str]:
+    return {operand.tensor for operand in touched(nest.body)}
 
 
 def _places(graph: Graph, homes: Mapping[str, str]) -> dict[str, str]:
@@ -145,6 +145,6 @@ def _seen_as(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor if tensor.shape == shape else replace(tensor, shape=shape)
 
 
-def _touched(table: Mapping[str, Tensor], nests: Sequence[Nest]) -> tuple[Tensor, ...]:
-    used = {name for nest in nests for name in _touched_by(nest)}
+def _used(table: Mapping[str, Tensor], nests: Sequence[Nest]) -> tuple[Tensor, ...]:
+    used = {name for nest in nests for name in _tensors_of(nest)}
     return tuple(tensor for name, tensor in table.items() if name in used)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from pellucid.schedule.nest import Bound, For, Nest, Statement, Tile, statements
+from pellucid.schedule.nest import Bound, For, Nest, Statement
 from pellucid.schedule.ordering import DIVISIBLE
+from pellucid.schedule.touched import stored
 
 __all__ = ["as_nest", "divide"]
 
@@ -72,7 +73,4 @@ def _rounds_of(loop: For) -> int:
 
 def _stores_shared(statement: Statement, own: Collection[str]) -> bool:
     """Whether the statement holds a tile that stores to memory that threads share."""
-    return any(
-        isinstance(inner, Tile) and any(store.operand.tensor not in own for store in inner.stores)
-        for inner in statements((statement,))
-    )
+    return any(name not in own for name in stored((statement,)))

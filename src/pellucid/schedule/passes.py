@@ -20,9 +20,9 @@ from math import prod
 from operator import mul
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Tensor, Tile, Update, statements
-from pellucid.schedule.nest import operands as operands_of
+from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Tensor, Tile, Update
 from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
+from pellucid.schedule.touched import loaded, stored, touched
 
 __all__ = ["form_passes"]
 
@@ -53,7 +53,7 @@ class _Member:
     def operands(self) -> Mapping[str, Sequence[Operand]]:
         """Every operand that it loads or stores to, by tensor."""
         found: dict[str, list[Operand]] = {}
-        for operand in _operands(self.body):
+        for operand in touched(self.body):
             found.setdefault(operand.tensor, []).append(operand)
         return found
 
@@ -100,7 +100,7 @@ def _place(slots: list[_Slot], nest: Nest) -> None:
     is no member is put before a pass rather than behind it, so that the next member still finds the pass.
     """
     member = _member(nest)
-    reads, writes = _touched(nest.body)
+    reads, writes = loaded(nest.body), stored(nest.body)
     for place in range(len(slots) - 1, max(-1, len(slots) - 1 - REACH), -1):
         slot = slots[place]
         waits = bool(slot.writes & (reads | writes) or slot.reads & writes)
@@ -238,8 +238,7 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
     """Temporaries that live and die inside the rounds of one pass lose their images."""
     users: dict[str, list[int]] = {}
     for number, nest in enumerate(nests):
-        reads, writes = _touched(nest.body)
-        for name in reads | writes:
+        for name in {operand.tensor for operand in touched(nest.body)}:
             users.setdefault(name, []).append(number)
     scratch = list[Tensor]()
     result = list(nests)
@@ -249,7 +248,7 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
             continue
         own = {
             name
-            for name in _written(nest.body)
+            for name in stored(nest.body)
             if tensors[name].role == "temporary" and users[name] == [number] and _is_private(member, tensors[name])
         }
         if own:
@@ -264,7 +263,7 @@ def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
     would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
     size = tensor.size // member.rounds
     common: set[int] | None = None
-    for operand in _operands(member.body):
+    for operand in touched(member.body):
         if operand.tensor == tensor.name:
             own = _in_round(member, operand)
             assert own is not None
@@ -313,36 +312,3 @@ def _flat(shape: tuple[int, ...], index: tuple[Affine, ...]) -> Affine:
     for extent, form in zip(shape, index, strict=True):
         total = total * extent + form
     return total
-
-
-# ---------------------------------------------------------------- what statements touch
-def _operands(body: Iterable[Statement]) -> list[Operand]:
-    """Every operand that statements load or store to, lookups included."""
-    found = list[Operand]()
-
-    for statement in statements(tuple(body)):
-        if isinstance(statement, Update):
-            found += operands_of(statement.value)
-        elif isinstance(statement, Tile):
-            found += operands_of(*(store.value for store in statement.stores))
-            for store in statement.stores:
-                found.append(store.operand)
-                found.extend(lookup.operand for lookup in store.operand.lookups)
-    return found
-
-
-def _written(body: Iterable[Statement]) -> set[str]:
-    return {
-        store.operand.tensor
-        for statement in statements(tuple(body))
-        if isinstance(statement, Tile)
-        for store in statement.stores
-    }
-
-
-def _touched(body: tuple[Statement, ...]) -> tuple[set[str], set[str]]:
-    """The tensors that statements load from, and those that they store to."""
-    writes = _written(body)
-    stored = {id(store.operand) for s in statements(body) if isinstance(s, Tile) for store in s.stores}
-    reads = {operand.tensor for operand in _operands(body) if id(operand) not in stored}
-    return reads, writes
