@@ -9,7 +9,6 @@ from pellucid import nn, optim
 from pellucid.emit import target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, build, compile_graph
-from pellucid.network.memory import element_bytes
 from pellucid.network.program import assemble
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Operand
@@ -59,7 +58,7 @@ def test_temporaries_alive_together_share_no_byte():
     for name, tensor in temporaries.items():
         nests = [number for number, names in enumerate(seen) if name in names]
         start = arena.offsets[name]
-        end = start + tensor.size * element_bytes(tensor.dtype)
+        end = start + tensor.bytes
         assert end <= arena.size
         lives[name] = (min(nests), max(nests), start, end)
     together = 0
@@ -69,7 +68,7 @@ def test_temporaries_alive_together_share_no_byte():
                 together += 1
                 assert end <= other_start or other_end <= start, (name, other)
     assert together > 50
-    assert arena.size < sum(tensor.size * element_bytes(tensor.dtype) for tensor in temporaries.values())
+    assert arena.size < sum(tensor.bytes for tensor in temporaries.values())
 
 
 def test_what_a_run_leaves_in_the_arena_does_not_matter():

@@ -60,9 +60,9 @@ def run(nests, table, arrays):
 def arrays_of(table):
     rng = np.random.default_rng(0)
     return {
-        tensor.name: rng.integers(-3, 4, tensor.shape).astype("float32")
+        tensor.name: rng.integers(-3, 4, tensor.shape).astype(tensor.dtype)
         if tensor.role == "input"
-        else np.full(tensor.shape, np.nan, "float32")
+        else np.full(tensor.shape, np.nan, tensor.dtype)
         for tensor in table.values()
         if tensor.role in ("input", "output")
     }
@@ -125,3 +125,24 @@ def test_parts_that_do_not_divide_the_images_leave_the_sum_whole():
     _, after = run(passes, table | {tensor.name: tensor for tensor in scratch}, arrays_of(table))
     for name in ("p", "m", "dw"):
         np.testing.assert_array_equal(before[name], after[name])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_scratch_do_not_meet_in_one_set_of_the_cache(dtype):
+    """Rows of 4096 bytes, whatever the bytes of an element, get something behind them; the values stay the same."""
+    size = np.dtype(dtype).itemsize
+    row = 4096 // size
+    table = {
+        "x": Tensor("x", dtype, (IMAGES, 3, row), "input"),
+        "z": Tensor("z", dtype, (IMAGES, 3, row), "temporary"),
+        "a": Tensor("a", dtype, (IMAGES, 3, row), "output"),
+    }
+    nests = []
+    for number, text in enumerate(("z[n,i,j] = x[n,i,j] * x[n,2-i,j]", "a[n,i,j] = z[n,2-i,j] + 1")):
+        extents = {"n": IMAGES, "i": 3, "j": row}
+        nests += lower(parse(text), {}, extents, table, MACHINE, f"e{number}", Options(outer="n")).nests
+    passes, (scratch,) = form_passes(nests, table)
+    assert scratch.shape == (3, row + 320 // size)
+    _, before = run(nests, table, arrays_of(table))
+    _, after = run(passes, table | {"z": scratch}, arrays_of(table))
+    np.testing.assert_array_equal(before["a"], after["a"])

@@ -138,7 +138,7 @@ class Executable:
     def _own_memory(self, tensor: Tensor, threads: int) -> int:
         if tensor.role not in ("temporary", "scratch"):
             raise ArgumentError(f"`pointers` has no address for the {tensor.role} {tensor.name}")
-        size = tensor.size * np.dtype(tensor.dtype).itemsize * (threads if tensor.role == "scratch" else 1)
+        size = tensor.bytes * (threads if tensor.role == "scratch" else 1)
         found = self._own.get(tensor.name)
         if found is None or found.nbytes < size:
             found = self._own[tensor.name] = cleared(size, f"the {tensor.role} {tensor.name}")

@@ -15,6 +15,7 @@ from pellucid.emit.kinds import KINDS
 from pellucid.emit.multiply import multiply_add
 from pellucid.emit.target import target
 from pellucid.errors import DtypeError
+from pellucid.schedule.nest import ELEMENT_BYTES
 
 __all__ = ["measure_copy_bandwidth", "measure_peak"]
 
@@ -33,7 +34,7 @@ def measure_peak(dtype: str = "float32", seconds: float | None = None) -> float:
     if dtype not in ("float32", "float64"):
         raise DtypeError(f"`dtype` (={dtype}) must be float32 or float64")
     chosen = target()
-    lanes = chosen.machine.lanes(BYTES[KINDS[dtype]])
+    lanes = chosen.machine.lanes(ELEMENT_BYTES[dtype])
     # Independent sums hide the latency; a register must stay free for the factor.
     sums = min(chosen.machine.registers - 2, 12)
     entry = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen.machine.has_fma), chosen).entry

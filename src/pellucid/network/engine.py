@@ -15,7 +15,6 @@ from pellucid.emit.target import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
-from pellucid.network.memory import element_bytes
 from pellucid.network.tuned import load_tuned
 from pellucid.schedule.nest import Tensor
 
@@ -109,11 +108,7 @@ class Memory:
     """
 
     def __init__(self, built: Built, threads: int) -> None:
-        scratch = {
-            tensor.name: tensor.size * element_bytes(tensor.dtype) * threads
-            for tensor in built.tensors
-            if tensor.role == "scratch"
-        }
+        scratch = {tensor.name: tensor.bytes * threads for tensor in built.tensors if tensor.role == "scratch"}
         self._kept = {name: cleared(size, f"scratch for {threads} threads") for name, size in scratch.items()}
         self.arena = cleared(built.arena.size, "memory for the temporaries of a program")
         base = address(self.arena)
@@ -184,7 +179,7 @@ class EngineInTwo:
 
     def __init__(self, first: CompiledEngine, then: CompiledEngine, between: Sequence[Tensor]) -> None:
         arrays = {
-            tensor.name: cleared(tensor.size * element_bytes(tensor.dtype), "what follows from parameters alone")
+            tensor.name: cleared(tensor.bytes, "what follows from parameters alone")
             .view(tensor.dtype)[: tensor.size]
             .reshape(tensor.shape)
             for tensor in between

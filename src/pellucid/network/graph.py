@@ -21,6 +21,7 @@ from pellucid.language.extents import axes, infer_extents, inputs, output_shape,
 from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
+from pellucid.schedule.nest import ELEMENT_BYTES
 
 __all__ = ["ACCURACIES", "Equation", "Graph", "Node", "Value", "View", "rename_sources"]
 
@@ -43,6 +44,11 @@ class Value:
     def size(self) -> int:
         """Number of elements."""
         return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * ELEMENT_BYTES[self.dtype]
 
     @property
     def floating(self) -> bool:

@@ -7,8 +7,8 @@ from math import prod
 
 from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.network.graph import Equation, Graph, View
-from pellucid.network.memory import element_bytes
 from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import ELEMENT_BYTES
 from pellucid.schedule.plan import Options
 
 __all__ = ["by_image", "group_of", "image_values", "parts_of"]
@@ -66,13 +66,14 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
     shape = graph.values[node.output].shape
     again = sum(graph.values[value].size for value in node.sources if value not in of_images)
     parts, group = 1, node.group or group_of(node, graph, of_images)
+    element = ELEMENT_BYTES[graph.dtype]
     if node.formula.output.indices[:1] != (Name(axis),):
         parts = parts_of(graph.images // group)
-        if parts < 2 or prod(shape) * parts * element_bytes(graph.dtype) > LARGEST_PARTS:
+        if parts < 2 or prod(shape) * parts * element > LARGEST_PARTS:
             return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
         again += 2 * prod(shape)
-    size = again * element_bytes(graph.dtype)
-    cycles = group * _cycles(node, axis, machine, element_bytes(graph.dtype))
+    size = again * element
+    cycles = group * _cycles(node, axis, machine, element)
     if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
         return f"{size / 1024:,.0f} KiB would be read again each round, for {cycles:,.0f} cycles of arithmetic"
     return Options(outer=axis, group=group, parts=parts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ALIGNMENT", "Arena", "Lifetime", "element_bytes", "plan_arena"]
+__all__ = ["ALIGNMENT", "Arena", "Lifetime", "plan_arena"]
 
 # A cache line, and the widest vector: every buffer starts at one.
 ALIGNMENT = 64
@@ -52,11 +52,6 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
         offsets[lifetime.name] = offset
     size = max((offset + _rounded(lifetime.size) for lifetime, offset in placed), default=0)
     return Arena(offsets, size)
-
-
-def element_bytes(dtype: str) -> int:
-    """Bytes of one element of `dtype`."""
-    return {"float32": 4, "float64": 8, "int64": 8}[dtype]
 
 
 def _rounded(size: int) -> int:

@@ -9,7 +9,7 @@ from pellucid.network.graph import Equation, Graph
 from pellucid.network.images import by_image, image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
-from pellucid.network.memory import Arena, Lifetime, element_bytes, plan_arena
+from pellucid.network.memory import Arena, Lifetime, plan_arena
 from pellucid.network.phases import join_independent
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
@@ -105,11 +105,7 @@ def _made_in_passes(nests: Iterable[Nest], places: Mapping[str, str], outputs: S
 
 def lifetimes(program: Program) -> list[Lifetime]:
     """From when to when each temporary of a program is in use, counted in nests."""
-    sizes = {
-        tensor.name: tensor.size * element_bytes(tensor.dtype)
-        for tensor in program.tensors
-        if tensor.role == "temporary"
-    }
+    sizes = {tensor.name: tensor.bytes for tensor in program.tensors if tensor.role == "temporary"}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, nest in enumerate(program.nests):

@@ -158,8 +158,7 @@ def _empty(value: Value) -> Array:
     try:
         return np.empty(value.shape, value.dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
-        size = value.size * np.dtype(value.dtype).itemsize
-        raise OutOfMemoryError(f"{value.name} {value.shape} of {size:,} bytes cannot be allocated") from error
+        raise OutOfMemoryError(f"{value.name} {value.shape} of {value.bytes:,} bytes cannot be allocated") from error
 
 
 def compile_graph(

@@ -31,7 +31,6 @@ DEAR = frozenset(("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", 
 OPERATIONS_PER_BYTE = 2.0
 # What a division and a function of `DEAR` (a polynomial and more) cost, in additions.
 DIVISION, FUNCTION = 6.0, 20.0
-ELEMENT_BYTES = {"float32": 4, "float64": 8, "int64": 8}
 # Terms of a sum that gets an epilogue. A cell saves about a cycle, a sum of this length takes a hundred or more; and
 # long sums are cut for accuracy, so that the code of what ends them stands there twice (weight gradients: a fifth more
 # code, no time saved).
@@ -67,7 +66,7 @@ def gain(values: Mapping[str, Value], node: Equation, consumers: Collection[Equa
     than once. 0 or less too where a consumer cannot take it: a product, a read past the border, a look-up.
     """
     names = {node.output, *node.sources}
-    size = {name: values[name].size * ELEMENT_BYTES[values[name].dtype] for name in names}
+    size = {name: values[name].bytes for name in names}
     saved = float(sum(size.values()))
     evaluations = 0.0
     for consumer in consumers:

@@ -24,7 +24,6 @@ from pellucid.emit.target import Target, check_runnable, target
 from pellucid.network.build import rewritten
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.images import image_values
-from pellucid.network.memory import element_bytes
 from pellucid.network.program import equation_options
 from pellucid.network.run import CompiledGraph
 from pellucid.network.source import source_digest
@@ -32,7 +31,7 @@ from pellucid.network.tuned import Choice, Tuned, merged
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Program, Tensor
+from pellucid.schedule.nest import ELEMENT_BYTES, Program, Tensor
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.tiling import choose_product_tile
 from pellucid.schedule.traits import is_product
@@ -103,7 +102,7 @@ class _Problem:
         }
         self.default = self._lowered(decided)
         self.number = max(range(len(self.default.plans)), key=lambda number: self.default.plans[number].cycles)
-        self.bytes = element_bytes(graph.dtype)
+        self.bytes = ELEMENT_BYTES[graph.dtype]
 
     @property
     def cycles(self) -> float:

@@ -11,14 +11,12 @@ from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.decide import decide
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.maps import build_map, find_map
-from pellucid.schedule.nest import Nest, Tensor
+from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Tensor
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.parts import in_rounds
 from pellucid.schedule.plan import Options, Plan
 
 __all__ = ["Lowered", "lower"]
-
-ELEMENT_BYTES = {"float32": 4, "float64": 8, "int64": 8}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from pellucid.language.affine import Affine
 
 __all__ = [
     "COMPARISONS",
+    "ELEMENT_BYTES",
     "IDENTITY",
     "VALUE_FUNCTIONS",
     "Accumulated",
@@ -62,6 +63,8 @@ __all__ = [
     "operands",
     "statements",
 ]
+
+ELEMENT_BYTES = {"float32": 4, "float64": 8, "int64": 8}
 
 IDENTITY = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 
@@ -99,6 +102,11 @@ class Tensor:
     def size(self) -> int:
         """Number of elements."""
         return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * ELEMENT_BYTES[self.dtype]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from math import prod
 from operator import mul
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import Bound, For, Nest, Operand, Statement, Tensor, Tile, Update
+from pellucid.schedule.nest import ELEMENT_BYTES, Bound, For, Nest, Operand, Statement, Tensor, Tile, Update
 from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
 from pellucid.schedule.touched import loaded, stored, touched
 
@@ -31,8 +31,8 @@ ROUND, PART, IMAGE = "image", "image.part", "image.in"
 # Slots that a nest may overtake: far enough for sums of parts between members, not so far that all weights are
 # prepared, and kept, at the beginning.
 REACH = 4
-# Bytes between lines of memory that share a set of the first cache; what rows get to lie apart; bytes of an element.
-WAY, PADDING, ELEMENT = 4096, 320, 4
+# Bytes between lines of memory that share a set of the first cache, and what rows get to lie apart.
+WAY, PADDING = 4096, 320
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
 def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
     """The shape of a round's images in scratch: (elements,), or (rows, elements of a row and some more) where rows
     would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
-    size = tensor.size // member.rounds
+    size, element = tensor.size // member.rounds, ELEMENT_BYTES[tensor.dtype]
     common: set[int] | None = None
     for operand in touched(member.body):
         if operand.tensor == tensor.name:
@@ -269,8 +269,8 @@ def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
             assert own is not None
             starts = set(accumulate(own.shape, mul))
             common = starts if common is None else common & starts
-    rows = [count for count in common or () if 1 < count < size and size // count * ELEMENT % WAY == 0]
-    return (max(rows), size // max(rows) + PADDING // ELEMENT) if rows else (size,)
+    rows = [count for count in common or () if 1 < count < size and size // count * element % WAY == 0]
+    return (max(rows), size // max(rows) + PADDING // element) if rows else (size,)
 
 
 def _is_private(member: _Member, tensor: Tensor) -> bool:
