@@ -9,7 +9,6 @@ from pellucid.language.system import System
 from pellucid.network import Equation, Graph, View, compile_graph, differentiate, zeros
 from pellucid.network.inplace import place_updates, roots
 from pellucid.network.prune import prune
-from pellucid.network.rows import rows_independent
 
 CONVOLUTION = parse("z[n,i,k] = sum(s,c) x[n,i*S+s,c] * w[s,c,k]")
 
@@ -153,19 +152,6 @@ def test_equal_nodes_become_one_and_dead_ones_go():
     assert [node.output for node in pruned.graph.nodes] == [out, total]
     assert dead not in pruned.graph.values
     assert len(graph.nodes) == 4
-
-
-def test_rows():
-    graph, out = convolution()
-    assert rows_independent(graph, "image")
-    graph.view(out, (2, 12))
-    assert rows_independent(graph, "image")
-    graph.formula(parse("m[k] = sum(n,i) z[n,i,k]"), {"z": out})
-    assert not rows_independent(graph, "image")
-    shifted = Graph()
-    shifted.input("x", (4, 2))
-    shifted.formula(parse("z[n,k] = x[n-1,k]"), {"x": "x"}, extents={"n": 4})
-    assert not rows_independent(shifted, "x")
 
 
 # Updates in place

@@ -8,7 +8,8 @@ from network.steps import step_of
 from pellucid.language.parse import parse
 from pellucid.language.syntax import Reduce, walk
 from pellucid.network import Equation, Graph
-from pellucid.network.images import LARGEST_PARTS, by_image, image_values, parts_of
+from pellucid.network.images import image_values, images_stay_apart
+from pellucid.network.rounds import LARGEST_PARTS, by_image, parts_of
 from pellucid.schedule.machine import Machine
 
 MACHINE = Machine("test", vector_bytes=32, registers=16, fma_rate=2, load_rate=2, latency=4, l1=32 << 10, l2=512 << 10)
@@ -61,6 +62,22 @@ def test_parts_are_the_largest_divisor_up_to_four(images, parts):
 )
 def test_by_the_equation(text, shapes, found):
     assert chosen(text, shapes) == found
+
+
+def test_images_that_stay_apart_and_images_that_meet():
+    graph = Graph(images=2)
+    known = {"x": graph.input("x", (2, 7, 3), of_images=True), "w": graph.input("w", (3, 3, 4))}
+    known["z"] = graph.formula(parse("z[n,i,k] = sum(s,c) x[n,2*i+s,c] * w[s,c,k]"), known)
+    assert images_stay_apart(graph)
+    graph.view(known["z"], (2, 12))
+    graph.formula(parse("norm[s] = sum(c,k) w[s,c,k]"), known)  # reads no image
+    assert images_stay_apart(graph)
+    graph.formula(parse("m[k] = sum(n,i) z[n,i,k]"), known)
+    assert not images_stay_apart(graph)
+    shifted = Graph(images=4)
+    shifted.input("x", (4, 2), of_images=True)
+    shifted.formula(parse("z[n,k] = x[n-1,k]"), {"x": "x"}, extents={"n": 4})
+    assert not images_stay_apart(shifted)
 
 
 def test_one_image_and_an_odd_number():

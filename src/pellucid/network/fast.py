@@ -20,7 +20,8 @@ from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import CHAINS, choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
-from pellucid.network.images import group_of, image_values
+from pellucid.network.images import image_values
+from pellucid.network.rounds import group_of
 from pellucid.schedule.machine import Machine
 
 __all__ = ["with_fewer_multiplications", "with_tiles"]

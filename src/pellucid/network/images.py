@@ -1,44 +1,13 @@
-"""Which equations of a graph run image by image, so that they may share a pass."""
+"""Which values of a graph belong to images, each of them to its own."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import prod
 
-from pellucid.language.syntax import Access, Name, Reduce, walk
+from pellucid.language.syntax import Access, Name, walk
 from pellucid.network.graph import Equation, Graph, View
-from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import ELEMENT_BYTES
-from pellucid.schedule.plan import Options
 
-__all__ = ["by_image", "group_of", "image_values", "parts_of"]
-
-# Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
-MOST_PARTS = 4
-# Bytes a cycle at which weights come back for the next image, and the part of a round's arithmetic that may cost.
-AGAIN_BYTES, AGAIN_SHARE = 20.0, 0.25
-# Bytes of a sum's parts beside those of the sum itself are worth no more than this.
-LARGEST_PARTS = 1 << 23
-# Positions of a map that a round should have, and rounds that there should be.
-POSITIONS, LEAST_ROUNDS = 256, 4
-
-
-def parts_of(rounds: int) -> int:
-    """The parts into which a sum over `rounds` is cut: the largest divisor up to `MOST_PARTS`."""
-    return _largest_divisor(rounds, MOST_PARTS)
-
-
-def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
-    """How many images make a round: so many that small maps fill the loops as a large one does, and that `LEAST_ROUNDS`
-    are left for threads to share."""
-    assert graph.images is not None
-    shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
-    positions = max((prod(shape[1:-1]) for shape in shapes if len(shape) > 2), default=POSITIONS)
-    return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
-
-
-def _largest_divisor(number: int, most: int) -> int:
-    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
+__all__ = ["batch_axis", "image_values", "images_stay_apart"]
 
 
 def image_values(graph: Graph) -> frozenset[str]:
@@ -48,38 +17,19 @@ def image_values(graph: Graph) -> frozenset[str]:
         if isinstance(node, View):
             if node.source in found and graph.values[node.output].shape[:1] == (graph.images,):
                 found.add(node.output)
-        elif (axis := _batch_axis(node, graph, found)) and node.formula.output.indices[:1] == (Name(axis),):
+        elif (axis := batch_axis(node, graph, found)) and node.formula.output.indices[:1] == (Name(axis),):
             found.add(node.output)
     return frozenset(found)
 
 
-def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | str:
-    """How to lower an equation image by image; where it is better, or only, lowered as a whole, the reason.
-
-    It runs image by image where its output has the batch axis first, or where it is a reduction over that axis. What
-    it reads beside the images (weights), or adds to in every round (a weight's gradient), comes through the caches
-    once an image: that must cost little beside the arithmetic of a round. `of_images` as `image_values` gives them.
-    """
-    axis = _batch_axis(node, graph, of_images)
-    if graph.images is None or graph.images < 2 or axis is None:
-        return "no axis of images stands first in all that it reads of them"
-    shape = graph.values[node.output].shape
-    again = sum(graph.values[value].size for value in node.sources if value not in of_images)
-    parts, group = 1, node.group or group_of(node, graph, of_images)
-    element = ELEMENT_BYTES[graph.dtype]
-    if node.formula.output.indices[:1] != (Name(axis),):
-        parts = parts_of(graph.images // group)
-        if parts < 2 or prod(shape) * parts * element > LARGEST_PARTS:
-            return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
-        again += 2 * prod(shape)
-    size = again * element
-    cycles = group * _cycles(node, axis, machine, element)
-    if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
-        return f"{size / 1024:,.0f} KiB would be read again each round, for {cycles:,.0f} cycles of arithmetic"
-    return Options(outer=axis, group=group, parts=parts)
+def images_stay_apart(graph: Graph) -> bool:
+    """Whether all that depends on images belongs to images: more or fewer of them then change no other. The answer may
+    be no for a graph that keeps them apart in another way."""
+    of_images = image_values(graph)
+    return all(node.output in of_images for node in graph.nodes if of_images.intersection(node.sources))
 
 
-def _batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:
+def batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:
     """The axis that is the bare first index of every access to a value of images."""
     axes = set[str | None]()
     for part in walk(node.formula.body):
@@ -90,13 +40,3 @@ def _batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str
         return None
     (axis,) = axes
     return axis if axis is not None and node.extents.get(axis) == graph.images else None
-
-
-def _cycles(node: Equation, axis: str, machine: Machine, element_bytes: int) -> float:
-    """Cycles that one round's multiply-adds take at least."""
-    most = 0
-    for part in walk(node.formula.body):
-        if isinstance(part, Reduce):
-            names = {name.name for name in walk(node.formula.output) if isinstance(name, Name)} | set(part.axes)
-            most = max(most, prod(node.extents.get(name, 1) for name in names - {axis}))
-    return most / machine.lanes(element_bytes) / machine.fma_rate

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pellucid.network.graph import Equation, Graph
-from pellucid.network.images import by_image, image_values
+from pellucid.network.images import image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, plan_arena
 from pellucid.network.phases import join_independent
+from pellucid.network.rounds import by_image
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine

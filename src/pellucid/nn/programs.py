@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pellucid.language.parse import parse
 from pellucid.language.system import System
 from pellucid.network import CompiledGraph, Graph, add_values, compile_graph, differentiate, zeros
-from pellucid.network.rows import rows_independent
+from pellucid.network.images import images_stay_apart
 from pellucid.network.short import add_live, serving_fewer
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.blueprint import DRY_BATCH, Blueprint
@@ -112,7 +112,7 @@ def inference(blueprint: Blueprint, batch: int) -> Program:
 def rows_stay_apart(blueprint: Blueprint) -> bool:
     """Whether predictions for some inputs do not depend on which others stand in the same batch."""
     graph, _ = _forward(blueprint, DRY_BATCH, training=False)
-    return rows_independent(graph, "x")
+    return images_stay_apart(graph)
 
 
 def scoring(blueprint: Blueprint, rows: int, prediction: Shape, target: Target) -> Program:
