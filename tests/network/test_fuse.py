@@ -346,6 +346,16 @@ def test_names_do_not_collide():
     assert dict(node.constants) == {"K1": 2, "K": 3}
 
 
+def test_an_output_that_is_no_bare_axis_keeps_its_axes():
+    graph = Graph("float64")
+    graph.input("x", (4, 5))
+    graph.input("w", (3,))
+    a = graph.formula(parse("a[n,i] = max(x[n,i], 0)"), {"x": "x"})
+    out = graph.formula(parse("z[n,i*K+k] = a[n,i] * w[k]"), {"a": a, "w": "w"}, constants={"K": 3})
+    (node,) = agree(graph, [out]).nodes
+    assert to_text(node.formula) == "z[n,i*K+k] = max(x[n,i], 0) * w[k]"
+
+
 def test_a_gather_is_left_alone():
     graph = Graph("float64")
     graph.input("x", (4, 5))

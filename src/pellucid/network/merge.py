@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from pellucid.language.binding import names_of, numbered, tensors_of
-from pellucid.language.extents import interval
+from pellucid.language.extents import axes, interval
 from pellucid.language.syntax import Access, Expr, Formula, Name, Node, Reduce, children, map_children, substitute, walk
 from pellucid.network.graph import Equation, Value
 
@@ -92,21 +92,21 @@ def merged(consumer: Equation, producer: Equation) -> Equation:
         taken.add(new)
         return new
 
-    axes = _axes(producer.formula)
+    every = axes(producer.formula)
     free = producer.formula.free_axes
     for local, bound in producer.bindings.items():
         new = shared.get(bound) or fresh(local)
         bindings[new] = bound
         tensors[local] = new
-        if local not in axes:
+        if local not in every:
             names[local] = new
     for name, value in producer.constants.items():
-        if name in axes:
+        if name in every:
             continue
         same = name in constants and constants[name] == value and type(constants[name]) is type(value)
         names[name] = name if same else fresh(name)
         constants[names[name]] = value
-    for axis in axes:
+    for axis in every:
         # What replaces an output axis is known at each place; until then it has a name that nothing else can have.
         names[axis] = f"%{axis}" if axis in free else fresh(axis)
         extents[names[axis]] = producer.extents[axis]
@@ -132,12 +132,11 @@ def reshaped(node: Equation, output: str, indices: tuple[str, ...], extents: Map
     Its operands and its output must be seen with the new shape.
     """
     old = node.formula.output.indices
-    axes = {index.name for index in old if isinstance(index, Name)}
     taken = set(node.bindings) | set(node.constants)
     new = tuple(Name(numbered(name, taken)) for name in indices)
 
     def visit(part: Node) -> Node | None:
-        if isinstance(part, Reduce) or (isinstance(part, Name) and part.name in axes):
+        if isinstance(part, Reduce) or (isinstance(part, Name) and part.name in node.formula.free_axes):
             return None
         if isinstance(part, Access):
             return replace(part, indices=new) if part.indices == old else None
@@ -153,11 +152,6 @@ def reshaped(node: Equation, output: str, indices: tuple[str, ...], extents: Map
     formula = Formula(Access(node.formula.output.tensor, new), body)  # type: ignore[arg-type]
     sizes = {name.name: extents[axis] for name, axis in zip(new, indices, strict=True)}
     return replace(node, output=output, formula=formula, extents=MappingProxyType(sizes))
-
-
-def _axes(formula: Formula) -> tuple[str, ...]:
-    reduced = (axis for part in walk(formula.body) if isinstance(part, Reduce) for axis in part.axes)
-    return tuple(dict.fromkeys((*formula.free_axes, *reduced)))
 
 
 def _renamed(node: Node, tensors: Mapping[str, str], names: Mapping[str, str]) -> Node:
@@ -181,13 +175,13 @@ def _tidy(
     parts = [*walk(node.formula.output), *walk(node.formula.body)]
     names = {part.name for part in parts if isinstance(part, Name)}
     tensors = {part.tensor for part in parts if isinstance(part, Access)}
-    axes = _axes(node.formula)
+    every = axes(node.formula, constants)
     return replace(
         node,
         constants=MappingProxyType({name: value for name, value in constants.items() if name in names}),
-        extents=MappingProxyType({axis: extents[axis] for axis in axes}),
+        extents=MappingProxyType({axis: extents[axis] for axis in every}),
         bindings=MappingProxyType(
-            {local: bound for local, bound in bindings.items() if local in tensors or (local in names - set(axes))}
+            {local: bound for local, bound in bindings.items() if local in tensors or (local in names - set(every))}
         ),
     )
 
