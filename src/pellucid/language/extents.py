@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from operator import index as index_of
 
 from pellucid.errors import ArgumentError, EquationError, ShapeError, Span
 from pellucid.language.affine import Affine
 from pellucid.language.index import Linear, interval, linear
 from pellucid.language.render import to_text
-from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Node, Number, Reduce, children, walk
+from pellucid.language.syntax import Access, Binary, Compare, Expr, Formula, Name, Node, Number, Reduce, children, walk
 
-__all__ = ["affine", "axes", "infer_extents", "inputs", "interval", "output_shape", "scalars"]
+__all__ = ["affine", "axes", "determined", "infer_extents", "inputs", "interval", "output_shape", "scalars"]
 
 Constants = Mapping[str, int | float]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -42,6 +43,15 @@ def axes(formula: Formula, constants: Collection[str] = ()) -> tuple[str, ...]:
         if isinstance(node, Reduce):
             found |= dict.fromkeys(node.axes)
     return tuple(found)
+
+
+def determined(reduce: Reduce, extents: Mapping[str, int]) -> int:
+    """How many places the axes have that equations among the conditions determine: of each the one that stands alone
+    on a side. Of the terms that the axes count, one in so many is there."""
+    equations = [part for part in reduce.conditions if isinstance(part, Compare) and part.op == "=="]
+    sides = ([part.left, part.right] for part in equations)
+    alone = ([side.name for side in pair if isinstance(side, Name) and side.name in extents] for pair in sides)
+    return prod(extents[axis] for axis in {names[0] for names in alone if names})
 
 
 def scalars(formula: Formula, constants: Collection[str] = ()) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pellucid.errors import ArgumentError
 from pellucid.language.affine import Affine
 from pellucid.language.axis_table import AxisTable, substitute
 from pellucid.language.binding import names_of, numbered
+from pellucid.language.extents import axes
 from pellucid.language.index_forms import read, write
 from pellucid.language.residues import OUTPUT, Scope, Wanted, rewrite
 from pellucid.language.simplify import simplify
@@ -32,7 +33,6 @@ from pellucid.language.syntax import (
     Number,
     Reduce,
     map_children,
-    walk,
 )
 from pellucid.language.syntax import substitute as substitute_names
 
@@ -55,11 +55,11 @@ def solve(formula: Formula, constants: Mapping[str, int | float], extents: Mappi
     ArgumentError where an extent is missing or below 1.
     """
     formula = _bound(formula, constants, extents)
-    axes = _axes(formula)
+    own = axes(formula)
     table = AxisTable()
-    for axis in axes:
+    for axis in own:
         table.extents[axis], table.origins[axis], table.cover[axis] = extents[axis], axis, Affine.name(axis)
-    outputs = tuple(axis for axis in axes if axis in names_of(formula.output.indices))
+    outputs = tuple(axis for axis in own if axis in names_of(formula.output.indices))
     return tuple(_finished(piece, constants) for piece in _solved(_Piece(formula, outputs, table)))
 
 
@@ -72,20 +72,13 @@ class _Piece:
     table: AxisTable
 
 
-def _axes(formula: Formula) -> tuple[str, ...]:
-    indices = [node.name for index in formula.output.indices for node in walk(index) if isinstance(node, Name)]
-    reduced = [axis for node in walk(formula.body) if isinstance(node, Reduce) for axis in node.axes]
-    return tuple(dict.fromkeys((*indices, *reduced)))
-
-
 def _bound(formula: Formula, constants: Mapping[str, int | float], extents: Mapping[str, int]) -> Formula:
     """The formula with numbers for constants and for `position`."""
     bare = {index.name for index in formula.output.indices if isinstance(index, Name)}
     numbers: dict[str, Expr] = {name: Number(value) for name, value in constants.items() if name not in bare}
     indices = tuple(substitute_names(index, numbers) for index in formula.output.indices)
     output = replace(formula.output, indices=indices)
-    axes = _axes(Formula(output, formula.body))
-    for axis in axes:
+    for axis in axes(Formula(output, formula.body)):
         if axis not in extents:
             raise ArgumentError(f"`extents` must have every axis of {output.tensor}; `{axis}` is missing")
         if extents[axis] < 1:
@@ -172,8 +165,7 @@ def _finished(piece: _Piece, constants: Mapping[str, int | float]) -> Solved:
     naming = _Naming(table, frozenset(unbound | set(constants)), {})
     names = naming.extend({}, piece.outputs)
     formula = Formula(naming.written(output, names), naming.written(body, names))  # type: ignore[arg-type]
-    used = _axes(formula)
-    return Solved(formula, MappingProxyType({axis: naming.extents[axis] for axis in used}))
+    return Solved(formula, MappingProxyType({axis: naming.extents[axis] for axis in axes(formula)}))
 
 
 @dataclass(frozen=True)

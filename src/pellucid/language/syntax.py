@@ -57,6 +57,7 @@ __all__ = [
     "children",
     "map_children",
     "substitute",
+    "top_reductions",
     "walk",
 ]
 
@@ -190,6 +191,15 @@ def walk(node: Node) -> Iterator[Node]:
         found = waiting.pop()
         yield found
         waiting += reversed(_children(found))
+
+
+def top_reductions(node: Node) -> Iterator[Reduce]:
+    """The reductions at or below a node that stand inside no other, in source order."""
+    if isinstance(node, Reduce):
+        yield node
+    else:
+        for child in children(node):
+            yield from top_reductions(child)
 
 
 def _children(node: Node) -> list[Node]:

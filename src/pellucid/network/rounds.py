@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import prod
 
+from pellucid.language.binding import names_of
 from pellucid.language.syntax import Name, Reduce, walk
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.images import batch_axis
@@ -73,6 +74,6 @@ def _cycles(node: Equation, axis: str, machine: Machine, element_bytes: int) -> 
     most = 0
     for part in walk(node.formula.body):
         if isinstance(part, Reduce):
-            names = {name.name for name in walk(node.formula.output) if isinstance(name, Name)} | set(part.axes)
+            names = names_of(node.formula.output.indices) | set(part.axes)
             most = max(most, prod(node.extents.get(name, 1) for name in names - {axis}))
     return most / machine.lanes(element_bytes) / machine.fma_rate

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from math import prod
 
+from pellucid.language.binding import names_of
+from pellucid.language.extents import determined
 from pellucid.language.syntax import (
     Access,
     Binary,
@@ -17,6 +19,7 @@ from pellucid.language.syntax import (
     Number,
     Reduce,
     children,
+    top_reductions,
     walk,
 )
 from pellucid.network.graph import Equation, Value
@@ -40,22 +43,9 @@ LONGEST_SUM = 4096
 def takes_epilogue(node: Equation) -> bool:
     """Whether the equation reduces to values, and over few enough terms for an epilogue (a winner's position is an
     integer and gets none)."""
-    tops = list(_top_reductions(node.formula.body))
-    lengths = (prod(node.extents[axis] for axis in top.axes) / _solved(node, top) for top in tops)
+    tops = list(top_reductions(node.formula.body))
+    lengths = (prod(node.extents[axis] for axis in top.axes) / determined(top, node.extents) for top in tops)
     return bool(tops) and not any(top.op.startswith("arg") for top in tops) and max(lengths) <= LONGEST_SUM
-
-
-def _solved(node: Equation, reduce: Reduce) -> int:
-    """The extents of the axes that equations among the conditions determine."""
-    return prod(node.extents[axis] for axis in _fixed_axes(reduce) if axis in node.extents)
-
-
-def _top_reductions(node: Node) -> Iterator[Reduce]:
-    if isinstance(node, Reduce):
-        yield node
-    else:
-        for child in children(node):
-            yield from _top_reductions(child)
 
 
 def gain(values: Mapping[str, Value], node: Equation, consumers: Collection[Equation]) -> float:
@@ -90,14 +80,13 @@ def gain(values: Mapping[str, Value], node: Equation, consumers: Collection[Equa
 def _evaluations(node: Equation, reads: Collection[Access | Name]) -> Iterator[tuple[Access | Name, float, bool]]:
     """For every read (equal ones of one reduction once): how often it is made, and whether as a factor of a product."""
     seen = set[tuple[Node, Reduce | None]]()
-    output = {part.name for index in node.formula.output.indices for part in walk(index) if isinstance(part, Name)}
 
     def visit(part: Node, scope: frozenset[str], inner: Reduce | None) -> Iterator[tuple[Access | Name, float, bool]]:
         if part in reads and (part, inner) not in seen:
             seen.add((part, inner))
             assert isinstance(part, Access | Name)
             rounds = prod(node.extents[axis] for axis in scope if axis in node.extents)
-            solved = _solved(node, inner) if inner is not None else 1
+            solved = determined(inner, node.extents) if inner is not None else 1
             yield part, rounds / solved, inner is not None and _is_product(inner)
         if isinstance(part, Reduce):
             names = {below.name for below in walk(part) if isinstance(below, Name)}
@@ -105,14 +94,7 @@ def _evaluations(node: Equation, reads: Collection[Access | Name]) -> Iterator[t
         for child in children(part):
             yield from visit(child, scope, inner)
 
-    yield from visit(node.formula.body, frozenset(output), None)
-
-
-def _fixed_axes(reduce: Reduce) -> set[str]:
-    """For each equation among the conditions the name that stands alone on a side: the others determine it."""
-    equations = [part for part in reduce.conditions if isinstance(part, Compare) and part.op == "=="]
-    alone = ([side.name for side in (part.left, part.right) if isinstance(side, Name)] for part in equations)
-    return {names[0] for names in alone if names}
+    yield from visit(node.formula.body, names_of(node.formula.output.indices), None)
 
 
 def _is_product(reduce: Reduce) -> bool:

@@ -7,8 +7,9 @@ from itertools import groupby
 from math import prod
 from textwrap import wrap
 
+from pellucid.language.extents import determined
 from pellucid.language.render import to_text
-from pellucid.language.syntax import Access, Binary, Compare, Expr, Name, Reduce, walk
+from pellucid.language.syntax import Access, Binary, Expr, Reduce, walk
 from pellucid.language.system import System
 from pellucid.network import Equation, Graph
 from pellucid.nn.blueprint import DRY_BATCH, Outline
@@ -96,25 +97,14 @@ def _wrapped(text: str, indent: int) -> list[str]:
 def multiply_adds(node: Equation) -> int:
     """Products under sums: the nominal number, borders counted as if they were inside."""
     return sum(
-        prod(node.extents[axis] for axis in {*node.formula.free_axes, *part.axes}) // _solved(node, part)
+        prod(node.extents[axis] for axis in {*node.formula.free_axes, *part.axes}) // determined(part, node.extents)
         for part in walk(node.formula.body)
-        if isinstance(part, Reduce) and part.op == "sum" and _is_product(part.body)
+        if isinstance(part, Reduce) and part.op == "sum" and _multiplies(part.body)
     )
 
 
-def _solved(node: Equation, reduce: Reduce) -> int:
-    """The extents of output axes that an equation among the conditions fixes (`i*S+s-P == y`)."""
-    fixed = {
-        side.name
-        for condition in reduce.conditions
-        if isinstance(condition, Compare) and condition.op == "=="
-        for side in (condition.left, condition.right)
-        if isinstance(side, Name) and side.name in node.formula.free_axes
-    }
-    return prod(node.extents[axis] for axis in fixed)
-
-
-def _is_product(body: Expr) -> bool:
+def _multiplies(body: Expr) -> bool:
+    """Whether it is a product in which two arrays stand, whatever else does."""
     return isinstance(body, Binary) and body.op == "*" and sum(isinstance(part, Access) for part in walk(body)) >= 2
 
 

@@ -31,9 +31,9 @@ from pellucid.language.syntax import (
     Name,
     Node,
     Reduce,
-    children,
     map_children,
     substitute,
+    top_reductions,
     walk,
 )
 from pellucid.schedule.axes import bind_contraction
@@ -130,7 +130,7 @@ def stage(formula: Formula, extents: Mapping[str, int], name: str) -> Iterator[F
         result = map_children(node, visit)
         return before, result  # type: ignore[return-value]
 
-    tops = sorted(_top_reductions(formula.body), key=lambda node: -prod(extents[axis] for axis in node.axes))
+    tops = sorted(top_reductions(formula.body), key=lambda node: -prod(extents[axis] for axis in node.axes))
     wide = {axis for axis in outer if extents.get(axis, 1) > 1}
     kept = next((node for node in tops if wide <= _free_names(node)), None)
     before = list[Formula]()
@@ -168,14 +168,6 @@ def _axes_of_output(formula: Formula) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _top_reductions(node: Node) -> Iterator[Reduce]:
-    if isinstance(node, Reduce):
-        yield node
-    else:
-        for child in children(node):
-            yield from _top_reductions(child)
-
-
 def _free_names(reduce: Reduce) -> set[str]:
     bound = {axis for node in walk(reduce) if isinstance(node, Reduce) for axis in node.axes}
     return {node.name for node in walk(reduce) if isinstance(node, Name)} - bound
@@ -200,7 +192,7 @@ def first_allowed(formula: Formula, extents: Mapping[str, int], name: str) -> Fo
 
         before:  p[i,c] = argmax(s : s >= i) x[s,c]        after:   p.first[i] = argmax(s) [s >= i], and the same
     """
-    reduce = next(_top_reductions(formula.body), None)
+    reduce = next(top_reductions(formula.body), None)
     if reduce is None or not reduce.op.startswith("arg") or not reduce.conditions:
         return None
     allowed = Reduce("argmax", reduce.axes, (), Bracket(Logic("and", reduce.conditions)))
@@ -213,7 +205,7 @@ def contraction(formula: Formula, lowering: Lowering, first: Access | None = Non
     `first_allowed`."""
     axes = tuple(axis for axis in _axes_of_output(formula) if axis in lowering.extents)
     free = tuple((axis, lowering.extents[axis]) for axis in axes)
-    reduce = next(_top_reductions(formula.body), None)
+    reduce = next(top_reductions(formula.body), None)
     target = lowering.operand(formula.output, 0.0)
     if reduce is None:
         result = lowering.value(formula.body, 0.0)
