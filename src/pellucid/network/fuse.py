@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.language.syntax import Access, walk
-from pellucid.network.graph import Equation, Graph, Value, View
+from pellucid.network.graph import Equation, Graph, Value, View, fresh
 from pellucid.network.graph import Node as GraphNode
 from pellucid.network.merge import accesses_of, is_elementwise, merged, reshaped, writes_whole
 from pellucid.network.results import by_results
@@ -142,7 +142,7 @@ class _Work:
     def _reshaped(self, node: Equation, reader: Equation, last: str) -> _Epilogue | None:
         """The epilogue over the reduction's own axes, its other operands and its result seen with other shapes."""
         shape = self.values[node.output].shape
-        output = _fresh(f"{reader.output}.whole", self.values)
+        output = fresh(f"{reader.output}.whole", self.values)
         consumer = reshaped(reader, output, node.formula.free_axes, node.extents)
         if consumer is None:
             return None
@@ -154,7 +154,7 @@ class _Work:
             elif not value.shape or value.shape == shape:
                 bindings[local] = bound
             else:
-                views.append(View(_fresh(f"{bound}.view", taken), bound))
+                views.append(View(fresh(f"{bound}.view", taken), bound))
                 bindings[local] = views[-1].output
                 taken.add(bindings[local])
         return self._checked(node, _Epilogue(reader.output, replace(consumer, bindings=bindings), tuple(views)))
@@ -215,14 +215,6 @@ class _Epilogue:
     replaces: str
     equation: Equation
     views: tuple[View, ...] = ()
-
-
-def _fresh(wish: str, taken: Collection[str]) -> str:
-    name, number = wish, 0
-    while name in taken:
-        number += 1
-        name = f"{wish}.{number}"
-    return name
 
 
 def _size(node: Equation) -> int:

@@ -10,8 +10,9 @@ differentiates and what `run.py` executes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from math import prod
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
 from pellucid.schedule.nest import ELEMENT_BYTES
 
-__all__ = ["ACCURACIES", "Equation", "Graph", "Node", "Value", "View", "rename_sources"]
+__all__ = ["ACCURACIES", "Equation", "Graph", "Node", "Value", "View", "fresh", "rename_sources"]
 
 FLOATING = ("float32", "float64")
 DTYPES = (*FLOATING, "int64")
@@ -199,7 +200,7 @@ class Graph:
         solved = _extents(formula, exactly(constants), tuple(shapes.items()), exactly(given))
         shape = output_shape(formula, constants, solved) if output_extents is None else output_extents
         positions = isinstance(formula.body, Reduce) and formula.body.op in ("argmax", "argmin")
-        name = self._fresh(f"{prefix}.{formula.output.tensor}" if prefix else formula.output.tensor)
+        name = fresh(f"{prefix}.{formula.output.tensor}" if prefix else formula.output.tensor, self._values)
         self._add_value(name, shape, "int64" if positions else self.dtype)
         self._nodes.append(Equation(name, formula, MappingProxyType(constants), solved, bound))
         return name
@@ -211,7 +212,7 @@ class Graph:
             raise ShapeError(f"a view of {value} {source.shape} ({source.size} elements) cannot have shape {shape}")
         if shape == source.shape:
             return value
-        name = self._fresh(f"{prefix or value}.view")
+        name = fresh(f"{prefix or value}.view", self._values)
         self._add_value(name, shape, source.dtype)
         self._nodes.append(View(name, value))
         return name
@@ -257,14 +258,6 @@ class Graph:
             self._get(bindings[local])
         return MappingProxyType({local: bindings[local] for local in wanted})
 
-    def _fresh(self, wish: str) -> str:
-        if wish not in self._values:
-            return wish
-        number = 1
-        while f"{wish}.{number}" in self._values:
-            number += 1
-        return f"{wish}.{number}"
-
 
 @dataclass(frozen=True)
 class _Facts:
@@ -296,6 +289,13 @@ def _extents(
 ) -> Mapping[str, int]:
     numbers, known = ({name: value for name, value, _ in part} for part in (constants, given))
     return MappingProxyType(infer_extents(formula, numbers, dict(shapes), known))
+
+
+def fresh(wish: str, taken: Collection[str]) -> str:
+    """`wish` itself where it is free, else the first of `wish.1`, `wish.2` ... that is."""
+    if wish not in taken:
+        return wish
+    return next(name for number in count(1) if (name := f"{wish}.{number}") not in taken)
 
 
 def rename_sources(node: Node, names: Mapping[str, str]) -> Node:
