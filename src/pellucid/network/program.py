@@ -54,9 +54,10 @@ def assemble(
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        decided = equation_options(node, graph, of_images, machine)
+        found = by_image(node, graph, of_images, machine)
+        decided = _options(node, found)
         options = decided if tuned is None else tuned.options(node, graph, decided)
-        notes[node.output] = _notes(node, graph, of_images, machine)
+        notes[node.output] = _notes(node, graph, of_images, found)
         notes[node.output].append("tuned" if options is not decided else "not tuned")
         lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
         nests += lowered.nests
@@ -74,16 +75,18 @@ def assemble(
 
 def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
     """What the network decides about an equation."""
-    decided = by_image(node, graph, of_images, machine)
-    found = None if isinstance(decided, str) else decided
-    return replace(found or Options(), chain=node.chain) if node.chain else found
+    return _options(node, by_image(node, graph, of_images, machine))
 
 
-def _notes(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> list[str]:
-    """Whether an equation of images is lowered image by image, and why not."""
+def _options(node: Equation, found: Options | str) -> Options | None:
+    options = None if isinstance(found, str) else found
+    return replace(options or Options(), chain=node.chain) if node.chain else options
+
+
+def _notes(node: Equation, graph: Graph, of_images: Collection[str], found: Options | str) -> list[str]:
+    """Whether an equation of images is lowered image by image, and why not; `found` as `by_image` gives it."""
     if graph.images is None or not set(of_images) & {node.output, *node.sources}:
         return []
-    found = by_image(node, graph, of_images, machine)
     if isinstance(found, str):
         return [f"whole: {found}"]
     return [f"image by image, its sum in {found.parts} parts" if found.parts > 1 else "image by image"]
