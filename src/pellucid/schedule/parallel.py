@@ -23,13 +23,14 @@ def divide(body: tuple[Statement, ...], own: Collection[str] = ()) -> tuple[Stat
 
 
 def as_nest(name: str, body: tuple[Statement, ...], outer: int, own: Collection[str] = ()) -> Nest:
-    """The nest of a body whose `outer` outermost loops were asked for: where the first of them runs over results of
-    their own it is the one that threads divide; else that is chosen here. `own` as in `divide`."""
+    """The nest of a body whose `outer` outermost loops were asked for. Where they are around everything else threads
+    divide the first, each of whose rounds has results of its own; else what they divide is chosen here. `own` as in
+    `divide`."""
     rounds = _rounds_around(body, outer)
-    if rounds and not rounds[0].endswith(".slab"):
+    if rounds:
         assert isinstance(body[0], For)
         return Nest(name, (replace(body[0], parallel=True),), rounds)
-    return Nest(name, divide(body, own), rounds)
+    return Nest(name, divide(body, own))
 
 
 def _rounds_around(body: tuple[Statement, ...], count: int) -> tuple[str, ...]:

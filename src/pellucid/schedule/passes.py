@@ -121,7 +121,7 @@ def _place(slots: list[_Slot], nest: Nest) -> None:
 
 
 def _member(nest: Nest) -> _Member | None:
-    """A nest whose rounds are images and whose loops count from 0 in single steps."""
+    """A nest whose rounds are images; their loops count from 0 in single steps."""
     if not nest.rounds:
         return None
     counts, body = list[int](), nest.body
@@ -129,12 +129,9 @@ def _member(nest: Nest) -> _Member | None:
         loop = body[0]
         assert isinstance(loop, For)
         assert loop.variable == name
-        if loop.low.static != 0 or loop.high.static is None or loop.step != 1:
-            return None
+        assert loop.high.static is not None
         counts.append(loop.high.static)
         body = loop.body
-    if nest.rounds[0].endswith(".slab"):
-        return None  # a sum over all images, not cut into parts
     return _Member(nest, nest.rounds, tuple(counts), body)
 
 
