@@ -4,8 +4,8 @@
     after:   one tile for every block of lanes and (n, I, J): the 6x6 cells of x are loaded, B1 is applied to each of
              their rows, B0 to each of the columns that come out, and 36 cells are stored
 
-No table is read at run time. What does not exist, at the border, is left out: first, interior and last tiles are
-different code.
+No table is read at run time. Borders are no code of their own: a load that leaves its array in some tiles is tested,
+and gives 0 where it does; one that leaves it in all of them is left out.
 """
 
 from __future__ import annotations
