@@ -65,11 +65,14 @@ class Values:
                 return results(which, cell)
             case Apply(function, arguments):
                 # Kept beside what is known of instructions, so that it is forgotten where they do not reach.
-                key = f"{self._sharing} {id(value)} {cell.point} {cell.group.offset}"
-                if self._sharing and results is not None and (found := self.code.known.get(key)) is not None:
+                shared = results is not None and self._sharing
+                key = f"{self._sharing} {id(value)} {cell.point} {cell.group.offset}" if shared else ""
+                if shared and (found := self.code.known.get(key)) is not None:
                     return found
                 parts = [self.evaluate(part, cell, results, every_point=every_point) for part in arguments]
-                self.code.known[key] = found = self.apply(function, parts)
+                found = self.apply(function, parts)
+                if shared:
+                    self.code.known[key] = found
                 return found
 
     def position(self, value: Position, cell: Cell) -> Register:
