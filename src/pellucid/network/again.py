@@ -30,7 +30,6 @@ def compute_again(graph: Graph, wanted: Collection[str]) -> Graph:
     for place, node in enumerate(graph.nodes):
         for source in node.sources:
             readers.setdefault(source, []).append(place)
-    values = dict(graph.values)
     copies: dict[int, list[Node]] = {}
     renamed: dict[int, dict[str, str]] = {}
     new: dict[str, Value] = {}
@@ -39,10 +38,10 @@ def compute_again(graph: Graph, wanted: Collection[str]) -> Graph:
         if not isinstance(node, Equation) or name in wanted or name not in of_images or name in graph.inputs:
             continue
         late = _late(place, readers.get(name, []))
-        if not late or not is_elementwise(values, node) or not _is_there(node, late[0], of_images, graph, readers):
+        if not late or not is_elementwise(graph.values, node) or not _is_there(node, late[0], of_images, graph, readers):
             continue
         again = f"{name}.again"
-        new[again] = replace(values[name], name=again)
+        new[again] = replace(graph.values[name], name=again)
         copies.setdefault(late[0], []).append(replace(node, output=again))
         for reader in late:
             renamed.setdefault(reader, {})[name] = again
