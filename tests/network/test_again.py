@@ -39,6 +39,26 @@ def test_a_value_that_is_read_late_is_made_again_before_its_reader():
     np.testing.assert_array_equal(compile_graph(again, ["v"], backend="reference")(x)["v"], expected)
 
 
+def test_what_is_made_again_of_a_value_made_again_reads_its_copy():
+    """All are made before the first of their late readers: nothing reads the old ones any more."""
+    graph = Graph("float64", images=4)
+    graph.input("x", (4, 5), of_images=True)
+    graph.formula(parse("a[n,c] = max(x[n,c], 0)"), {"x": "x"})
+    graph.formula(parse("b[n,c] = a[n,c] * a[n,c]"), {"a": "a"})
+    last = graph.formula(parse("s[n,c] = a[n,c] + b[n,c]"), {"a": "a", "b": "b"})
+    for _ in range(LONG):
+        last = graph.formula(parse("s[n,c] = sin(t[n,c])"), {"t": last})
+    graph.formula(parse("u[n,c] = t[n,c] * b[n,c]"), {"t": last, "b": "b"})
+    graph.formula(parse("v[n,c] = u[n,c] + a[n,c]"), {"u": "u", "a": "a"})
+    again = compute_again(graph, {"v"})
+    sources = {node.output: node.sources for node in again.nodes}
+    assert list(sources)[-4:] == ["a.again", "b.again", "u", "v"]
+    assert [sources[name] for name in ("b.again", "u", "v")] == [("a.again",), (last, "b.again"), ("u", "a.again")]
+    x = {"x": np.random.default_rng(0).normal(size=(4, 5))}
+    expected = compile_graph(graph, ["v"], backend="reference")(x)["v"]
+    np.testing.assert_array_equal(compile_graph(again, ["v"], backend="reference")(x)["v"], expected)
+
+
 def test_what_is_left_as_it_is():
     for graph, wanted in (
         (long_graph(2), {"v"}),  # soon read

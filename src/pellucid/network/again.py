@@ -8,6 +8,7 @@ Both copies then live for a moment, in the scratch of a pass as a rule: nothing 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -24,7 +25,7 @@ LONG = 12
 
 def compute_again(graph: Graph, wanted: Collection[str]) -> Graph:
     """The graph with elementwise values of images made again where a long time passes before they are read once more,
-    and where all that they are made of is there then anyway."""
+    and where all that they are made of is there then anyway, as it was or made again."""
     of_images = image_values(graph)
     readers: dict[str, list[int]] = {}
     for place, node in enumerate(graph.nodes):
@@ -33,22 +34,25 @@ def compute_again(graph: Graph, wanted: Collection[str]) -> Graph:
     copies: dict[int, list[Node]] = {}
     renamed: dict[int, dict[str, str]] = {}
     new: dict[str, Value] = {}
-    for place, node in enumerate(graph.nodes):
+    # From the last to the first: a copy is one more reader of its sources, which may then be made again for it.
+    for place, node in reversed(list(enumerate(graph.nodes))):
         name = node.output
-        if not isinstance(node, Equation) or name in wanted or name not in of_images or name in graph.inputs:
+        if not isinstance(node, Equation) or name in wanted or name not in of_images:
             continue
-        late = _late(place, readers.get(name, []))
-        if not late or not is_elementwise(graph.values, node) or not _is_there(node, late[0], of_images, graph, readers):
+        late = _late(place, readers.get(name, [])) if is_elementwise(graph.values, node) else []
+        if not late or not _is_there(node, late[0], of_images, graph, readers):
             continue
         again = f"{name}.again"
         new[again] = replace(graph.values[name], name=again)
         copies.setdefault(late[0], []).append(replace(node, output=again))
         for reader in late:
             renamed.setdefault(reader, {})[name] = again
+        for source in node.sources:
+            insort(readers[source], late[0])
     nodes = list[Node]()
     for place, node in enumerate(graph.nodes):
-        nodes += copies.get(place, [])
-        nodes.append(rename_sources(node, renamed.get(place, {})))
+        here = (*reversed(copies.get(place, [])), node)
+        nodes += [rename_sources(entry, renamed.get(place, {})) for entry in here]
     return graph.replace_nodes(tuple(nodes), new)
 
 
