@@ -117,6 +117,25 @@ def test_what_reads_other_images_waits(reader):
     np.testing.assert_array_equal(before["q"], after["q"])
 
 
+def test_what_is_looked_up_becomes_scratch_too():
+    """The winners of an image are read as indices in the pass that finds them, and nowhere else."""
+    table = {
+        "x": Tensor("x", "float32", (IMAGES, 4, 5), "input"),
+        "w": Tensor("w", "float32", (5,), "input"),
+        "t": Tensor("t", "int64", (IMAGES, 4), "temporary"),
+        "y": Tensor("y", "float32", (IMAGES, 4), "output"),
+    }
+    nests = []
+    for number, text in enumerate(("t[n,i] = argmax(c) x[n,i,c]", "y[n,i] = w[t[n,i]]")):
+        extents = {"n": IMAGES, "i": 4, "c": 5}
+        nests += lower(parse(text), {}, extents, table, MACHINE, f"e{number}", Options(outer="n")).nests
+    passes, (scratch,) = form_passes(nests, table)
+    assert len(passes) == 1
+    arrays = arrays_of(table)
+    _, after = run(passes, table | {"t": scratch}, arrays)
+    np.testing.assert_array_equal(after["y"], arrays["w"][arrays["x"].argmax(2)])
+
+
 def test_parts_that_do_not_divide_the_images_leave_the_sum_whole():
     nests, table = chain(parts=4)
     assert not any(name.endswith(".parts") for name in table)

@@ -281,7 +281,8 @@ def _in_scratch(member: _Member, homes: Mapping[str, tuple[int, ...]]) -> list[S
     def operand(old: Operand) -> Operand:
         home = homes.get(old.tensor)
         if home is None:
-            return old
+            lookups = tuple(replace(lookup, operand=operand(lookup.operand)) for lookup in old.lookups)
+            return replace(old, lookups=lookups) if lookups else old
         own = _in_round(member, old)
         assert own is not None
         if len(home) == 1:
