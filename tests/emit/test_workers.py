@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from emit.planted import copy_program
 from pellucid.emit import compile_program
-from pellucid.emit.workers import Workers, shared_workers
+from pellucid.emit.workers import BARRIER_WORDS, Workers, shared_workers
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Apply, Bound, Constant, For, Group, Load, Nest, Operand, Program, Store, Tensor, Tile
 
@@ -47,6 +49,28 @@ def test_barriers_between_nests(threads: int) -> None:
     for _ in range(3):
         executable.call({"x0": x, f"x{nests}": z}, threads)
         np.testing.assert_array_equal(z, x + nests)
+
+
+def test_who_is_done_does_the_rounds_of_who_is_late() -> None:
+    """The second thread begins only when all rounds are done: by the first."""
+    size = 64
+    executable, workers = compile_program(relay_program(1, size)), Workers()
+    enter = executable._entry._code.entry
+    x, z, record = np.arange(size, dtype="float64"), np.zeros(size), workers.record(2)
+    addresses = (ctypes.c_void_p * 2)(x.ctypes.data, z.ctypes.data)
+    done: list[bool] = []
+
+    def late() -> None:
+        end = time.monotonic() + 60
+        while not z.all() and time.monotonic() < end:
+            time.sleep(0.001)
+        done.append(np.array_equal(z, x[::-1] + 1))
+        enter(addresses, 1, 2, record.ctypes.data, None)
+
+    workers.run([partial(enter, addresses, 0, 2, record.ctypes.data, None), late])
+    assert done == [True]
+    assert not record[BARRIER_WORDS:].any()  # the next loop begins to count at 0
+    workers.close()
 
 
 def run_together(workers: Workers, threads: int) -> list[int]:

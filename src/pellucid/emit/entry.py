@@ -105,7 +105,7 @@ class Entry:
         workers = self._workers or shared_workers()
         if self._workers is None or len(self._calls) != threads:
             arguments, errors = self._addresses
-            barrier = workers.barrier.ctypes.data
+            barrier = workers.record(threads).ctypes.data
             self._calls = [
                 partial(self._code.entry, arguments, thread, threads, barrier, errors) for thread in range(threads)
             ]

@@ -8,7 +8,8 @@ stands inside any loop. Integers (for guards, bounds and positions) are hoisted 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pellucid.emit.ir import Block, Code, Register
@@ -19,6 +20,9 @@ from pellucid.schedule.nest import Bound, For
 __all__ = ["Loop", "Loops", "Terms", "ceil_divide", "floor_divide"]
 
 Terms = tuple[tuple[str, int], ...]
+# Pieces that a loop is cut into for each thread but one: few enough that taking one costs nothing beside its work, many
+# enough that nobody waits long for the last of them.
+_PIECES_A_THREAD = 64
 
 
 @dataclass
@@ -52,10 +56,11 @@ class Loop:
 class Loops:
     """The loops around the code being written, outermost first."""
 
-    def __init__(self, code: Code, thread: Register, threads: Register) -> None:
+    def __init__(self, code: Code, thread: Register, threads: Register, taken: Register) -> None:
         self.code = code
         self.thread = thread
         self.threads = threads
+        self.taken = taken  # the counters by which threads take pieces of a loop
         self.bases: dict[str, Register] = {}  # of each tensor the pointer to its first element
         self.element_bytes: dict[str, int] = {}
         self.open_loops: list[Loop] = []
@@ -64,14 +69,40 @@ class Loops:
 
     # Opening and closing
 
-    def bounds(self, loop: For) -> tuple[Register, Register]:
-        """The half-open range of a loop's variable for this thread."""
-        low, high = self.bound(loop.low, "smax"), self.bound(loop.high, "smin")
-        return self._share(low, high, loop.step) if loop.parallel else (low, high)
+    @contextmanager
+    def pieces(self, loop: For) -> Generator[tuple[Register, Register]]:
+        """What is written inside is done for one piece of a loop's range after another, as long as this thread gets
+        some; gives the piece's range."""
+        code, (low, high) = self.code, self._range(loop)
+        steps = self._steps(low, high, loop.step)
+        others = code.binary("sub", self.threads, code.number(1, "i64"))
+        most = code.binary("mul", others, code.number(_PIECES_A_THREAD, "i64"))
+        pieces = code.intrinsic("smin", [steps, code.intrinsic("smax", [most, code.number(1, "i64")])])
+        before, known = code.block, dict(code.known)
+        again, take, after = code.new_block("again"), code.new_block("take"), code.new_block("after")
+        code.branch(again)
+        code.enter(again)
+        last, piece = Register(code.name(), "i64"), Register(code.name(), "i64")
+        arguments = [self.taken, self.thread, self.threads, pieces, last]
+        code.line(f"{piece.text} = call i64 @take({', '.join(argument.typed for argument in arguments)})")
+        code.branch_if(code.compare("icmp sge", piece, code.number(0, "i64")), take, after)
+        code.enter(take)
+        code.forget()
+        yield self._part(low, high, loop.step, steps, piece, pieces)
+        again.phis.append(_phi(last, (code.number(-1, "i64"), before), (piece, code.block)))
+        code.branch(again)
+        code.enter(after)
+        code.known = known
+        code.forget()
 
-    def open(self, loop: For, carried: Sequence[Register]) -> list[Register]:
-        """Begin a loop that hands `carried` from step to step; gives their registers inside."""
-        low, high = self.bounds(loop)
+    def open(
+        self, loop: For, carried: Sequence[Register], piece: tuple[Register, Register] | None = None
+    ) -> list[Register]:
+        """Begin a loop, or a piece of one, that hands `carried` from step to step; gives their registers inside."""
+        low, high = piece or self._range(loop)
+        if loop.parallel and piece is None:
+            steps = self._steps(low, high, loop.step)
+            low, high = self._part(low, high, loop.step, steps, self.thread, self.threads)
         code, before = self.code, self.code.block
         static = (loop.low.static, loop.high.static)
         nonempty = not loop.parallel and static[0] is not None and static[1] is not None and static[0] < static[1]
@@ -121,18 +152,26 @@ class Loops:
             results.append(result)
         return results
 
-    def _share(self, low: Register, high: Register, step: int) -> tuple[Register, Register]:
-        """The part of a range that this thread runs: steps `n*t/T` to `n*(t+1)/T` of n."""
+    def _range(self, loop: For) -> tuple[Register, Register]:
+        """The half-open range of a loop's variable."""
+        return self.bound(loop.low, "smax"), self.bound(loop.high, "smin")
+
+    def _steps(self, low: Register, high: Register, step: int) -> Register:
+        """How many steps a range has."""
         code = self.code
-        span = code.binary("sub", high, low)
-        steps = floor_divide(code, code.binary("add", span, code.number(step - 1, "i64")), step)
-        steps = code.intrinsic("smax", [steps, code.number(0, "i64")])
-        following = code.binary("add", self.thread, code.number(1, "i64"))
+        steps = ceil_divide(code, code.binary("sub", high, low), step)
+        return code.intrinsic("smax", [steps, code.number(0, "i64")])
+
+    def _part(
+        self, low: Register, high: Register, step: int, steps: Register, part: Register, parts: Register
+    ) -> tuple[Register, Register]:
+        """One of equal parts of a range: the steps from `steps * part / parts` on."""
+        code = self.code
         edges: list[Register] = []
-        for part in (self.thread, following):
-            first = code.binary("udiv", code.binary("mul", steps, part), self.threads)
+        for number in (part, code.binary("add", part, code.number(1, "i64"))):
+            first = code.binary("udiv", code.binary("mul", steps, number), parts)
             edges.append(code.binary("add", low, code.binary("mul", first, code.number(step, "i64"))))
-        # The last step of a share may reach over the end of the whole range only in its own stride.
+        # The last step of a part may reach over the end of the whole range only in its own stride.
         return edges[0], code.intrinsic("smin", [edges[1], high])
 
     # Values of affine forms

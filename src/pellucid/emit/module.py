@@ -11,6 +11,7 @@ from pellucid.emit.ir import BYTES, Code
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.nests import Emitter, Function
 from pellucid.emit.target import Target
+from pellucid.emit.workers import LOOPS
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Program, Tensor
 
@@ -18,10 +19,11 @@ __all__ = ["Module", "emit_module"]
 
 # Threads meet here: the last to arrive opens the gate for the others, which spin for a while and then give their
 # processor away at every turn, since there may be more threads than processors. Layout of the record, 64 bytes
-# apart: arrived (0), gate (64), the address of sched_yield (128). The gate only counts up: a thread that still looks at
-# it when the others have gone on, even to another program, sees it open.
+# apart: arrived (0), gate (64), the address of sched_yield (128), and from 192 on the counters of `take`, which the
+# last to arrive clears. The gate only counts up: a thread that still looks at it when the others have gone on, even to
+# another program, sees it open.
 _BARRIER = """
-define internal void @barrier(ptr %record, i64 %threads) noinline {
+define internal void @barrier(ptr %record, i64 %threads, i64 %loops) noinline {
 entry:
   %alone = icmp eq i64 %threads, 1
   br i1 %alone, label %done, label %meet
@@ -34,6 +36,18 @@ meet:
   br i1 %complete, label %open, label %spin
 open:
   store atomic i64 0, ptr %record monotonic, align 8
+  %counters = getelementptr i8, ptr %record, i64 192
+  %words = mul i64 %loops, %threads
+  %none = icmp eq i64 %words, 0
+  br i1 %none, label %let, label %clear
+clear:
+  %word = phi i64 [ 0, %open ], [ %word.next, %clear ]
+  %counter = getelementptr i64, ptr %counters, i64 %word
+  store i64 0, ptr %counter, align 8
+  %word.next = add i64 %word, 1
+  %cleared = icmp eq i64 %word.next, %words
+  br i1 %cleared, label %let, label %clear
+let:
   %following = add i64 %before, 1
   store atomic i64 %following, ptr %gate release, align 8
   br label %done
@@ -56,6 +70,42 @@ wait:
   br label %spin
 done:
   ret void
+}
+"""
+# Threads take pieces of a loop until none is left. Each begins with its own equal share, whose results it finds in its
+# own cache at the next loop; whoever is done helps the others. `next` counts for every thread the pieces taken of its
+# share, `before` is the piece that this thread did last. Which thread does a piece changes no result.
+_TAKE = """
+define internal i64 @take(ptr %next, i64 %thread, i64 %threads, i64 %pieces, i64 %before) noinline {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %in_order, label %ask
+in_order:
+  %following = add i64 %before, 1
+  %exists = icmp slt i64 %following, %pieces
+  %own = select i1 %exists, i64 %following, i64 -1
+  ret i64 %own
+ask:
+  %asked = phi i64 [ 0, %entry ], [ %more, %refused ]
+  %place = add i64 %thread, %asked
+  %owner = urem i64 %place, %threads
+  %scaled_low = mul i64 %pieces, %owner
+  %low = udiv i64 %scaled_low, %threads
+  %scaled_high = add i64 %scaled_low, %pieces
+  %high = udiv i64 %scaled_high, %threads
+  %counter = getelementptr i64, ptr %next, i64 %owner
+  %taken = atomicrmw add ptr %counter, i64 1 monotonic
+  %piece = add i64 %low, %taken
+  %left = icmp slt i64 %piece, %high
+  br i1 %left, label %got, label %refused
+got:
+  ret i64 %piece
+refused:
+  %more = add i64 %asked, 1
+  %others = icmp ult i64 %more, %threads
+  br i1 %others, label %ask, label %none
+none:
+  ret i64 -1
 }
 """
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
@@ -99,6 +149,7 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
         ),
         *tables,
         _BARRIER.replace("SPINS", str(_SPINS)).replace("PAUSE", pause),
+        _TAKE,
         *([CHECKED_FUNCTIONS] if checked else []),
         *(f'define internal void @"{name}"{text}' for text, name in names.items()),
         _entry(program, phases, names, floating),
@@ -130,14 +181,20 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
     ]
     for place in used:
         lines += _argument(program.tensors[place], place, floating)
+    lines += ["  %counters = getelementptr i8, ptr %barrier, i64 192", "  %apart = mul i64 %threads, 8"]
     for number, functions in enumerate(phases):
-        if number:
-            lines.append("  call void @barrier(ptr %barrier, i64 %threads)")
-        for function in functions:
+        for place, function in enumerate(functions):
             pointers = [_argument_name(program.tensors[places[name]], places[name]) for name in function.tensors]
-            arguments = ", ".join(["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr {name}" for name in pointers)])
+            next_ = f"%next{number}.{place}"
+            lines += [
+                f"  {next_}.offset = mul i64 %apart, {place}",
+                f"  {next_} = getelementptr i8, ptr %counters, i64 {next_}.offset",
+            ]
+            arguments = ", ".join(
+                ["i64 %thread", "i64 %threads", f"ptr {next_}", "ptr %errors", *(f"ptr {name}" for name in pointers)]
+            )
             lines.append(f'  call void @"{names[function.text]}"({arguments})')
-    lines.append("  call void @barrier(ptr %barrier, i64 %threads)")
+        lines.append(f"  call void @barrier(ptr %barrier, i64 %threads, i64 {min(len(functions), LOOPS)})")
     return "\n".join([*lines, "  ret void", "}"])
 
 

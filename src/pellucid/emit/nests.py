@@ -13,6 +13,7 @@ from pellucid.emit.places import Places
 from pellucid.emit.target import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
+from pellucid.emit.workers import LOOPS
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.rewrite import renamed
 from pellucid.schedule.touched import stored, touched
@@ -48,22 +49,38 @@ class Emitter:
 
     def nest(self, number: int) -> list[Function]:
         """A function for every statement of nest `number`, in order."""
-        return [self._function(statement, number) for statement in self._program.nests[number].body]
+        body = self._program.nests[number].body
+        return [self._function(statement, number, self._is_free(place, body)) for place, statement in enumerate(body)]
 
-    def _function(self, statement: Statement, number: int) -> Function:
+    def _is_free(self, place: int, body: Sequence[Statement]) -> bool:
+        """Whether any thread may do any round of a statement: its loop is parallel, and no other statement of the nest
+        relies on a thread's doing the same rounds here and there."""
+        statement = body[place]
+        if place >= LOOPS or not isinstance(statement, For) or not statement.parallel:
+            return False
+        others = (*body[:place], *body[place + 1 :])
+        return not any(self._relies(statement, other) or self._relies(other, statement) for other in others)
+
+    def _relies(self, statement: Statement, writer: Statement) -> bool:
+        """Whether a statement touches what another writes, but for scratch that every thread fills for itself."""
+        names = {operand.tensor for operand in touched((statement,))} & stored((writer,))
+        own = not _has_parallel_loop(writer)
+        return any(not (own and self._tensors[name].role == "scratch") for name in names)
+
+    def _function(self, statement: Statement, number: int, free: bool) -> Function:
         names = tuple(dict.fromkeys(operand.tensor for operand in touched((statement,))))
         if self._checked:  # what is reported of an access holds the numbers of its nest and tensor
-            return self._written(statement, names, number)
+            return self._written(statement, names, number, free)
         like = renamed(statement, {name: str(place) for place, name in enumerate(names)})
         forms = tuple(replace(self._tensors[name], name="") for name in names)
-        found = self._known.get((like, forms))
+        found = self._known.get((like, forms, free))
         if found is None:
-            found = self._known[like, forms] = self._written(statement, names, number)
+            found = self._known[like, forms, free] = self._written(statement, names, number, free)
         return replace(found, tensors=names)
 
-    def _written(self, statement: Statement, names: tuple[str, ...], number: int) -> Function:
+    def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
         code = Code(self._floating)
-        loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"))
+        loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"), Register("%next", "ptr"))
         places = Places(code, loops, {name: self._tensors[name] for name in names})
         for place, name in enumerate(names):
             loops.bases[name] = Register(f"%t{place}", "ptr")
@@ -72,11 +89,14 @@ class Emitter:
         if self._checked:
             access = CheckedAccess(code, places, Register("%errors", "ptr"), number, self._numbers)
         writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, self._target)))
-        writer.statements((statement,), parallel=False)
+        if free:
+            assert isinstance(statement, For)
+            writer.pieces(statement)
+        else:
+            writer.statements((statement,), parallel=False)
         code.block.end = "  ret void"
-        parameters = ", ".join(
-            ["i64 %thread", "i64 %threads", "ptr %errors", *(f"ptr %t{place}" for place in range(len(names)))]
-        )
+        pointers = ("next", "errors", *(f"t{place}" for place in range(len(names))))
+        parameters = ", ".join(["i64 %thread", "i64 %threads", *(f"ptr %{name}" for name in pointers)])
         body = "\n".join(block.text() for block in code.blocks)
         return Function(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
 
@@ -97,6 +117,14 @@ class _NestWriter:
                 first = self.code.compare("icmp eq", self.loops.thread, self.code.number(0, "i64"))
                 with self.code.when(first):
                     self._statement(statement, True)
+
+    def pieces(self, loop: For) -> None:
+        """A loop whose pieces threads take as they come."""
+        with self.loops.pieces(loop) as piece:
+            self.loops.open(loop, (), piece)
+            self._body(loop, None, parallel=True)
+            self.loops.close(())
+            self.places.loops_changed()
 
     def _statement(self, statement: Statement, parallel: bool) -> None:
         if isinstance(statement, For):

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import call
 from weakref import WeakSet, finalize
@@ -25,7 +25,8 @@ from pellucid.emit.turns import hold_all
 __all__ = ["BARRIER_WORDS", "YIELD_WORD", "Workers", "shared_workers"]
 
 # The record at which threads meet, in words of 8 bytes; what stands where is said beside the barrier in `module.py`.
-BARRIER_WORDS, YIELD_WORD = 24, 16
+# Behind BARRIER_WORDS it counts, for each of LOOPS loops, the pieces taken of every thread's share.
+BARRIER_WORDS, YIELD_WORD, LOOPS = 24, 16, 32
 
 Call = Callable[[], object]
 
@@ -33,15 +34,22 @@ Call = Callable[[], object]
 class Workers:
     """Parked threads, which end when the pool is closed or nobody holds it any more.
 
-    `barrier` is the record for programs that run here. Calls from several threads take turns.
+    Calls from several threads take turns.
     """
 
     def __init__(self) -> None:
-        self.barrier: NDArray[np.int64] = np.zeros(BARRIER_WORDS, np.int64)
-        self.barrier[YIELD_WORD] = _yield_address()
+        self._records: dict[int, NDArray[np.int64]] = {}
         self._turn = threading.Lock()
         self._threads: list[_Worker] = []
         finalize(self, _end, self._threads).atexit = False  # that has an order: see below
+
+    def record(self, threads: int) -> NDArray[np.int64]:
+        """The record at which so many threads of this pool meet."""
+        with self._turn:
+            if threads not in self._records:
+                self._records[threads] = np.zeros(BARRIER_WORDS + LOOPS * threads, np.int64)
+                self._records[threads][YIELD_WORD] = _yield_address()
+            return self._records[threads]
 
     def run(self, calls: Sequence[Call]) -> None:
         """Make the first call here and each other one in a worker, all at the same time.
@@ -51,7 +59,7 @@ class Workers:
         """
         with self._turn:
             while len(self._threads) < len(calls) - 1:
-                self._threads.append(_Worker(len(self._threads) + 1, self.barrier))
+                self._threads.append(_Worker(len(self._threads) + 1, self._records))
             chosen = self._threads[: len(calls) - 1]
             for worker, own in zip(chosen, calls[1:], strict=True):
                 worker.call = own
@@ -72,12 +80,12 @@ class Workers:
 class _Worker:
     """One parked thread: woken, it makes its call and parks again; woken without one, it ends."""
 
-    def __init__(self, number: int, barrier: NDArray[np.int64]) -> None:
+    def __init__(self, number: int, records: Mapping[int, NDArray[np.int64]]) -> None:
         self.call: Call | None = None
         self.wake = threading.Lock()
         self.wake.acquire()
-        # A thread may still look at the record when the others have gone on.
-        self._barrier = barrier
+        # A thread may still look at a record when the others have gone on.
+        self._records = records
         self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
         self.thread.start()
 
