@@ -90,7 +90,8 @@ class Executable:
         self._code = code
         self._text = text
         self._checked = checked
-        self._entry = Entry(code, [place for place, tensor in enumerate(program.tensors) if tensor.role != "table"])
+        self._arguments = [tensor for tensor in program.tensors if tensor.role != "table"]
+        self._entry = Entry(code, len(self._arguments))
         self._own: dict[str, NDArray[np.uint8]] = {}
         self._rules = lookup_rules(program)
 
@@ -109,14 +110,15 @@ class Executable:
         Nothing is checked but their number. Scratch needs room for `threads` times its size. None (or 0) for a
         temporary or scratch: the Executable's own memory. OutOfBoundsError in checked mode.
         """
-        places = self._entry.places
-        if len(pointers) != len(places):
-            raise ArgumentError(f"`pointers` has {len(pointers)} addresses; the program needs {len(places)}")
+        needed = len(self._arguments)
+        if len(pointers) != needed:
+            raise ArgumentError(f"`pointers` has {len(pointers)} addresses; the program needs {needed}")
         with self._entry.turn:
             addresses = [
-                address or self._own_memory(self.program.tensors[place], threads)
-                for place, address in zip(places, pointers, strict=True)
+                address or self._own_memory(tensor, threads)
+                for tensor, address in zip(self._arguments, pointers, strict=True)
             ]
+            self._entry.errors[:] = 0
             self._entry.run(addresses, threads)
             if self._checked and self._entry.errors[0]:
                 self._report()

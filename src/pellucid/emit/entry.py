@@ -66,22 +66,21 @@ def _linker(chosen: Target) -> Any:
 class Entry:
     """Loaded code with what its threads share while they are inside. Calls from several Python threads take turns.
 
-    `places` are the numbers of the arguments that are given at each call; the others (tables) stay empty.
+    Each call gives `count` arguments.
     """
 
-    def __init__(self, code: LoadedCode, places: Sequence[int]) -> None:
-        self.places = tuple(places)
+    def __init__(self, code: LoadedCode, count: int) -> None:
         self.turn = new_turn()
         self.errors = np.zeros(4, np.int64)
         self._code = code
-        self._arguments = (ctypes.c_void_p * (max(places, default=-1) + 1))()
+        self._arguments = (ctypes.c_void_p * count)()
         # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
         self._addresses = (ctypes.addressof(self._arguments), self.errors.ctypes.data)
         self._workers: Workers | None = None
         self._calls: list[Callable[[], object]] = []
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
-        """Every thread enters the code once; thread 0 is the caller's. `addresses` in the order of `places`.
+        """Every thread enters the code once; thread 0 is the caller's. `addresses` are the arguments.
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
@@ -90,9 +89,7 @@ class Entry:
         with GATE:
             pass
         with self.turn:
-            for place, address in zip(self.places, addresses, strict=True):
-                self._arguments[place] = address
-            self.errors[:] = 0
+            self._arguments[:] = addresses
             if threads == 1:
                 arguments, errors = self._addresses
                 self._code.entry(arguments, 0, 1, None, errors)

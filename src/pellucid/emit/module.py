@@ -118,7 +118,7 @@ class Module:
     """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
     The entry is `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`; `args` has one pointer
-    for every tensor of the program, those of tables ignored.
+    for every tensor of the program that is no table.
     """
 
     text: str
@@ -175,12 +175,14 @@ def floating_kind(program: Program) -> str:
 def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
     """Fetch the pointers, then call the functions of the nests in order; no thread leaves before all are done."""
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-    used = sorted({places[name] for functions in phases for function in functions for name in function.tensors})
+    used = {places[name] for functions in phases for function in functions for name in function.tensors}
     lines = [
         f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors) #0 {{",
     ]
-    for place in used:
-        lines += _argument(program.tensors[place], place, floating)
+    slots = [place for place, tensor in enumerate(program.tensors) if tensor.role != "table"]
+    for slot, place in enumerate(slots):
+        if place in used:
+            lines += _argument(program.tensors[place], place, slot, floating)
     lines += ["  %counters = getelementptr i8, ptr %barrier, i64 192", "  %apart = mul i64 %threads, 8"]
     for number, functions in enumerate(phases):
         for place, function in enumerate(functions):
@@ -202,11 +204,9 @@ def _argument_name(tensor: Tensor, place: int) -> str:
     return f"@table{place}" if tensor.role == "table" else f"%p{place}"
 
 
-def _argument(tensor: Tensor, place: int, floating: str) -> list[str]:
-    if tensor.role == "table":
-        return []
+def _argument(tensor: Tensor, place: int, slot: int, floating: str) -> list[str]:
     loaded = f"%p{place}" if tensor.role != "scratch" else f"%all{place}"
-    lines = [f"  %slot{place} = getelementptr ptr, ptr %args, i64 {place}", f"  {loaded} = load ptr, ptr %slot{place}"]
+    lines = [f"  %slot{place} = getelementptr ptr, ptr %args, i64 {slot}", f"  {loaded} = load ptr, ptr %slot{place}"]
     if tensor.role == "scratch":
         size = tensor.size * BYTES[storage_kind(tensor, floating)]
         lines += [

@@ -55,7 +55,7 @@ def _engine(
             copied[name] = tensor
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
-    entry = Entry(code, [place for place, tensor in enumerate(built.tensors) if tensor.role != "table"])
+    entry = Entry(code, sum(tensor.role != "table" for tensor in built.tensors))
     return CompiledEngine(built, entry, Memory(built, threads), copied, threads)
 
 

@@ -59,21 +59,24 @@ class CompiledGraph:
         self.graph = graph
         self.engine = engine
         self._outputs = {wish: graph.values[name] for wish, name in outputs.items()}
+        self._made = {value.name: value for value in self._outputs.values()}
+        # Two outputs may have been found to be one value; each of them is an array of its own.
+        self._first = {value.name: wish for wish, value in reversed(self._outputs.items())}
         self._updates = updates
         self._lookups = lookups_of_inputs(graph)
         self._fixed = dict(fixed or {})
         self._fixed_spans = fixed_spans or Spans()
-        self._inputs = frozenset(graph.inputs)
         read = {source for node in graph.nodes for source in node.sources}
         read |= {*outputs.values(), *updates.values()}
         self.required = tuple(
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
         )
+        self._needed = frozenset(self.required)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The values of the graph that are given back."""
-        return tuple(dict.fromkeys(value.name for value in self._outputs.values()))
+        return tuple(self._made)
 
     @property
     def updates(self) -> Mapping[str, str]:
@@ -108,22 +111,16 @@ class CompiledGraph:
         """
         given = self._take(arrays)
         check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
-        made = {value.name: _empty(value) for value in self._outputs.values()}
+        made = {name: _empty(value) for name, value in self._made.items()}
         self.engine.run(given, made)
-        # Two outputs may have been found to be one value; each of them is an array of its own.
-        first = {value.name: wish for wish, value in reversed(self._outputs.items())}
         return {
-            wish: made[value.name] if first[value.name] == wish else made[value.name].copy()
+            wish: made[value.name] if self._first[value.name] == wish else made[value.name].copy()
             for wish, value in self._outputs.items()
         }
 
     def _take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        unknown = [name for name in arrays if name not in self._inputs]
-        if unknown:
-            raise ArgumentError(f"{', '.join(unknown)}: no input of the graph; it has {', '.join(self.graph.inputs)}")
-        missing = [name for name in self.required if name not in arrays]
-        if missing:
-            raise ArgumentError(f"the graph's input {', '.join(missing)} is missing")
+        if self._needed ^ arrays.keys():
+            self._check_names(arrays)
         given = {
             name: (self._take_exactly if name in self._updates else self._take_converted)(
                 name, np.asarray(arrays[name])
@@ -134,6 +131,14 @@ class CompiledGraph:
             self._fixed_spans.check(given, self._updates)
         return given
 
+    def _check_names(self, arrays: Mapping[str, Array]) -> None:
+        unknown = [name for name in arrays if name not in self.graph.inputs]
+        if unknown:
+            raise ArgumentError(f"{', '.join(unknown)}: no input of the graph; it has {', '.join(self.graph.inputs)}")
+        missing = [name for name in self.required if name not in arrays]
+        if missing:
+            raise ArgumentError(f"the graph's input {', '.join(missing)} is missing")
+
     def _take_converted(self, name: str, array: Array) -> Array:
         value = self.graph.values[name]
         if array.shape != value.shape:
@@ -141,7 +146,7 @@ class CompiledGraph:
         if array.dtype.kind not in ("f" if value.floating else "iu"):
             wanted = "a floating type" if value.floating else "an integer type"
             raise DtypeError(f"{name} has dtype {array.dtype}; {wanted} is needed ({value.dtype} inside)")
-        return np.ascontiguousarray(array, value.dtype).reshape(value.shape)
+        return np.asarray(array, value.dtype, order="C")
 
     def _take_exactly(self, name: str, array: Array) -> Array:
         value = self.graph.values[name]
