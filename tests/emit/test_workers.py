@@ -18,7 +18,8 @@ import pytest
 
 from emit.planted import copy_program
 from pellucid.emit import compile_program
-from pellucid.emit.workers import BARRIER_WORDS, Workers, shared_workers
+from pellucid.emit.meeting import YIELD_WORD
+from pellucid.emit.workers import Call, Workers, shared_workers
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Apply, Bound, Constant, For, Group, Load, Nest, Operand, Program, Store, Tensor, Tile
 
@@ -55,22 +56,33 @@ def test_who_is_done_does_the_rounds_of_who_is_late() -> None:
     """The second thread begins only when all rounds are done: by the first."""
     size = 64
     executable, workers = compile_program(relay_program(1, size)), Workers()
-    enter = executable._entry._code.entry
-    x, z, record = np.arange(size, dtype="float64"), np.zeros(size), workers.record(2)
+    x, z = np.arange(size, dtype="float64"), np.zeros(size)
     addresses = (ctypes.c_void_p * 2)(x.ctypes.data, z.ctypes.data)
     done: list[bool] = []
 
-    def late() -> None:
-        end = time.monotonic() + 60
-        while not z.all() and time.monotonic() < end:
-            time.sleep(0.001)
-        done.append(np.array_equal(z, x[::-1] + 1))
-        enter(addresses, 1, 2, record.ctypes.data, None)
+    def make(thread: int, threads: int, record: int, run: int) -> Call:
+        enter = partial(executable._entry._code.entry, addresses, thread, threads, record, None, run)
 
-    workers.run([partial(enter, addresses, 0, 2, record.ctypes.data, None), late])
-    assert done == [True]
-    assert not record[BARRIER_WORDS:].any()  # the next loop begins to count at 0
+        def late() -> None:
+            end = time.monotonic() + 60
+            while not z.all() and time.monotonic() < end:
+                time.sleep(0.001)
+            done.append(np.array_equal(z, x[::-1] + 1))
+            enter()
+
+        return late if thread else enter
+
+    for number in range(1, 4):
+        z[:] = 0
+        workers.run(make, 2)
+        np.testing.assert_array_equal(z, x[::-1] + 1)
+        end = time.monotonic() + 60
+        while len(done) < number and time.monotonic() < end:
+            time.sleep(0.001)
     workers.close()
+    assert done == [True] * 3
+    record = np.delete(workers._records[2], YIELD_WORD)
+    assert not record.any()  # the next program begins to count at 0
 
 
 def run_together(workers: Workers, threads: int) -> list[int]:
@@ -81,7 +93,7 @@ def run_together(workers: Workers, threads: int) -> list[int]:
         seen.append(thread)
         met.wait(10)
 
-    workers.run([partial(task, thread) for thread in range(threads)])
+    workers.run(lambda thread, *_: partial(task, thread), threads)
     return sorted(seen)
 
 

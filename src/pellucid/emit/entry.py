@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
-from pellucid.emit.workers import Workers, shared_workers
+from pellucid.emit.workers import Call, Workers, shared_workers
 from pellucid.errors import ArgumentError, OutOfMemoryError
 
 __all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
 
-# The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`.
+# The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors, i64 run)`.
 ENTRY = "program"
 # LLVM has a lock of its own, which a fork must not find taken.
 COMPILING = new_turn()
@@ -53,7 +53,7 @@ def _load(content: bytes, chosen: Target) -> LoadedCode:
     # One object may be loaded twice, by two threads at once for one: each gets a library of its own.
     library = builder.link(_linker(chosen), uuid4().hex)
     signature = ctypes.CFUNCTYPE(
-        None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
+        None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
     )
     return LoadedCode(library, signature(library[ENTRY]), len(content))
 
@@ -77,7 +77,6 @@ class Entry:
         # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
         self._addresses = (ctypes.addressof(self._arguments), self.errors.ctypes.data)
         self._workers: Workers | None = None
-        self._calls: list[Callable[[], object]] = []
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
         """Every thread enters the code once; thread 0 is the caller's. `addresses` are the arguments.
@@ -92,22 +91,15 @@ class Entry:
             self._arguments[:] = addresses
             if threads == 1:
                 arguments, errors = self._addresses
-                self._code.entry(arguments, 0, 1, None, errors)
+                self._code.entry(arguments, 0, 1, None, errors, 0)
             else:
-                workers, calls = self._team(threads)
-                workers.run(calls)
+                self._workers = self._workers or shared_workers()  # held from the first call that needs them
+                # Who comes late still looks at the code and the arguments.
+                self._workers.run(self._call, threads, keep=(self._code, self._arguments))
 
-    def _team(self, threads: int) -> tuple[Workers, Sequence[Callable[[], object]]]:
-        """The workers, held from the first call that needs them, and the call of each thread."""
-        workers = self._workers or shared_workers()
-        if self._workers is None or len(self._calls) != threads:
-            arguments, errors = self._addresses
-            barrier = workers.record(threads).ctypes.data
-            self._calls = [
-                partial(self._code.entry, arguments, thread, threads, barrier, errors) for thread in range(threads)
-            ]
-            self._workers = workers
-        return workers, self._calls
+    def _call(self, thread: int, threads: int, record: int, run: int) -> Call:
+        arguments, errors = self._addresses
+        return partial(self._code.entry, arguments, thread, threads, record, errors, run)
 
 
 def cleared(size: int, purpose: str) -> NDArray[np.uint8]:

@@ -53,14 +53,23 @@ class Loop:
     integers: dict[Terms, Register] = field(default_factory=dict[Terms, Register])
 
 
+@dataclass(frozen=True)
+class Piece:
+    """The range of a piece of a loop; when none is left, how many this thread did of how many there are."""
+
+    low: Register
+    high: Register
+    done: Register
+    pieces: Register
+
+
 class Loops:
     """The loops around the code being written, outermost first."""
 
-    def __init__(self, code: Code, thread: Register, threads: Register, taken: Register) -> None:
+    def __init__(self, code: Code, thread: Register, threads: Register) -> None:
         self.code = code
         self.thread = thread
         self.threads = threads
-        self.taken = taken  # the counters by which threads take pieces of a loop
         self.bases: dict[str, Register] = {}  # of each tensor the pointer to its first element
         self.element_bytes: dict[str, int] = {}
         self.open_loops: list[Loop] = []
@@ -70,36 +79,37 @@ class Loops:
     # Opening and closing
 
     @contextmanager
-    def pieces(self, loop: For) -> Generator[tuple[Register, Register]]:
+    def pieces(self, loop: For, taken: Sequence[Register]) -> Generator[Piece]:
         """What is written inside is done for one piece of a loop's range after another, as long as this thread gets
-        some; gives the piece's range."""
+        some of `take`, whose first arguments are `taken`."""
         code, (low, high) = self.code, self._range(loop)
         steps = self._steps(low, high, loop.step)
         others = code.binary("sub", self.threads, code.number(1, "i64"))
         most = code.binary("mul", others, code.number(_PIECES_A_THREAD, "i64"))
-        pieces = code.intrinsic("smin", [steps, code.intrinsic("smax", [most, code.number(1, "i64")])])
+        one = code.number(1, "i64")
+        pieces = code.intrinsic("smax", [code.intrinsic("smin", [steps, most]), one])
         before, known = code.block, dict(code.known)
         again, take, after = code.new_block("again"), code.new_block("take"), code.new_block("after")
         code.branch(again)
         code.enter(again)
-        last, piece = Register(code.name(), "i64"), Register(code.name(), "i64")
-        arguments = [self.taken, self.thread, self.threads, pieces, last]
+        last, piece, count = (Register(code.name(), "i64") for _ in range(3))
+        arguments = [*taken, self.thread, self.threads, pieces, last]
         code.line(f"{piece.text} = call i64 @take({', '.join(argument.typed for argument in arguments)})")
         code.branch_if(code.compare("icmp sge", piece, code.number(0, "i64")), take, after)
         code.enter(take)
         code.forget()
-        yield self._part(low, high, loop.step, steps, piece, pieces)
+        yield Piece(*self._part(low, high, loop.step, steps, piece, pieces), count, pieces)
+        following = code.instruction("i64", 1, f"add i64 {count.text}, 1")
         again.phis.append(_phi(last, (code.number(-1, "i64"), before), (piece, code.block)))
+        again.phis.append(_phi(count, (code.number(0, "i64"), before), (following, code.block)))
         code.branch(again)
         code.enter(after)
         code.known = known
         code.forget()
 
-    def open(
-        self, loop: For, carried: Sequence[Register], piece: tuple[Register, Register] | None = None
-    ) -> list[Register]:
+    def open(self, loop: For, carried: Sequence[Register], piece: Piece | None = None) -> list[Register]:
         """Begin a loop, or a piece of one, that hands `carried` from step to step; gives their registers inside."""
-        low, high = piece or self._range(loop)
+        low, high = (piece.low, piece.high) if piece else self._range(loop)
         if loop.parallel and piece is None:
             steps = self._steps(low, high, loop.step)
             low, high = self._part(low, high, loop.step, steps, self.thread, self.threads)

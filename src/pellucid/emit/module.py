@@ -9,116 +9,21 @@ from pellucid.emit.checked import CHECKED_FUNCTIONS
 from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import BYTES, Code
 from pellucid.emit.kinds import storage_kind
+from pellucid.emit.meeting import meeting
 from pellucid.emit.nests import Emitter, Function
 from pellucid.emit.target import Target
-from pellucid.emit.workers import LOOPS
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Program, Tensor
 
 __all__ = ["Module", "emit_module"]
-
-# Threads meet here: the last to arrive opens the gate for the others, which spin for a while and then give their
-# processor away at every turn, since there may be more threads than processors. Layout of the record, 64 bytes
-# apart: arrived (0), gate (64), the address of sched_yield (128), and from 192 on the counters of `take`, which the
-# last to arrive clears. The gate only counts up: a thread that still looks at it when the others have gone on, even to
-# another program, sees it open.
-_BARRIER = """
-define internal void @barrier(ptr %record, i64 %threads, i64 %loops) noinline {
-entry:
-  %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %done, label %meet
-meet:
-  %gate = getelementptr i8, ptr %record, i64 64
-  %before = load atomic i64, ptr %gate acquire, align 8
-  %last = sub i64 %threads, 1
-  %arrived = atomicrmw add ptr %record, i64 1 acq_rel
-  %complete = icmp eq i64 %arrived, %last
-  br i1 %complete, label %open, label %spin
-open:
-  store atomic i64 0, ptr %record monotonic, align 8
-  %counters = getelementptr i8, ptr %record, i64 192
-  %words = mul i64 %loops, %threads
-  %none = icmp eq i64 %words, 0
-  br i1 %none, label %let, label %clear
-clear:
-  %word = phi i64 [ 0, %open ], [ %word.next, %clear ]
-  %counter = getelementptr i64, ptr %counters, i64 %word
-  store i64 0, ptr %counter, align 8
-  %word.next = add i64 %word, 1
-  %cleared = icmp eq i64 %word.next, %words
-  br i1 %cleared, label %let, label %clear
-let:
-  %following = add i64 %before, 1
-  store atomic i64 %following, ptr %gate release, align 8
-  br label %done
-spin:
-  %turns = phi i64 [ 0, %meet ], [ %more, %wait ]
-  %now = load atomic i64, ptr %gate acquire, align 8
-  %closed = icmp eq i64 %now, %before
-  br i1 %closed, label %wait_or_yield, label %done
-wait_or_yield:
-  %patient = icmp ult i64 %turns, SPINS
-  br i1 %patient, label %wait, label %give
-give:
-  %slot = getelementptr i8, ptr %record, i64 128
-  %yield = load ptr, ptr %slot, align 8
-  %ignored = call i32 %yield()
-  br label %wait
-wait:
-  PAUSE
-  %more = add i64 %turns, 1
-  br label %spin
-done:
-  ret void
-}
-"""
-# Threads take pieces of a loop until none is left. Each begins with its own equal share, whose results it finds in its
-# own cache at the next loop; whoever is done helps the others. `next` counts for every thread the pieces taken of its
-# share, `before` is the piece that this thread did last. Which thread does a piece changes no result.
-_TAKE = """
-define internal i64 @take(ptr %next, i64 %thread, i64 %threads, i64 %pieces, i64 %before) noinline {
-entry:
-  %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %in_order, label %ask
-in_order:
-  %following = add i64 %before, 1
-  %exists = icmp slt i64 %following, %pieces
-  %own = select i1 %exists, i64 %following, i64 -1
-  ret i64 %own
-ask:
-  %asked = phi i64 [ 0, %entry ], [ %more, %refused ]
-  %place = add i64 %thread, %asked
-  %owner = urem i64 %place, %threads
-  %scaled_low = mul i64 %pieces, %owner
-  %low = udiv i64 %scaled_low, %threads
-  %scaled_high = add i64 %scaled_low, %pieces
-  %high = udiv i64 %scaled_high, %threads
-  %counter = getelementptr i64, ptr %next, i64 %owner
-  %taken = atomicrmw add ptr %counter, i64 1 monotonic
-  %piece = add i64 %low, %taken
-  %left = icmp slt i64 %piece, %high
-  br i1 %left, label %got, label %refused
-got:
-  ret i64 %piece
-refused:
-  %more = add i64 %asked, 1
-  %others = icmp ult i64 %more, %threads
-  br i1 %others, label %ask, label %none
-none:
-  ret i64 -1
-}
-"""
-# Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
-# give a whole slice away to whatever else spins, another framework's idle workers for one.
-_SPINS = 1000
 
 
 @dataclass(frozen=True)
 class Module:
     """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
-    The entry is `void program(ptr args, i64 thread, i64 threads, ptr barrier, ptr errors)`; `args` has one pointer
-    for every tensor of the program that is no table.
+    The entry is `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors, i64 run)`; `args` has one
+    pointer for every tensor of the program that is no table.
     """
 
     text: str
@@ -142,16 +47,14 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
         for place, tensor in enumerate(program.tensors)
         if tensor.role == "table"
     ]
-    pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
     parts = [
         *sorted(
             {declaration for functions in phases for function in functions for declaration in function.declarations}
         ),
         *tables,
-        _BARRIER.replace("SPINS", str(_SPINS)).replace("PAUSE", pause),
-        _TAKE,
+        meeting(target),
         *([CHECKED_FUNCTIONS] if checked else []),
-        *(f'define internal void @"{name}"{text}' for text, name in names.items()),
+        *(f"define internal {text.replace('NAME', name, 1)}" for text, name in names.items()),
         _entry(program, phases, names, floating),
         "attributes #0 = { nounwind }",
     ]
@@ -177,27 +80,67 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
     used = {places[name] for functions in phases for function in functions for name in function.tensors}
     lines = [
-        f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors) #0 {{",
+        f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors, i64 %run) #0 {{",
+        "entry:",
+        "  %in = call i1 @enter(ptr %record, i64 %thread, i64 %run)",
+        "  br i1 %in, label %program, label %out",
+        "program:",
     ]
     slots = [place for place, tensor in enumerate(program.tensors) if tensor.role != "table"]
     for slot, place in enumerate(slots):
         if place in used:
             lines += _argument(program.tensors[place], place, slot, floating)
-    lines += ["  %counters = getelementptr i8, ptr %barrier, i64 192", "  %apart = mul i64 %threads, 8"]
-    for number, functions in enumerate(phases):
-        for place, function in enumerate(functions):
-            pointers = [_argument_name(program.tensors[places[name]], places[name]) for name in function.tensors]
-            next_ = f"%next{number}.{place}"
-            lines += [
-                f"  {next_}.offset = mul i64 %apart, {place}",
-                f"  {next_} = getelementptr i8, ptr %counters, i64 {next_}.offset",
-            ]
-            arguments = ", ".join(
-                ["i64 %thread", "i64 %threads", f"ptr {next_}", "ptr %errors", *(f"ptr {name}" for name in pointers)]
-            )
-            lines.append(f'  call void @"{names[function.text]}"({arguments})')
-        lines.append(f"  call void @barrier(ptr %barrier, i64 %threads, i64 {min(len(functions), LOOPS)})")
-    return "\n".join([*lines, "  ret void", "}"])
+    pointers = {name: _argument_name(program.tensors[place], place) for name, place in places.items()}
+    for number, functions in enumerate(phases, start=1):
+        lines += _phase(number, functions, names, pointers)
+    most = max((sum(function.free for function in functions) for functions in phases), default=0)
+    lines += [
+        f"  call void @leave(ptr %record, i64 %thread, i64 %threads, i64 {1 + most})",
+        "  br label %out",
+        "out:",
+        "  ret void",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def _phase(number: int, functions: Sequence[Function], names: dict[str, str], pointers: dict[str, str]) -> list[str]:
+    """The functions of a nest, called in order by who does not come too late; then the wait for all that they write."""
+    divided = any(function.shared and not function.free for function in functions)
+    loops = divided + sum(function.free for function in functions)
+    lines = [
+        f"  %over{number} = call i1 @is_over(ptr %record, i64 %threads, i64 {number})",
+        f"  br i1 %over{number}, label %after{number}, label %phase{number}",
+        f"phase{number}:",
+    ]
+    place = 0
+    for function in functions:
+        tensors = [f"ptr {pointers[name]}" for name in function.tensors]
+        arguments = ["i64 %thread", "i64 %threads", "ptr %errors", *tensors]
+        if function.free:
+            place += 1
+            lines += _counted(number, place, loops, f'"{names[function.text]}"', arguments)
+        else:
+            lines.append(f'  call void @"{names[function.text]}"({", ".join(arguments)})')
+    if divided:
+        lines += _counted(number, 0, loops, "own_part", ["i64 %threads"])
+    if loops:
+        lines.append(f"  call void @end_phase(ptr %record, i64 %threads, i64 {number})")
+    return [*lines, f"  br label %after{number}", f"after{number}:"]
+
+
+def _counted(phase: int, place: int, loops: int, function: str, arguments: Sequence[str]) -> list[str]:
+    """The call of a function that gives how many pieces it did of how many, which are counted as loop `place` of
+    `loops`."""
+    loop, did, done, pieces = (f"%{name}{phase}.{place}" for name in ("loop", "did", "done", "pieces"))
+    return [
+        f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 {place})",
+        f"  {did} = call {{ i64, i64 }} @{function}(ptr {loop}, i64 {phase}, {', '.join(arguments)})",
+        f"  {done} = extractvalue {{ i64, i64 }} {did}, 0",
+        f"  {pieces} = extractvalue {{ i64, i64 }} {did}, 1",
+        f"  call void @count(ptr %record, ptr {loop}, i64 %threads, i64 {done}, i64 {pieces}, i64 {loops}, "
+        f"i64 {phase})",
+    ]
 
 
 def _argument_name(tensor: Tensor, place: int) -> str:

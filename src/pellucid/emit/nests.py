@@ -9,22 +9,23 @@ from pellucid.emit.access import Access, MemoryAccess
 from pellucid.emit.checked import CheckedAccess
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
+from pellucid.emit.meeting import LOOPS
 from pellucid.emit.places import Places
 from pellucid.emit.target import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
-from pellucid.emit.workers import LOOPS
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.rewrite import renamed
-from pellucid.schedule.touched import stored, touched
+from pellucid.schedule.touched import read_of, stored, touched
 
 __all__ = ["Emitter", "Function"]
 
 
 @dataclass(frozen=True)
 class Function:
-    """The function of one statement: its parameters and body as text, the tensors that its parameters stand for, in
-    order.
+    """The function of one statement: its type, parameters and body as text, where it is called NAME, and the tensors
+    that its parameters stand for, in order. One that is `free` is a loop whose pieces threads take as they come, and
+    gives how many of them this one did, of how many; of any other every thread does its part.
 
     The text names tensors by their place among the parameters, so that statements which differ only in the tensors
     they work on have one text, and share one function.
@@ -33,6 +34,8 @@ class Function:
     text: str
     tensors: tuple[str, ...]
     declarations: frozenset[str]
+    free: bool
+    shared: bool  # others wait for what it writes; a thread's own scratch is for itself
 
 
 class Emitter:
@@ -49,23 +52,25 @@ class Emitter:
 
     def nest(self, number: int) -> list[Function]:
         """A function for every statement of nest `number`, in order."""
-        body = self._program.nests[number].body
-        return [self._function(statement, number, self._is_free(place, body)) for place, statement in enumerate(body)]
+        body, functions = self._program.nests[number].body, list[Function]()
+        for place, statement in enumerate(body):
+            free = self._is_free(place, body) and sum(function.free for function in functions) < LOOPS
+            functions.append(self._function(statement, number, free))
+        return functions
 
     def _is_free(self, place: int, body: Sequence[Statement]) -> bool:
         """Whether any thread may do any round of a statement: its loop is parallel, and no other statement of the nest
         relies on a thread's doing the same rounds here and there."""
         statement = body[place]
-        if place >= LOOPS or not isinstance(statement, For) or not statement.parallel:
+        if not isinstance(statement, For) or not statement.parallel:
             return False
         others = (*body[:place], *body[place + 1 :])
         return not any(self._relies(statement, other) or self._relies(other, statement) for other in others)
 
     def _relies(self, statement: Statement, writer: Statement) -> bool:
-        """Whether a statement touches what another writes, but for scratch that every thread fills for itself."""
-        names = {operand.tensor for operand in touched((statement,))} & stored((writer,))
+        """Whether a statement reads what another writes, but for scratch that every thread fills for itself."""
         own = not _has_parallel_loop(writer)
-        return any(not (own and self._tensors[name].role == "scratch") for name in names)
+        return any(not (own and self._tensors[name].role == "scratch") for name in read_of(writer, statement))
 
     def _function(self, statement: Statement, number: int, free: bool) -> Function:
         names = tuple(dict.fromkeys(operand.tensor for operand in touched((statement,))))
@@ -80,7 +85,8 @@ class Emitter:
 
     def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
         code = Code(self._floating)
-        loops = Loops(code, Register("%thread", "i64"), Register("%threads", "i64"), Register("%next", "ptr"))
+        thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
+        loops = Loops(code, thread, threads)
         places = Places(code, loops, {name: self._tensors[name] for name in names})
         for place, name in enumerate(names):
             loops.bases[name] = Register(f"%t{place}", "ptr")
@@ -89,16 +95,23 @@ class Emitter:
         if self._checked:
             access = CheckedAccess(code, places, Register("%errors", "ptr"), number, self._numbers)
         writer = _NestWriter(code, places, Tiles(code, loops, access, Values(code, access, self._target)))
+        pointers = ("errors", *(f"t{place}" for place in range(len(names))))
+        parameters = ", ".join([thread.typed, threads.typed, *(f"ptr %{name}" for name in pointers)])
         if free:
             assert isinstance(statement, For)
-            writer.pieces(statement)
+            loop, phase, result = Register("%loop", "ptr"), Register("%phase", "i64"), "{ i64, i64 }"
+            done, pieces = writer.pieces(statement, [loop, phase])
+            half = code.instruction("", 1, f"insertvalue {result} poison, {done.typed}, 0")
+            both = code.instruction("", 1, f"insertvalue {result} {half.text}, {pieces.typed}, 1")
+            code.block.end = f"  ret {result} {both.text}"
+            head = f'{result} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
         else:
             writer.statements((statement,), parallel=False)
-        code.block.end = "  ret void"
-        pointers = ("next", "errors", *(f"t{place}" for place in range(len(names))))
-        parameters = ", ".join(["i64 %thread", "i64 %threads", *(f"ptr %{name}" for name in pointers)])
+            code.block.end = "  ret void"
+            head = f'void @"NAME"({parameters})'
         body = "\n".join(block.text() for block in code.blocks)
-        return Function(f"({parameters}) #0 {{\n{body}\n}}", names, frozenset(code.declarations))
+        shared = any(self._tensors[name].role != "scratch" for name in stored((statement,)))
+        return Function(f"{head} #0 {{\n{body}\n}}", names, frozenset(code.declarations), free, shared)
 
 
 class _NestWriter:
@@ -118,13 +131,14 @@ class _NestWriter:
                 with self.code.when(first):
                     self._statement(statement, True)
 
-    def pieces(self, loop: For) -> None:
-        """A loop whose pieces threads take as they come."""
-        with self.loops.pieces(loop) as piece:
+    def pieces(self, loop: For, taken: Sequence[Register]) -> tuple[Register, Register]:
+        """A loop whose pieces threads take as they come; how many this one did of how many."""
+        with self.loops.pieces(loop, taken) as piece:
             self.loops.open(loop, (), piece)
             self._body(loop, None, parallel=True)
             self.loops.close(())
             self.places.loops_changed()
+        return piece.done, piece.pieces
 
     def _statement(self, statement: Statement, parallel: bool) -> None:
         if isinstance(statement, For):

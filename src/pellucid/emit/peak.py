@@ -43,7 +43,7 @@ def measure_peak(dtype: str = "float32", seconds: float | None = None) -> float:
     operations = 2.0 * lanes * sums * _ROUNDS
 
     def run() -> None:
-        entry(ctypes.addressof(pointers), 0, 1, 0, 0)
+        entry(ctypes.addressof(pointers), 0, 1, 0, 0, 0)
 
     if seconds is None:
         return operations / _best(run)
@@ -101,5 +101,5 @@ def _independent_sums(kind: str, lanes: int, count: int, has_fma: bool) -> str:
     code.line(f"store {total.typed}, ptr {out.text}, align {BYTES[kind]}")
     code.block.end = "  ret void"
     body = "\n".join(block.text() for block in code.blocks)
-    parameters = "ptr %args, i64 %thread, i64 %threads, ptr %barrier, ptr %errors"
+    parameters = "ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors, i64 %run"
     return "\n".join([*sorted(code.declarations), f"define void @{ENTRY}({parameters}) {{", body, "}"])

@@ -1,8 +1,8 @@
-"""Threads that stay: each enters a compiled program once per call, and all leave it together.
+"""Threads that stay: each enters a compiled program once per call, as long as there is something to do in it.
 
 Python threads park on a lock; compiled code runs without the interpreter's lock. All that starts the threads of a call
 and waits for them happens inside one call of C, in which the interpreter looks at no signal: an interrupt (Ctrl-C)
-arrives before a program or after it, never in the middle.
+arrives before a program or after it, never in the middle. How they share the program is said in `meeting.py`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache, partial
 from operator import call
 from weakref import WeakSet, finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.meeting import DOOR_BITS, DOOR_WORD, YIELD_WORD, record_words
 from pellucid.emit.turns import hold_all
 
-__all__ = ["BARRIER_WORDS", "YIELD_WORD", "Workers", "shared_workers"]
-
-# The record at which threads meet, in words of 8 bytes; what stands where is said beside the barrier in `module.py`.
-# Behind BARRIER_WORDS it counts, for each of LOOPS loops, the pieces taken of every thread's share.
-BARRIER_WORDS, YIELD_WORD, LOOPS = 24, 16, 32
+__all__ = ["Call", "Workers", "shared_workers"]
 
 Call = Callable[[], object]
 
@@ -39,33 +37,33 @@ class Workers:
 
     def __init__(self) -> None:
         self._records: dict[int, NDArray[np.int64]] = {}
+        self._runs = 0
         self._turn = threading.Lock()
         self._threads: list[_Worker] = []
         finalize(self, _end, self._threads).atexit = False  # that has an order: see below
 
-    def record(self, threads: int) -> NDArray[np.int64]:
-        """The record at which so many threads of this pool meet."""
-        with self._turn:
-            if threads not in self._records:
-                self._records[threads] = np.zeros(BARRIER_WORDS + LOOPS * threads, np.int64)
-                self._records[threads][YIELD_WORD] = _yield_address()
-            return self._records[threads]
+    def run(self, make: Callable[[int, int, int, int], Call], threads: int, keep: object = None) -> None:
+        """Run a program in this thread, and in as many workers as come before it is done.
 
-    def run(self, calls: Sequence[Call]) -> None:
-        """Make the first call here and each other one in a worker, all at the same time.
-
-        The calls are of C (foreign functions with their arguments), and none returns before all others are through with
-        their work: then this is taken whole by every interrupt.
+        `make` gives the call of C for a thread's number, the number of threads, the address of their record and the
+        number of the run. The first one's call returns when all is done and nobody else is inside: then this is taken
+        whole by every interrupt. Workers that come later find the door closed; until then they hold `keep`.
         """
         with self._turn:
-            while len(self._threads) < len(calls) - 1:
+            while len(self._threads) < threads - 1:
                 self._threads.append(_Worker(len(self._threads) + 1, self._records))
-            chosen = self._threads[: len(calls) - 1]
-            for worker, own in zip(chosen, calls[1:], strict=True):
-                worker.call = own
-            # No step is Python code, so nothing is looked at between two of them.
-            steps: list[Call] = [*(worker.wake.release for worker in chosen), calls[0]]
-            deque(map(call, steps), maxlen=0)
+            self._runs += 1
+            record = self._record(threads)
+            open_door = partial(record.__setitem__, DOOR_WORD, self._runs << DOOR_BITS)
+            address = record.ctypes.data
+            chosen = self._threads[: threads - 1]
+            for number, worker in enumerate(chosen, start=1):
+                worker.calls.append((make(number, threads, address, self._runs), keep))
+            own = make(0, threads, address, self._runs)
+            # Who has not yet heard of the run before will find this one. No step is Python code, so nothing is looked
+            # at between two of them.
+            asleep = [worker.wake.release for worker in chosen if worker.wake.locked()]
+            deque(map(call, [open_door, *asleep, own]), maxlen=0)
 
     def close(self) -> None:
         """Let the threads end, and wait for that; the next run has new ones."""
@@ -76,15 +74,23 @@ class Workers:
         """In a forked child: the threads are its parent's."""
         self._threads.clear()
 
+    def _record(self, threads: int) -> NDArray[np.int64]:
+        """The record of so many threads of this pool."""
+        if threads not in self._records:
+            self._records[threads] = np.zeros(record_words(threads), np.int64)
+            self._records[threads][YIELD_WORD] = _yield_address()
+        return self._records[threads]
+
 
 class _Worker:
-    """One parked thread: woken, it makes its call and parks again; woken without one, it ends."""
+    """One parked thread: woken, it makes the last call that it was given, if any, and parks again, or ends."""
 
     def __init__(self, number: int, records: Mapping[int, NDArray[np.int64]]) -> None:
-        self.call: Call | None = None
+        self.calls: deque[tuple[Call, object]] = deque(maxlen=1)
+        self.is_over = False
         self.wake = threading.Lock()
         self.wake.acquire()
-        # A thread may still look at a record when the others have gone on.
+        # Who comes late still looks at a record.
         self._records = records
         self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
         self.thread.start()
@@ -92,19 +98,26 @@ class _Worker:
     def _live(self) -> None:
         while True:
             self.wake.acquire()
-            if self.call is None:
+            if self.is_over:
                 return
-            self.call()
+            with suppress(IndexError):
+                enter, keep = self.calls.popleft()
+                enter()
+                del enter, keep
+
+    def end(self) -> None:
+        """Let the thread end, and wait for that."""
+        self.is_over = True
+        with suppress(RuntimeError):  # it has been woken already
+            self.wake.release()
+        if self.thread is not threading.current_thread():
+            self.thread.join()
 
 
 def _end(workers: list[_Worker]) -> None:
     """Let idle workers end, and wait for that: afterwards none is in machine code."""
     while workers:
-        worker = workers.pop()
-        worker.call = None
-        worker.wake.release()
-        if worker.thread is not threading.current_thread():
-            worker.thread.join()
+        workers.pop().end()
 
 
 _shared: WeakSet[Workers] = WeakSet()

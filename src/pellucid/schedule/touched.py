@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import TypeAlias
 
-from pellucid.schedule.nest import Load, Operand, Statement, Store, Tile, Update, Value, operands, statements
+from pellucid.schedule.nest import For, Load, Operand, Statement, Store, Tile, Update, Value, operands, statements
 
-__all__ = ["loaded", "stored", "touched"]
+__all__ = ["loaded", "read_of", "stored", "touched"]
 
 
 def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
@@ -19,16 +21,71 @@ def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
 
 def loaded(body: tuple[Statement, ...]) -> set[str]:
     """The tensors that statements load from, also to know where a store goes."""
+    return {operand.tensor for operand in _loads(body)}
+
+
+def _loads(body: tuple[Statement, ...]) -> Iterator[Operand]:
     values = list[Value]()
     for statement in statements(body):
         values += _values(statement)
         values += [Load(lookup.operand) for store in _stores(statement) for lookup in store.operand.lookups]
-    return {operand.tensor for operand in operands(*values)}
+    return operands(*values)
 
 
 def stored(body: tuple[Statement, ...]) -> set[str]:
     """The tensors that statements store to."""
     return {store.operand.tensor for statement in statements(body) for store in _stores(statement)}
+
+
+def read_of(writer: Statement, reader: Statement) -> set[str]:
+    """The tensors of which `reader` loads cells that `writer` stores to, as far as boxes around the cells tell: those
+    that loops and tiles reach in every dimension."""
+    reached, written = _ranges(reader), _ranges(writer)
+    boxes = [
+        (store.operand.tensor, _box(store.operand, written))
+        for statement in statements((writer,))
+        for store in _stores(statement)
+    ]
+    return {
+        operand.tensor
+        for operand in _loads((reader,))
+        for tensor, box in boxes
+        if operand.tensor == tensor
+        if all(
+            low <= last and first <= high
+            for (low, high), (first, last) in zip(box, _box(operand, reached), strict=True)
+        )
+    }
+
+
+_Range: TypeAlias = tuple[float, float]
+
+
+def _ranges(outer: Statement) -> dict[str, _Range]:
+    """The first and the last value of every loop variable, point and lane name."""
+    ranges = dict[str, _Range]()
+    for statement in statements((outer,)):
+        if isinstance(statement, For):
+            low, high = statement.low.static, statement.high.static
+            ranges[statement.variable] = (-inf if low is None else low, inf if high is None else high - 1)
+        elif isinstance(statement, Tile):
+            ranges |= {name: (0, count - 1) for name, count in statement.points}
+            first = min((group.offset for group in statement.groups), default=0)
+            last = max((group.offset + group.width - 1 for group in statement.groups), default=0)
+            known = ranges.get(statement.lane, (first, last))
+            ranges[statement.lane] = (min(first, known[0]), max(last, known[1]))
+    return ranges
+
+
+def _box(operand: Operand, ranges: Mapping[str, _Range]) -> list[_Range]:
+    """The first and the last index that an operand reaches in each dimension."""
+    if operand.lookups:
+        return [(-inf, inf)] * len(operand.index)
+    box = list[_Range]()
+    for form in operand.index:
+        ends = [sorted(value * end for end in ranges[name]) for name, value in form.terms]
+        box.append((form.const + sum(low for low, _ in ends), form.const + sum(high for _, high in ends)))
+    return box
 
 
 def _values(statement: Statement) -> tuple[Value, ...]:

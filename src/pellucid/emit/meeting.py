@@ -1,0 +1,258 @@
+"""How threads share a program: they take pieces of its loops, and wait for work rather than for each other.
+
+A program runs in phases. In each phase every thread goes through the same functions; of a loop it takes pieces until
+none is left. The phase is over when all pieces of all its loops are done, whoever did them: a thread that something
+else holds up is not waited for, unless it is in the middle of a piece, and when it is back it passes over what is over.
+Who comes when a program is at its end finds the door closed; the first thread, the caller's, waits for those inside.
+
+Which thread does a piece changes no result: no two pieces write one cell, and no sum is cut by pieces.
+"""
+
+from __future__ import annotations
+
+from pellucid.emit.target import Target
+
+__all__ = ["DOOR_BITS", "DOOR_WORD", "LOOPS", "YIELD_WORD", "meeting", "record_words"]
+
+# The record of the threads that run programs together, in words of 8 bytes, what many write 64 bytes apart:
+#   0  the door: the number of the run that is going on, above how many other threads are in it; 0 when it is closed
+#   8  how many of them are through with it  16  the phases that are over    24  the address of sched_yield
+#  32  loops done in this phase              40  for every loop of a phase: its pieces done, then for each thread the
+#                                                pieces taken of its share, below the phase that they count for
+# The first loop stands for all of a phase that every thread does its own part of; LOOPS others may have pieces.
+LOOPS, DOOR_WORD, YIELD_WORD, _LOOP_WORD = 32, 0, 24, 40
+# Bits of the door that count threads.
+DOOR_BITS = 16
+# Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
+# give a whole slice away to whatever else spins, another framework's idle workers for one.
+_SPINS = 1000
+
+_FUNCTIONS = """
+define internal ptr @loop(ptr %record, i64 %threads, i64 %number) {
+  %words = add i64 %threads, 1
+  %skipped = mul i64 %words, %number
+  %word = add i64 %skipped, LOOP_WORD
+  %found = getelementptr i64, ptr %record, i64 %word
+  ret ptr %found
+}
+
+define internal i1 @is_over(ptr %record, i64 %threads, i64 %phase) {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %no, label %look
+look:
+  %gate = getelementptr i64, ptr %record, i64 16
+  %over = load atomic i64, ptr %gate acquire, align 8
+  %is = icmp uge i64 %over, %phase
+  ret i1 %is
+no:
+  ret i1 false
+}
+
+; The next piece of a loop for this thread, -1 when none is left; `before` is the one that it did last. Each begins with
+; its own equal share, whose results it finds in its own cache at the next loop, and then helps the others.
+define internal i64 @take(ptr %loop, i64 %phase, i64 %thread, i64 %threads, i64 %pieces, i64 %before) noinline {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %in_order, label %ask
+in_order:
+  %following = add i64 %before, 1
+  %exists = icmp slt i64 %following, %pieces
+  %own = select i1 %exists, i64 %following, i64 -1
+  ret i64 %own
+ask:
+  %asked = phi i64 [ 0, %entry ], [ %more, %refused ]
+  %place = add i64 %thread, %asked
+  %owner = urem i64 %place, %threads
+  %scaled_low = mul i64 %pieces, %owner
+  %low = udiv i64 %scaled_low, %threads
+  %scaled_high = add i64 %scaled_low, %pieces
+  %high = udiv i64 %scaled_high, %threads
+  %word = add i64 %owner, 1
+  %counter = getelementptr i64, ptr %loop, i64 %word
+  %first = load atomic i64, ptr %counter monotonic, align 8
+  br label %try
+try:
+  %seen = phi i64 [ %first, %ask ], [ %changed, %swap ]
+  %counted_for = lshr i64 %seen, 32
+  %late = icmp ugt i64 %counted_for, %phase
+  br i1 %late, label %none, label %count
+count:
+  %current = icmp eq i64 %counted_for, %phase
+  %low_half = and i64 %seen, 4294967295
+  %taken = select i1 %current, i64 %low_half, i64 0
+  %piece = add i64 %low, %taken
+  %left = icmp slt i64 %piece, %high
+  br i1 %left, label %swap, label %refused
+swap:
+  %mark = shl i64 %phase, 32
+  %one_more = add i64 %taken, 1
+  %new = or i64 %mark, %one_more
+  %pair = cmpxchg ptr %counter, i64 %seen, i64 %new monotonic monotonic
+  %changed = extractvalue { i64, i1 } %pair, 0
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %got, label %try
+got:
+  ret i64 %piece
+refused:
+  %more = add i64 %asked, 1
+  %others = icmp ult i64 %more, %threads
+  br i1 %others, label %ask, label %none
+none:
+  ret i64 -1
+}
+
+; What all threads have a part of, and this one has done its own.
+define internal { i64, i64 } @own_part(ptr %loop, i64 %phase, i64 %threads) {
+  %half = insertvalue { i64, i64 } poison, i64 1, 0
+  %both = insertvalue { i64, i64 } %half, i64 %threads, 1
+  ret { i64, i64 } %both
+}
+
+; This thread did `done` pieces of a loop of `pieces`; with the last piece of the last of `loops` the phase is over.
+define internal void @count(
+  ptr %record, ptr %loop, i64 %threads, i64 %done, i64 %pieces, i64 %loops, i64 %phase
+) noinline {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  %nothing = icmp eq i64 %done, 0
+  %skip = or i1 %alone, %nothing
+  br i1 %skip, label %return, label %add
+add:
+  %others = atomicrmw add ptr %loop, i64 %done acq_rel
+  %sum = add i64 %others, %done
+  %whole = icmp eq i64 %sum, %pieces
+  br i1 %whole, label %loop_done, label %return
+loop_done:
+  store atomic i64 0, ptr %loop monotonic, align 8
+  %finished = getelementptr i64, ptr %record, i64 32
+  %before = atomicrmw add ptr %finished, i64 1 acq_rel
+  %now = add i64 %before, 1
+  %last = icmp eq i64 %now, %loops
+  br i1 %last, label %open, label %return
+open:
+  store atomic i64 0, ptr %finished monotonic, align 8
+  %gate = getelementptr i64, ptr %record, i64 16
+  store atomic i64 %phase, ptr %gate release, align 8
+  br label %return
+return:
+  ret void
+}
+
+; Wait until a word of the record is `least` or more: spin, then give the processor away at every turn, since there may
+; be more threads than processors.
+define internal void @wait(ptr %record, ptr %word, i64 %least) noinline {
+entry:
+  br label %look
+look:
+  %turns = phi i64 [ 0, %entry ], [ %more, %again ]
+  %now = load atomic i64, ptr %word acquire, align 8
+  %open = icmp uge i64 %now, %least
+  br i1 %open, label %done, label %closed
+closed:
+  %patient = icmp ult i64 %turns, SPINS
+  br i1 %patient, label %again, label %give
+give:
+  %slot = getelementptr i64, ptr %record, i64 YIELD_WORD
+  %yield = load ptr, ptr %slot, align 8
+  %ignored = call i32 %yield()
+  br label %again
+again:
+  PAUSE
+  %more = add i64 %turns, 1
+  br label %look
+done:
+  ret void
+}
+
+define internal void @end_phase(ptr %record, i64 %threads, i64 %phase) {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %done, label %meet
+meet:
+  %gate = getelementptr i64, ptr %record, i64 16
+  call void @wait(ptr %record, ptr %gate, i64 %phase)
+  br label %done
+done:
+  ret void
+}
+
+; Whether this thread may come in: the first has opened the door itself.
+define internal i1 @enter(ptr %record, i64 %thread, i64 %run) {
+entry:
+  %first = icmp eq i64 %thread, 0
+  br i1 %first, label %in, label %look
+look:
+  %found = load atomic i64, ptr %record monotonic, align 8
+  br label %try
+try:
+  %seen = phi i64 [ %found, %look ], [ %changed, %swap ]
+  %going_on = lshr i64 %seen, DOOR_BITS
+  %open = icmp eq i64 %going_on, %run
+  br i1 %open, label %swap, label %out
+swap:
+  %one_more = add i64 %seen, 1
+  %pair = cmpxchg ptr %record, i64 %seen, i64 %one_more acquire monotonic
+  %changed = extractvalue { i64, i1 } %pair, 0
+  %counted = extractvalue { i64, i1 } %pair, 1
+  br i1 %counted, label %in, label %try
+in:
+  ret i1 true
+out:
+  ret i1 false
+}
+
+; The others go. The first closes the door, waits for those who came in, and clears what has counted pieces of `loops`
+; loops.
+define internal void @leave(ptr %record, i64 %thread, i64 %threads, i64 %loops) {
+entry:
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %done, label %meet
+meet:
+  %through = getelementptr i64, ptr %record, i64 8
+  %first = icmp eq i64 %thread, 0
+  br i1 %first, label %close, label %go
+go:
+  %ignored = atomicrmw add ptr %through, i64 1 release
+  br label %done
+close:
+  %door = atomicrmw xchg ptr %record, i64 0 acq_rel
+  %run = lshr i64 %door, DOOR_BITS
+  %none = shl i64 %run, DOOR_BITS
+  %others = sub i64 %door, %none
+  call void @wait(ptr %record, ptr %through, i64 %others)
+  store atomic i64 0, ptr %through monotonic, align 8
+  %gate = getelementptr i64, ptr %record, i64 16
+  store atomic i64 0, ptr %gate monotonic, align 8
+  %counters = getelementptr i64, ptr %record, i64 LOOP_WORD
+  %each = add i64 %threads, 1
+  %words = mul i64 %each, %loops
+  br label %clear
+clear:
+  %word = phi i64 [ 0, %close ], [ %next, %clear_word ]
+  %left = icmp ult i64 %word, %words
+  br i1 %left, label %clear_word, label %done
+clear_word:
+  %counter = getelementptr i64, ptr %counters, i64 %word
+  store i64 0, ptr %counter, align 8
+  %next = add i64 %word, 1
+  br label %clear
+done:
+  ret void
+}
+"""
+
+
+def meeting(target: Target) -> str:
+    """The functions by which the threads of a program share its work, as LLVM assembly."""
+    pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
+    words = {"SPINS": _SPINS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": DOOR_BITS, "PAUSE": pause}
+    text = _FUNCTIONS
+    for name, value in words.items():
+        text = text.replace(name, str(value))
+    return text
+
+
+def record_words(threads: int) -> int:
+    """The words of a record at which so many threads meet."""
+    return _LOOP_WORD + (LOOPS + 1) * (threads + 1)
