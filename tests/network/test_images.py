@@ -50,6 +50,8 @@ def test_parts_are_the_largest_divisor_up_to_four(images, parts):
         # a sum over it is cut into parts
         ("y[i] = sum(n) x[n,i]", {"x": (8, 5)}, (4, False)),
         ("y[c,k] = sum(n) x[n,c] * g[n,k]", {"x": (8, 5), "g": (8, 6)}, (4, False)),
+        # only a sum is
+        ("y[i] = max(n) x[n,i]", {"x": (8, 5)}, (None, False)),
         # what follows from such a sum belongs to no image
         ("m[i] = sum(n) x[n,i]; y[i] = 2 * m[i]", {"x": (8, 5)}, (None, False)),
         # images that meet, or stand elsewhere

@@ -136,6 +136,16 @@ def test_what_is_looked_up_becomes_scratch_too():
     np.testing.assert_array_equal(after["y"], arrays["w"][arrays["x"].argmax(2)])
 
 
+@pytest.mark.parametrize("op", ["sum", "max", "min"])
+def test_only_sums_over_images_are_cut(op):
+    """A part of two rounds adds the second to the first."""
+    nests, table = chain((f"y[c] = {op}(n,i,j) x[n,i,j,c]",), outputs=("y",))
+    assert any(nest.rounds for nest in nests) == (op == "sum")
+    arrays = arrays_of(table)
+    _, after = run(nests, table, arrays)
+    np.testing.assert_array_equal(after["y"], getattr(arrays["x"], op)((0, 1, 2)))
+
+
 def test_parts_that_do_not_divide_the_images_leave_the_sum_whole():
     nests, table = chain(parts=4)
     assert not any(name.endswith(".parts") for name in table)

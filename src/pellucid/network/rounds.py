@@ -58,6 +58,10 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
     parts, group = 1, node.group or group_of(node, graph, of_images)
     element = ELEMENT_BYTES[graph.dtype]
     if node.formula.output.indices[:1] != (Name(axis),):
+        reductions = [part for part in walk(node.formula.body) if isinstance(part, Reduce) and axis in part.axes]
+        other = next((part.op for part in reductions if part.op != "sum"), None)
+        if other is not None:
+            return f"its {other} over the images is no sum of parts"
         parts = parts_of(graph.images // group)
         if parts < 2 or prod(shape) * parts * element > LARGEST_PARTS:
             return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"

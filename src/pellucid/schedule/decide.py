@@ -13,7 +13,7 @@ from math import gcd, prod
 from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import IDENTITY, Accumulated, Operand
+from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
@@ -67,16 +67,13 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
 def outer_levels(nest: Contraction) -> tuple[Level, ...]:
     """The levels of the axes that are walked outermost, one value each: of outputs loops, of reductions slabs.
 
-    None where an axis stands in a lookup, or where a sum over it is not stored as it is.
+    None where an axis stands in a lookup.
     """
     extents, reduced = nest.extents, dict(nest.reduced)
     levels = list[Level]()
     for axis in OUTER:
         if axis not in extents:
             continue
-        plain = nest.reduction in IDENTITY and nest.result == Accumulated("value")
-        if axis in reduced and not plain:
-            return ()
         if any(axis in names_of(lookup.operand) for operand in nest.loads for lookup in operand.lookups):
             return ()
         levels.append(Level(axis, "slab" if axis in reduced else "loop", 1))

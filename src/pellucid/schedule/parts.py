@@ -18,7 +18,7 @@ from dataclasses import replace
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction
 from pellucid.schedule.contraction import Axes, Contraction
-from pellucid.schedule.nest import IDENTITY, Accumulated, Load, Operand, Tensor
+from pellucid.schedule.nest import Accumulated, Load, Operand, Tensor
 from pellucid.schedule.traits import guarded_names
 
 __all__ = ["OUTER", "in_rounds"]
@@ -35,7 +35,8 @@ def in_rounds(
     """The contractions for one, with the axes `OUTER` in the place of `axis`, and the tensor between them.
 
     The contraction itself where the rule does not apply: it does not have `axis`, whose extent must be a multiple of
-    `group` (and, where it is reduced, of `group * parts`), or the axis stands in a border, or in a winner's position.
+    `group` (and, where it is reduced, of `group * parts`), or the axis stands in a border, or the reduction over it is
+    no sum: only sums are carried from round to round.
     """
     extent = nest.extents.get(axis, 1)
     is_reduced = axis in dict(nest.reduced)
@@ -45,7 +46,7 @@ def in_rounds(
     if not is_reduced:
         cut, index = _cut(((ROUND, extent // group), (MEMBER, group)))
         return [replace(bind_contraction(nest, {axis: index}), free=_replaced(nest.free, axis, cut))], []
-    if parts < 2 or nest.reduction not in IDENTITY:
+    if parts < 2 or nest.reduction != "sum":
         return [nest], []
     cut, index = _cut(((PART, parts), (ROUND, extent // whole), (MEMBER, group)))
     shape = (parts, *(size for _, size in nest.free))
