@@ -146,6 +146,26 @@ def test_only_sums_over_images_are_cut(op):
     np.testing.assert_array_equal(after["y"], getattr(arrays["x"], op)((0, 1, 2)))
 
 
+@pytest.mark.parametrize("text", ["y[n,i] = sum(c) x[n,i,c] * v[u[n,i],c]", "y[i,c] = sum(n) x[n,i,c] * w[u[n,i]]"])
+def test_sums_of_what_is_looked_up_run_image_by_image(text):
+    formula, extents = parse(text), {"n": IMAGES, "i": 4, "c": 5}
+    shapes = {"x": (IMAGES, 4, 5), "v": (3, 5), "w": (3,), "u": (IMAGES, 4)}
+    table = {name: Tensor(name, "int64" if name == "u" else "float32", shapes[name], "input") for name in shapes}
+    table["y"] = Tensor("y", "float32", output_shape(formula, {}, extents), "output")
+    arrays = arrays_of(table) | {"u": np.random.default_rng(1).integers(0, 3, shapes["u"])}
+    found = []
+    for options in (None, Options(outer="n", parts=3)):
+        lowered = lower(formula, {}, extents, table, MACHINE, "e", options)
+        assert any(nest.rounds for nest in lowered.nests) == (options is not None)
+        own = table | {tensor.name: tensor for tensor in lowered.tensors}
+        program, after = run(lowered.nests, own, arrays)
+        compiled = {name: array.copy() for name, array in arrays.items()}
+        compile_program(program).call(compiled, 2)
+        found += [after["y"], compiled["y"]]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])  # small integers: every order gives the same
+
+
 def test_parts_that_do_not_divide_the_images_leave_the_sum_whole():
     nests, table = chain(parts=4)
     assert not any(name.endswith(".parts") for name in table)

@@ -17,7 +17,6 @@ from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
-from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
 from pellucid.schedule.traits import CACHE_LINE, bare_dimension, guarded_names, is_product, reuse, stride
 
@@ -65,19 +64,9 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
 
 
 def outer_levels(nest: Contraction) -> tuple[Level, ...]:
-    """The levels of the axes that are walked outermost, one value each: of outputs loops, of reductions slabs.
-
-    None where an axis stands in a lookup.
-    """
+    """The levels of the axes that are walked outermost, one value each: of outputs loops, of sums slabs."""
     extents, reduced = nest.extents, dict(nest.reduced)
-    levels = list[Level]()
-    for axis in OUTER:
-        if axis not in extents:
-            continue
-        if any(axis in names_of(lookup.operand) for operand in nest.loads for lookup in operand.lookups):
-            return ()
-        levels.append(Level(axis, "slab" if axis in reduced else "loop", 1))
-    return tuple(levels)
+    return tuple(Level(axis, "slab" if axis in reduced else "loop", 1) for axis in OUTER if axis in extents)
 
 
 def _without(nest: Contraction, levels: tuple[Level, ...]) -> Contraction:
