@@ -26,6 +26,19 @@ def residual():
     return nn.Graph(x, nn.Linear(10)(nn.GlobalAvgPool()(nn.MaxPool2d(2)(h))))
 
 
+def normed():
+    """The sums of batch norm over 19 images cannot be cut into parts: they are made in memory, a statement at a time."""
+    return nn.Sequential(
+        nn.Conv2d(16, 3),
+        nn.BatchNorm2d(),
+        nn.ReLU(),
+        nn.Conv2d(16, 3),
+        nn.BatchNorm2d(),
+        nn.GlobalAvgPool(),
+        nn.Linear(10),
+    )
+
+
 def trained(make, shape, batch, accuracy, threads):
     """The digest of all parameters after 20 steps, and whether Winograd's form was used."""
     random = np.random.default_rng(batch)
@@ -48,6 +61,10 @@ def test_the_same_bits_for_every_number_of_threads(make, shape, batch, accuracy)
     found = [trained(make, shape, batch, accuracy, threads) for threads in (1, 2, 3, 4)]
     assert len(set(found)) == 1
     assert found[0][1] == (make is residual and accuracy != "direct")
+
+
+def test_the_same_bits_where_sums_are_made_in_memory():
+    assert len({trained(normed, (20, 20, 3), 19, "standard", threads) for threads in (1, 2, 3, 4)}) == 1
 
 
 # Oracles of every make: PyTorch for operations, the interpreter for passes, the literal evaluation for the rewrite.

@@ -20,7 +20,7 @@ def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
 
 
 def loaded(body: tuple[Statement, ...]) -> set[str]:
-    """The tensors that statements load from, also to know where a store goes."""
+    """The tensors that statements load from, also to know where a store goes, or to add to what stands there."""
     return {operand.tensor for operand in _loads(body)}
 
 
@@ -28,7 +28,9 @@ def _loads(body: tuple[Statement, ...]) -> Iterator[Operand]:
     values = list[Value]()
     for statement in statements(body):
         values += _values(statement)
-        values += [Load(lookup.operand) for store in _stores(statement) for lookup in store.operand.lookups]
+        for store in _stores(statement):
+            values += [Load(lookup.operand) for lookup in store.operand.lookups]
+            values += [Load(store.operand)] if store.add is not None else []
     return operands(*values)
 
 
@@ -62,19 +64,22 @@ _Range: TypeAlias = tuple[float, float]
 
 
 def _ranges(outer: Statement) -> dict[str, _Range]:
-    """The first and the last value of every loop variable, point and lane name."""
+    """The first and the last value of every loop variable, point and lane name, wherever it is bound."""
     ranges = dict[str, _Range]()
     for statement in statements((outer,)):
-        if isinstance(statement, For):
-            low, high = statement.low.static, statement.high.static
-            ranges[statement.variable] = (-inf if low is None else low, inf if high is None else high - 1)
-        elif isinstance(statement, Tile):
-            ranges |= {name: (0, count - 1) for name, count in statement.points}
-            first = min((group.offset for group in statement.groups), default=0)
-            last = max((group.offset + group.width - 1 for group in statement.groups), default=0)
-            known = ranges.get(statement.lane, (first, last))
-            ranges[statement.lane] = (min(first, known[0]), max(last, known[1]))
+        for name, low, high in _bound_in(statement):
+            first, last = ranges.get(name, (low, high))
+            ranges[name] = (min(first, low), max(last, high))
     return ranges
+
+
+def _bound_in(statement: Statement) -> Iterator[tuple[str, float, float]]:
+    if isinstance(statement, For):
+        low, high = statement.low.static, statement.high.static
+        yield statement.variable, -inf if low is None else low, inf if high is None else high - 1
+    elif isinstance(statement, Tile):
+        yield from ((name, 0, count - 1) for name, count in statement.points)
+        yield from ((statement.lane, group.offset, group.offset + group.width - 1) for group in statement.groups)
 
 
 def _box(operand: Operand, ranges: Mapping[str, _Range]) -> list[_Range]:
