@@ -279,6 +279,24 @@ def test_index_arrays_are_checked():
     run({"logp": np.zeros((2, 10)), "t": np.array([3, 9], np.uint8)})
 
 
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+def test_positions_that_may_be_outside_what_they_index(backend):
+    for length, fits in ((9, True), (8, False)):
+        graph = Graph()
+        x, w = graph.input("x", (2, 3, 9)), graph.input("w", (length,))
+        t = graph.view(graph.formula(parse("t[n,i] = argmax(c) x[n,i,c]"), {"x": x}), (6,))
+        y = graph.formula(parse("y[n] = w[t[n]]"), {"w": w, "t": t})
+        if fits:
+            given = {"x": np.eye(9)[[[0, 8, 3], [2, 7, 1]]], "w": np.arange(9.0)}
+            found = compile_graph(graph, [y], backend=backend)(given)[y]
+            np.testing.assert_array_equal(found, [0, 8, 3, 2, 7, 1])
+            continue
+        with pytest.raises(ArgumentError) as raised:
+            compile_graph(graph, [y], backend=backend)
+        message = "t.view holds positions 0 .. 8, but the range of index 0 of w is 0 .. 7"
+        assert str(raised.value) == message
+
+
 def test_views_of_inputs_can_be_outputs():
     graph = Graph("float64")
     graph.input("x", (2, 3))

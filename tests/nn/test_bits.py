@@ -27,7 +27,7 @@ def residual():
 
 
 def normed():
-    """The sums of batch norm over 19 images cannot be cut into parts: they are made in memory, a statement at a time."""
+    """The sums of batch norm over 19 images cannot be cut into parts: they are made in memory, part by part."""
     return nn.Sequential(
         nn.Conv2d(16, 3),
         nn.BatchNorm2d(),

@@ -1,19 +1,23 @@
-"""Index arrays: `logp[n, t[n]]` reads wherever `t` says, so `t` is checked before anything runs."""
+"""Index arrays: `logp[n, t[n]]` reads wherever `t` says, so `t` is checked before anything runs.
+
+An input by its numbers, at every call; positions of a maximum that the graph finds itself by how many there are, once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError
-from pellucid.language.syntax import Access, walk
-from pellucid.network.graph import Equation, Graph
+from pellucid.language.syntax import Access, Reduce, walk
+from pellucid.network.graph import Equation, Graph, View
 
-__all__ = ["Lookup", "check_lookups", "lookups_of_inputs"]
+__all__ = ["Lookup", "check_lookups", "check_positions", "lookups_of_inputs"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ def lookups_of_inputs(graph: Graph) -> tuple[Lookup, ...]:
     """Every use of an integer input as an index as it stands. One inside a larger index expression is not listed:
     reading outside has the meaning that the language gives it there."""
     found = (lookup for node in graph.nodes if isinstance(node, Equation) for lookup in _of_equation(graph, node))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(lookup for lookup in found if lookup.indices in graph.inputs))
 
 
 def check_lookups(lookups: Sequence[Lookup], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -47,11 +51,29 @@ def check_lookups(lookups: Sequence[Lookup], arrays: Mapping[str, NDArray[Any]])
             )
 
 
+def check_positions(graph: Graph) -> None:
+    """Raises ArgumentError where positions that the graph finds (argmax, argmin) may be outside what they index."""
+    last = dict[str, int]()
+    for node in graph.nodes:
+        if isinstance(node, View):
+            if node.source in last:
+                last[node.output] = last[node.source]
+            continue
+        if isinstance(node.formula.body, Reduce) and node.formula.body.op in ("argmax", "argmin"):
+            last[node.output] = prod(node.extents[axis] for axis in node.formula.body.axes) - 1
+        for lookup in _of_equation(graph, node):
+            if last.get(lookup.indices, 0) >= lookup.extent:
+                raise ArgumentError(
+                    f"{lookup.indices} holds positions 0 .. {last[lookup.indices]}, but the range of index "
+                    f"{lookup.dimension} of {lookup.tensor} is 0 .. {lookup.extent - 1}"
+                )
+
+
 def _of_equation(graph: Graph, node: Equation) -> Iterator[Lookup]:
     for access in walk(node.formula.body):
         if not isinstance(access, Access):
             continue
         for dimension, index in enumerate(access.indices):
-            if isinstance(index, Access) and node.bindings[index.tensor] in graph.inputs:
+            if isinstance(index, Access):
                 extent = graph.values[node.bindings[access.tensor]].shape[dimension]
                 yield Lookup(node.bindings[index.tensor], access.tensor, dimension, extent)

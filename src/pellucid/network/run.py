@@ -16,7 +16,7 @@ from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeEr
 from pellucid.network.apart import Spans, spans
 from pellucid.network.graph import Equation, Graph, Value
 from pellucid.network.inplace import check_updates
-from pellucid.network.lookup import check_lookups, lookups_of_inputs
+from pellucid.network.lookup import check_lookups, check_positions, lookups_of_inputs
 from pellucid.network.prune import prune
 from pellucid.network.source import source_digest
 from pellucid.reference import evaluate
@@ -181,7 +181,8 @@ def compile_graph(
     once everything that reads the old ones has run. `kept` are inputs that seldom change: once they are bound, what
     follows from them alone is computed by the next call and after a `refresh`, not by every call. `graph` itself is
     left as it is.
-    Raises ArgumentError for an unknown backend, output or update, and for `threads` below 1.
+    Raises ArgumentError for an unknown backend, output or update, for `threads` below 1, and for positions found by the
+    graph that may be outside what they index.
     """
     updates = dict(updates or {})
     if backend not in BACKENDS:
@@ -195,6 +196,7 @@ def compile_graph(
     wanted = {name: pruned.names[name] for name in outputs}
     new = {state: pruned.names[value] for state, value in updates.items()}
     check_updates(pruned.graph, new, wanted.values())
+    check_positions(pruned.graph)
     if backend == "reference":
         engine: Engine = ReferenceEngine(pruned.graph, new)
     else:
