@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -52,10 +53,18 @@ def test_barriers_between_nests(threads: int) -> None:
         np.testing.assert_array_equal(z, x + nests)
 
 
-def test_who_is_done_does_the_rounds_of_who_is_late() -> None:
+def divided_inside(program: Program) -> Program:
+    """The same results where threads have parts of each nest, and no pieces of its outermost loop."""
+    twice = [Nest(nest.name, (For("twice", Bound.of(0), Bound.of(2), 1, nest.body),)) for nest in program.nests]
+    return replace(program, nests=tuple(twice))
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_who_is_done_does_the_rounds_of_who_is_late(in_parts: bool) -> None:
     """The second thread begins only when all rounds are done: by the first."""
     size = 64
-    executable, workers = compile_program(relay_program(1, size)), Workers()
+    program = relay_program(1, size)
+    executable, workers = compile_program(divided_inside(program) if in_parts else program), Workers()
     x, z = np.arange(size, dtype="float64"), np.zeros(size)
     addresses = (ctypes.c_void_p * 2)(x.ctypes.data, z.ctypes.data)
     done: list[bool] = []

@@ -19,7 +19,7 @@ __all__ = ["DOOR_BITS", "DOOR_WORD", "LOOPS", "YIELD_WORD", "meeting", "record_w
 #   8  how many of them are through with it  16  the phases that are over    24  the address of sched_yield
 #  32  loops done in this phase              40  for every loop of a phase: its pieces done, then for each thread the
 #                                                pieces taken of its share, below the phase that they count for
-# The first loop stands for all of a phase that every thread does its own part of; LOOPS others may have pieces.
+# The first loop stands for all of a phase that has no pieces but parts, one for each thread; LOOPS others have pieces.
 LOOPS, DOOR_WORD, YIELD_WORD, _LOOP_WORD = 32, 0, 24, 40
 # Bits of the door that count threads.
 DOOR_BITS = 16
@@ -100,13 +100,6 @@ refused:
   br i1 %others, label %ask, label %none
 none:
   ret i64 -1
-}
-
-; What all threads have a part of, and this one has done its own.
-define internal { i64, i64 } @own_part(ptr %loop, i64 %phase, i64 %threads) {
-  %half = insertvalue { i64, i64 } poison, i64 1, 0
-  %both = insertvalue { i64, i64 } %half, i64 %threads, 1
-  ret { i64, i64 } %both
 }
 
 ; This thread did `done` pieces of a loop of `pieces`; with the last piece of the last of `loops` the phase is over.

@@ -105,9 +105,19 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
 
 
 def _phase(number: int, functions: Sequence[Function], names: dict[str, str], pointers: dict[str, str]) -> list[str]:
-    """The functions of a nest, called in order by who does not come too late; then the wait for all that they write."""
-    divided = any(function.shared and not function.free for function in functions)
-    loops = divided + sum(function.free for function in functions)
+    """The functions of a nest, called in order by who does not come too late; then the wait for all that they write.
+
+    Of those that are not free somebody does the part of each thread, of one after the other: what a part reads of
+    another function's was written in the same part.
+    """
+
+    def call(function: Function, thread: str, *first: str) -> str:
+        tensors = [f"ptr {pointers[name]}" for name in function.tensors]
+        arguments = [*first, f"i64 {thread}", "i64 %threads", "ptr %errors", *tensors]
+        return f'call {function.result} @"{names[function.text]}"({", ".join(arguments)})'
+
+    parts = [function for function in functions if function.shared and not function.free]
+    loops = bool(parts) + sum(function.free for function in functions)
     lines = [
         f"  %over{number} = call i1 @is_over(ptr %record, i64 %threads, i64 {number})",
         f"  br i1 %over{number}, label %after{number}, label %phase{number}",
@@ -115,32 +125,46 @@ def _phase(number: int, functions: Sequence[Function], names: dict[str, str], po
     ]
     place = 0
     for function in functions:
-        tensors = [f"ptr {pointers[name]}" for name in function.tensors]
-        arguments = ["i64 %thread", "i64 %threads", "ptr %errors", *tensors]
         if function.free:
             place += 1
-            lines += _counted(number, place, loops, f'"{names[function.text]}"', arguments)
-        else:
-            lines.append(f'  call void @"{names[function.text]}"({", ".join(arguments)})')
-    if divided:
-        lines += _counted(number, 0, loops, "own_part", ["i64 %threads"])
+            loop, did, done, pieces = (f"%{name}{number}.{place}" for name in ("loop", "did", "done", "pieces"))
+            lines += [
+                f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 {place})",
+                f"  {did} = {call(function, '%thread', f'ptr {loop}', f'i64 {number}')}",
+                f"  {done} = extractvalue {function.result} {did}, 0",
+                f"  {pieces} = extractvalue {function.result} {did}, 1",
+                _count(number, loop, done, pieces, loops),
+            ]
+        elif not function.shared:
+            lines.append(f"  {call(function, '%thread')}")
+    if parts:
+        loop, last, part, done, more, some = (
+            f"%{name}{number}" for name in ("loop", "last", "part", "done", "more", "some")
+        )
+        lines += [
+            f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 0)",
+            f"  br label %parts{number}",
+            f"parts{number}:",
+            f"  {last} = phi i64 [ -1, %phase{number} ], [ {part}, %mine{number} ]",
+            f"  {done} = phi i64 [ 0, %phase{number} ], [ {more}, %mine{number} ]",
+            f"  {part} = call i64 @take(ptr {loop}, i64 {number}, i64 %thread, i64 %threads, i64 %threads, i64 {last})",
+            f"  {some} = icmp sge i64 {part}, 0",
+            f"  br i1 {some}, label %mine{number}, label %counted{number}",
+            f"mine{number}:",
+            *(f"  {call(function, part)}" for function in parts),
+            f"  {more} = add i64 {done}, 1",
+            f"  br label %parts{number}",
+            f"counted{number}:",
+            _count(number, loop, done, "%threads", loops),
+        ]
     if loops:
         lines.append(f"  call void @end_phase(ptr %record, i64 %threads, i64 {number})")
     return [*lines, f"  br label %after{number}", f"after{number}:"]
 
 
-def _counted(phase: int, place: int, loops: int, function: str, arguments: Sequence[str]) -> list[str]:
-    """The call of a function that gives how many pieces it did of how many, which are counted as loop `place` of
-    `loops`."""
-    loop, did, done, pieces = (f"%{name}{phase}.{place}" for name in ("loop", "did", "done", "pieces"))
-    return [
-        f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 {place})",
-        f"  {did} = call {{ i64, i64 }} @{function}(ptr {loop}, i64 {phase}, {', '.join(arguments)})",
-        f"  {done} = extractvalue {{ i64, i64 }} {did}, 0",
-        f"  {pieces} = extractvalue {{ i64, i64 }} {did}, 1",
-        f"  call void @count(ptr %record, ptr {loop}, i64 %threads, i64 {done}, i64 {pieces}, i64 {loops}, "
-        f"i64 {phase})",
-    ]
+def _count(phase: int, loop: str, done: str, pieces: str, loops: int) -> str:
+    arguments = [f"ptr {loop}", "i64 %threads", f"i64 {done}", f"i64 {pieces}", f"i64 {loops}", f"i64 {phase}"]
+    return f"  call void @count(ptr %record, {', '.join(arguments)})"
 
 
 def _argument_name(tensor: Tensor, place: int) -> str:

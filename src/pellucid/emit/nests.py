@@ -20,12 +20,14 @@ from pellucid.schedule.touched import read_of, stored, touched
 
 __all__ = ["Emitter", "Function"]
 
+_DONE_OF_PIECES = "{ i64, i64 }"
+
 
 @dataclass(frozen=True)
 class Function:
     """The function of one statement: its type, parameters and body as text, where it is called NAME, and the tensors
     that its parameters stand for, in order. One that is `free` is a loop whose pieces threads take as they come, and
-    gives how many of them this one did, of how many; of any other every thread does its part.
+    gives how many of them this one did, of how many; any other does the part that belongs to a thread's number.
 
     The text names tensors by their place among the parameters, so that statements which differ only in the tensors
     they work on have one text, and share one function.
@@ -36,6 +38,11 @@ class Function:
     declarations: frozenset[str]
     free: bool
     shared: bool  # others wait for what it writes; a thread's own scratch is for itself
+
+    @property
+    def result(self) -> str:
+        """The type of what it gives."""
+        return _DONE_OF_PIECES if self.free else "void"
 
 
 class Emitter:
@@ -99,12 +106,12 @@ class Emitter:
         parameters = ", ".join([thread.typed, threads.typed, *(f"ptr %{name}" for name in pointers)])
         if free:
             assert isinstance(statement, For)
-            loop, phase, result = Register("%loop", "ptr"), Register("%phase", "i64"), "{ i64, i64 }"
+            loop, phase = Register("%loop", "ptr"), Register("%phase", "i64")
             done, pieces = writer.pieces(statement, [loop, phase])
-            half = code.instruction("", 1, f"insertvalue {result} poison, {done.typed}, 0")
-            both = code.instruction("", 1, f"insertvalue {result} {half.text}, {pieces.typed}, 1")
-            code.block.end = f"  ret {result} {both.text}"
-            head = f'{result} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
+            half = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} poison, {done.typed}, 0")
+            both = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} {half.text}, {pieces.typed}, 1")
+            code.block.end = f"  ret {_DONE_OF_PIECES} {both.text}"
+            head = f'{_DONE_OF_PIECES} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
         else:
             writer.statements((statement,), parallel=False)
             code.block.end = "  ret void"
