@@ -16,7 +16,7 @@ from pellucid.network.fuse import fuse
 from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.prepare import in_two
-from pellucid.network.program import Assembled, assemble
+from pellucid.network.program import Ahead, Assembled, assemble
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.machine import Machine
 
@@ -37,14 +37,17 @@ def build(
     """
     forms: dict[str, str] = {}
 
-    def built(part: Graph, wanted: Sequence[str], replaced: Mapping[str, str]) -> Built:
-        return _built(_assembled(part, wanted, replaced, chosen.machine, tuned), chosen, forms)
-
     own = rewritten(folded(graph, kept, outputs) if kept else graph, outputs, updates, chosen.machine, forms)
-    parts = in_two(own, kept, outputs) if kept else None
-    if parts is None:
-        return built(own, outputs, updates)
-    return replace(built(parts.then, outputs, updates), before=built(parts.first, parts.between, {}))
+    parts = in_two(own, kept, outputs)
+    seldom = {*kept, *parts.between}
+    then = _assembled(parts.then, outputs, updates, chosen.machine, tuned, seldom=seldom)
+    built = _built(then, chosen, forms)
+    read = {tensor.name for tensor in then.program.tensors} | {then.tensors[name] for name in outputs}
+    between = [name for name in parts.between if then.tensors[name] in read]
+    if not between and not then.ahead.nests:
+        return built
+    first = _assembled(parts.first, between, {}, chosen.machine, tuned, ahead=then.ahead)
+    return replace(built, before=_built(first, chosen, forms))
 
 
 def program_of(graph: Graph, outputs: Sequence[str], updates: Mapping[str, str], machine: Machine) -> Assembled:
@@ -73,9 +76,13 @@ def _assembled(
     updates: Mapping[str, str],
     machine: Machine,
     tuned: Tuned | None = None,
+    *,
+    seldom: Collection[str] = (),
+    ahead: Ahead = Ahead(),  # noqa: B008 - frozen
 ) -> Assembled:
     own = compute_again(graph, {*outputs, *updates.values()})
-    return assemble(own, outputs, place_updates(own, updates, outputs), machine, tuned)
+    homes = place_updates(own, updates, outputs)
+    return assemble(own, outputs, homes, machine, tuned, seldom=seldom, ahead=ahead)
 
 
 def _built(assembled: Assembled, chosen: Target, forms: Mapping[str, str]) -> Built:

@@ -27,8 +27,8 @@ class InTwo:
     between: tuple[str, ...]
 
 
-def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InTwo | None:
-    """The graph in two parts, of which the first reads inputs of `kept` alone; None where there is no such part."""
+def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InTwo:
+    """The graph in two parts, of which the first reads inputs of `kept` alone."""
     early = {*kept, *graph.tables}
     for node in graph.nodes:
         if all(source in early for source in node.sources):
@@ -41,8 +41,6 @@ def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InT
             then.append(node)
             needed.update(node.sources)
     between = tuple(node.output for node in made if isinstance(node, Equation) and node.output in needed)
-    if not between:
-        return None
     second = graph.replace_nodes(tuple(reversed(then)))
     for name in between:
         second.input(name, graph.values[name].shape, graph.values[name].dtype)

@@ -18,7 +18,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
-from pellucid.schedule.touched import stored, touched
+from pellucid.schedule.touched import loaded, stored, touched
 
 __all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
 
@@ -33,20 +33,40 @@ class Assembled:
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
     notes: Mapping[str, Sequence[str]]
+    ahead: Ahead
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Nests that read nothing but what seldom changes, to be run before a program, and the tensors that they make."""
+
+    nests: tuple[Nest, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
 
 
 def assemble(
-    graph: Graph, outputs: Collection[str], homes: Mapping[str, str], machine: Machine, tuned: Tuned | None = None
+    graph: Graph,
+    outputs: Collection[str],
+    homes: Mapping[str, str],
+    machine: Machine,
+    tuned: Tuned | None = None,
+    *,
+    seldom: Collection[str] = (),
+    ahead: Ahead = Ahead(),
 ) -> Assembled:
     """Lowers every equation, joins the nests to passes, and proves what comes out in bounds (OutOfBoundsError).
 
     `outputs` are values that the caller reads; `homes` maps values to the inputs whose memory they take over; `tuned`
-    are decisions found by measurement.
+    are decisions found by measurement. What copies inputs that `seldom` change is left out, and stands `ahead` of the
+    result; `ahead` is what was left out of another program, and gives outputs of this one.
     """
     places = _places(graph, homes)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
+    table |= {tensor.name: replace(tensor, role="output") for tensor in ahead.tensors}
+    waiting, made = list(ahead.nests), set(graph.inputs)
+    fixed = {places[name] for name in seldom}
     lowerer, of_images = Lowerer(machine), image_values(graph)
-    nests: list[Nest] = []
+    nests = _ready(waiting, made)
     plans: dict[str, Sequence[Plan]] = {}
     notes: dict[str, list[str]] = {}
     for number, node in enumerate(graph.nodes):
@@ -57,20 +77,36 @@ def assemble(
         found = by_image(node, graph, of_images, machine)
         decided = _options(node, found)
         options = decided if tuned is None else tuned.options(node, graph, decided)
+        copied = frozenset(name for name, tensor in local.items() if tensor.name in fixed)
         notes[node.output] = _notes(node, graph, of_images, found)
         notes[node.output].append("tuned" if options is not decided else "not tuned")
+        if copied:
+            options = replace(options or Options(), seldom=copied)
         lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
-        nests += lowered.nests
+        made.add(places[node.output])
+        nests += (*lowered.nests, *_ready(waiting, made))
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
-    nests, scratch = form_passes(nests, table)
+    early = [nest for nest in nests if fixed and loaded(nest.body) and loaded(nest.body) <= fixed]
+    panels = {name: table[name] for nest in early for name in stored(nest.body)}
+    table |= {name: replace(tensor, role="input") for name, tensor in panels.items()}
+    nests, scratch = form_passes((nest for nest in nests if nest not in early), table)
     for number, names in enumerate(_made_in_passes(nests, places, list(plans))):
         for name in names:
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
     program = Program(_used(table, nests), join_independent(nests))
     prove(program)
-    return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes)
+    places |= {tensor.name: tensor.name for tensor in ahead.tensors}
+    left_out = Ahead(tuple(early), tuple(panels.values()))
+    return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes, left_out)
+
+
+def _ready(waiting: list[Nest], made: Collection[str]) -> list[Nest]:
+    """The nests that find all that they read, which wait no longer."""
+    ready = [nest for nest in waiting if loaded(nest.body) <= set(made)]
+    waiting[:] = [nest for nest in waiting if nest not in ready]
+    return ready
 
 
 def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:

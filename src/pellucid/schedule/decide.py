@@ -129,7 +129,8 @@ def choose_panels(
     """Operands that are copied so that a tile reads them in order.
 
     A vector operand whose lanes or rows lie apart and that many tiles read; a broadcast operand whose points lie
-    side by side but whose rows lie apart. The copy stands inside the loops that are its own axes, outside all others.
+    side by side but whose rows lie apart. The copy stands inside the loops that are its own axes, outside all others;
+    outside all loops where the operand seldom changes.
     """
     if options.panels is False or vector is None or across or not is_product(nest):
         return ()
@@ -137,7 +138,8 @@ def choose_panels(
     for operand in nest.loads:
         axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes)
         if axis is not None and bare_dimension(operand, axis) is not None and not operand.lookups:
-            panels.append(Panel(operand, axis, _panel_depth(operand, axis, levels)))
+            depth = 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels)
+            panels.append(Panel(operand, axis, depth))
     return tuple(panels)
 
 

@@ -10,6 +10,8 @@ from pellucid.schedule.nest import For, Load, Operand, Statement, Store, Tile, U
 
 __all__ = ["loaded", "read_of", "stored", "touched"]
 
+_Range: TypeAlias = tuple[float, float]
+
 
 def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
     """Every operand that statements load or store to in reading order, lookups after what they are added to."""
@@ -43,24 +45,21 @@ def read_of(writer: Statement, reader: Statement) -> set[str]:
     """The tensors of which `reader` loads cells that `writer` stores to, as far as boxes around the cells tell: those
     that loops and tiles reach in every dimension."""
     reached, written = _ranges(reader), _ranges(writer)
-    boxes = [
-        (store.operand.tensor, _box(store.operand, written))
-        for statement in statements((writer,))
-        for store in _stores(statement)
-    ]
+    targets = [store.operand for statement in statements((writer,)) for store in _stores(statement)]
     return {
-        operand.tensor
-        for operand in _loads((reader,))
-        for tensor, box in boxes
-        if operand.tensor == tensor
-        if all(
-            low <= last and first <= high
-            for (low, high), (first, last) in zip(box, _box(operand, reached), strict=True)
-        )
+        load.tensor
+        for load in _loads((reader,))
+        for store in targets
+        if load.tensor == store.tensor and _meet(load, reached, store, written)
     }
 
 
-_Range: TypeAlias = tuple[float, float]
+def _meet(one: Operand, ranges: Mapping[str, _Range], other: Operand, other_ranges: Mapping[str, _Range]) -> bool:
+    """Whether the boxes of two operands of one tensor have a cell in common."""
+    if one.shape != other.shape:
+        return True  # views of one memory
+    pairs = zip(_box(one, ranges), _box(other, other_ranges), strict=True)
+    return all(low <= last and first <= high for (low, high), (first, last) in pairs)
 
 
 def _ranges(outer: Statement) -> dict[str, _Range]:
