@@ -138,13 +138,81 @@ def test_a_wrong_step_is_not_timed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(step, "step_results", wrong)
     monkeypatch.setattr(step, "take_turns", None)
     message = (
-        r"^a gradient of chain is wrong: 4\.weight differs by 0\.06 of its largest value; at most 0\.05 is allowed$"
+        r"^a gradient of chain is wrong: 4\.weight differs by 0\.06 of its largest value; at most 0\.0005 is allowed$"
     )
     with pytest.raises(VerificationError, match=message):
         list(step.measure(["chain"], ["torch"], [1], 1))
     monkeypatch.setattr(step, "step_results", lambda *given: (right(*given)[0] * 1.001, right(*given)[1]))
     with pytest.raises(VerificationError, match=r"^the loss of chain is wrong: loss differs by 0\.001 of "):
         list(step.measure(["chain"], ["torch"], [1], 1))
+
+
+def test_a_gradient_that_is_a_little_wrong_everywhere_is_refused():
+    pytest.importorskip("torch")
+    case = step.CASES["residual"]
+    judge = step.judge_for(case, *batch_for(case.named, case.batch))
+    model = step.built(case.named, 1, "standard")
+    model.load_parameters(step.away_from_kinks(case.named, dict(model.parameters)))
+    loss, gradients = step.step_results(model, judge.x, judge.t)
+    assert step.verify("it", case.named, (loss, gradients), judge) < 1e-4
+    right = gradients["3.weight"]
+    wrong = right + 0.001 * np.sqrt(np.mean(right**2))
+    assert np.abs(wrong - right).max() < step.TOLERANCE * np.abs(right).max()
+    with pytest.raises(
+        VerificationError, match=r"3\.weight differs by 0\.001 of its root mean square; at most 0\.0005"
+    ):
+        step.verify("it", case.named, (loss, {**gradients, "3.weight": wrong}), judge)
+
+
+def test_a_shift_whose_gradient_cancels_is_measured_by_the_scale_beside_it():
+    pytest.importorskip("torch")
+    named = Named(residual, (9, 8, 3), 4)
+    exact = {name: np.zeros(8) for name in ("1.bias", "4.bias")} | {f"{n}.weight": np.ones(8) for n in ("1", "4")}
+    judge = step.Judge(np.zeros(0), np.zeros(0), 1.0, exact)
+    assert step.verify("it", named, (1.0, {**exact, "4.bias": np.full(8, 1e-4)}), judge) == pytest.approx(1e-4)
+    with pytest.raises(VerificationError, match=r"4\.bias differs by 0\.001 of its largest value"):
+        step.verify("it", named, (1.0, {**exact, "4.bias": np.full(8, 1e-3)}), judge)
+
+
+def test_images_for_which_rounding_would_decide():
+    torch = pytest.importorskip("torch")
+    layers = lambda: nn.Sequential(  # noqa: E731
+        nn.Conv2d(1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2, stride=1), nn.Flatten(), nn.Linear(2)
+    )
+    named = Named(layers, (2, 3, 1), 2)
+    parameters = {**named.make().build(named.shape).parameters, "0.weight": np.ones((1, 1, 1, 1), np.float32)}
+    network = TorchNetwork(named, parameters, "float64")
+    clear, near = [[5, 4, 3], [2, 1, 6]], 2.0**-20
+    x = np.array(
+        [
+            clear,
+            [[5, 4, 3], [2, -near, 6]],  # a kink
+            [[-5, -4, -3], [-2, -1, -6]],  # nothing but zeros behind it
+            [[5, 4, 5 + near], [1, 5, 1]],  # the largest of a window, and the next
+        ],
+        np.float32,
+    )[..., None]
+    assert network.undecided(x, 1e-5).tolist() == [1]
+    assert network.undecided(x[2:], 1e-5).tolist() == [1]
+    assert network.undecided(x, 1e-7).tolist() == [3]
+    assert network.undecided(x[:3], 1e-7).tolist() == []
+    assert torch.is_grad_enabled()
+
+
+def test_the_judge_has_images_in_which_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(step, "MARGIN", 0.01)
+    monkeypatch.setattr(step, "NOISE", 0.05)
+    case = step.CASES["chain"]
+    x, t = batch_for(case.named, case.batch)
+    judge = step.judge_for(case, x, t)
+    changed = [not np.array_equal(a, b) for a, b in zip(judge.x, x, strict=True)]
+    assert any(changed)
+    assert not all(changed)
+    assert np.abs(judge.x - x).max() < 1
+    network = TorchNetwork(case.named, step.built(case.named, 1, "direct").parameters, "float64")
+    assert network.undecided(x, 0.01).tolist()
+    assert not network.undecided(judge.x, 0.01).tolist()
 
 
 def test_only_the_best_format_of_the_peer_counts(monkeypatch: pytest.MonkeyPatch):

@@ -46,7 +46,17 @@ def test_json_is_a_list_of_objects(tmp_path: Path):
 def test_errors_are_relative_to_the_largest_value_of_each_array():
     expected = {"a": np.array([1.0, -4.0]), "b": np.array([100.0])}
     assert largest_error("it", {"a": np.array([1.0, -3.0]), "b": np.array([101.0])}, expected, 0.5) == 0.25
-    assert largest_error("it", {"a": np.array([1.0, -3.0]), "b": np.array([100.0])}, expected, 0.5, least=10) == 0.1
+    beside = {"a": np.array([10.0, 0.0])}
+    assert largest_error("it", {"a": np.array([1.0, -3.0]), "b": np.array([100.0])}, expected, 0.5, beside) == 0.1
+
+
+def test_an_array_that_is_a_little_wrong_everywhere_is_refused():
+    right = np.array([100.0, *[1.0] * 9999])
+    wrong = right + 0.01  # 1e-4 of the largest value, 0.01 of nearly all, 0.7 % of the root mean square
+    assert largest_error("it", {"a": wrong}, {"a": right}, 0.01) == pytest.approx(1e-4)
+    with pytest.raises(VerificationError) as caught:
+        largest_error("it", {"a": wrong}, {"a": right}, 0.005)
+    assert str(caught.value) == ("it is wrong: a differs by 0.0071 of its root mean square; at most 0.005 is allowed")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,20 @@ class TorchNetwork:
                 module.train(mode)
 
     def __call__(self, x: Any) -> Any:
-        """The logits; values that no later layer reads are dropped."""
-        values: dict[int, Any] = {-1: x}
-        for number, (step, module) in enumerate(zip(self._steps, self._modules, strict=True)):
-            values[number] = self._run(step, module, [values[source] for source in step.inputs])
-            for source in self._done[number]:
-                del values[source]
-        return values[len(self._steps) - 1]
+        """The logits."""
+        return deque(self._values(x), maxlen=1).pop()
+
+    def undecided(self, x: NDArray[Any], margin: float) -> NDArray[Any]:
+        """The numbers of the images for which a ReLU or a pool decides by less than `margin`: those of the first such
+        layer. A pool of zeros does not count: the ReLU before it has decided."""
+        with self._torch.no_grad():
+            for number, value in enumerate(self._values(self.images(x))):
+                for reader in self._steps:
+                    if number in reader.inputs:
+                        near = (self._lead(reader, value) < margin).flatten(1).any(1)
+                        if near.any():
+                            return np.flatnonzero(near.numpy())
+        return np.array([], np.int64)
 
     def loss_and_gradients(self, x: NDArray[Any], t: NDArray[Any]) -> tuple[float, dict[str, NDArray[Any]]]:
         """Cross-entropy of a batch, and its gradients by our names in PyTorch's layout."""
@@ -75,6 +83,27 @@ class TorchNetwork:
     def loss(self, x: Any, t: Any) -> Any:
         """Cross-entropy, to be differentiated."""
         return self._torch.nn.functional.cross_entropy(self(x), t)
+
+    def _values(self, x: Any) -> Iterator[Any]:
+        """What the layers give, in order of running; values that no later layer reads are dropped."""
+        values: dict[int, Any] = {-1: x}
+        for number, (step, module) in enumerate(zip(self._steps, self._modules, strict=True)):
+            values[number] = self._run(step, module, [values[source] for source in step.inputs])
+            for source in self._done[number]:
+                del values[source]
+            yield values[number]
+
+    def _lead(self, step: Step, x: Any) -> Any:
+        """By how much a layer decides: how far values lie from a ReLU's kink, the largest of a window from the next."""
+        if isinstance(step.layer, nn.ReLU):
+            return x.abs()
+        if isinstance(step.layer, nn.MaxPool2d):
+            (rows, columns), strides, (above, left) = _window_arguments(step)
+            padded = self._torch.nn.functional.pad(x, (left, left, above, above), value=-np.inf)
+            windows = padded.unfold(2, rows, strides[0]).unfold(3, columns, strides[1]).flatten(-2)
+            first, second = windows.topk(2).values.unbind(-1)
+            return (first - second).where(first != 0, np.inf)
+        return self._torch.full((len(x), 1), np.inf)
 
     def _module(self, step: Step) -> Any:
         """PyTorch's layer with parameters; None for one that has none."""
