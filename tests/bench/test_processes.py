@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.bench import chart, growth, profile, resident, startup
+from pellucid.bench import alone, chart, growth, profile, resident, startup
 from pellucid.bench.alone import Alone, Request, run_alone
 from pellucid.bench.alone import resident as resident_memory
 from pellucid.bench.growth import Point
@@ -32,6 +32,19 @@ def test_a_failing_process_is_told_of():
     assert str(caught.value).startswith("ours with , batch 0, failed: pellucid.errors.")
 
 
+def test_the_better_figures_of_both_formats_count(monkeypatch: pytest.MonkeyPatch):
+    asked = list[tuple[str, str]]()
+
+    def run(request: Request, form: str, _: Path | None) -> Alone:
+        asked.append((request.who, form))
+        return {"contiguous": Alone(2.0, 100), "channels last": Alone(1.0, 200)}[form]
+
+    monkeypatch.setattr(alone, "_run", run)
+    assert run_alone(Request("torch", "lenet5", 2)) == Alone(1.0, 100)
+    run_alone(Request("ours", "lenet5", 2))
+    assert asked == [("torch", "contiguous"), ("torch", "channels last"), ("ours", "contiguous")]
+
+
 def test_the_peak_is_at_least_what_there_is():
     now, peak = resident_memory()
     assert 1 << 20 < now <= peak
@@ -40,11 +53,11 @@ def test_the_peak_is_at_least_what_there_is():
 def test_peak_memory_rows(monkeypatch: pytest.MonkeyPatch):
     asked = list[tuple[str, bool]]()
 
-    def alone(request: Request, cache: Path | None = None) -> Alone:
+    def run(request: Request, cache: Path | None = None) -> Alone:
         asked.append((request.who, cache is not None))
         return Alone(1.0, {"torch": 300, "ours": 400 - 100 * len(asked)}[request.who] * 1_000_000)
 
-    monkeypatch.setattr(resident, "run_alone", alone)
+    monkeypatch.setattr(resident, "run_alone", run)
     monkeypatch.setattr(resident, "load", lambda _: None)
     rows = list(resident.measure(["step of conv6 x128"], ["torch"], [1]))
     assert asked == [("torch", False), ("ours", True), ("ours", True)]
@@ -57,11 +70,11 @@ def test_peak_memory_rows(monkeypatch: pytest.MonkeyPatch):
 def test_growth_changes_one_quantity(monkeypatch: pytest.MonkeyPatch):
     asked = list[Request]()
 
-    def alone(request: Request) -> Alone:
+    def run(request: Request) -> Alone:
         asked.append(request)
         return Alone(0.5, 1000)
 
-    monkeypatch.setattr(growth, "run_alone", alone)
+    monkeypatch.setattr(growth, "run_alone", run)
     monkeypatch.setattr(growth, "CASES", {"batch": (2, 4), "threads": ()})
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     points = list(growth.measure(["batch", "threads"], [], 3, threads=2))

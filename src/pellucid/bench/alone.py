@@ -1,6 +1,7 @@
 """Training steps in a process of their own: seconds of a step, and how far resident memory rises.
 
-`python -m pellucid.bench.alone REQUEST` runs in the fresh process; REQUEST and what it prints are JSON.
+`python -m pellucid.bench.alone REQUEST FORM` runs in the fresh process; REQUEST and what it prints are JSON, FORM is
+the memory format of PyTorch's tensors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pellucid.bench.torch_network import FORMATS
 from pellucid.errors import ArgumentError
 
 __all__ = ["Alone", "Request", "run_alone"]
@@ -43,12 +45,18 @@ class Alone:
 
 
 def run_alone(request: Request, cache: Path | None = None) -> Alone:
-    """What a fresh process measures; compiled code is kept in `cache`, else where it always is.
+    """What a fresh process measures; compiled code is kept in `cache`, else where it always is. Of PyTorch one process
+    for each memory format, and of each figure the smaller one.
 
     ArgumentError with the process's last line where it fails.
     """
+    found = [_run(request, form, cache) for form in (FORMATS if request.who == "torch" else FORMATS[:1])]
+    return Alone(min(alone.seconds for alone in found), min(alone.bytes for alone in found))
+
+
+def _run(request: Request, form: str, cache: Path | None) -> Alone:
     environment = dict(os.environ) if cache is None else {**os.environ, "PELLUCID_CACHE": str(cache)}
-    command = [sys.executable, "-m", "pellucid.bench.alone", json.dumps(asdict(request))]
+    command = [sys.executable, "-m", "pellucid.bench.alone", json.dumps(asdict(request)), form]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
@@ -71,12 +79,12 @@ def resident() -> tuple[int, int]:
     return peak, peak
 
 
-def _measure(request: Request) -> Alone:
+def _measure(request: Request, form: str) -> Alone:
     # Everything that a step needs is loaded before the baseline is taken.
     from pellucid.bench.networks import NETWORKS, Named, batch_for, plain
     from pellucid.bench.peers import set_threads
     from pellucid.bench.step import built, torch_step
-    from pellucid.bench.torch_network import FORMATS, TorchNetwork
+    from pellucid.bench.torch_network import TorchNetwork
     from pellucid.bench.turns import clock_for
 
     named = NETWORKS.get(request.network) or Named(
@@ -92,7 +100,7 @@ def _measure(request: Request) -> Alone:
         set_threads(["torch"], request.threads)
         parameters = dict(built(named, 1, "direct").parameters)
         baseline, _ = resident()
-        step = torch_step(TorchNetwork(named, parameters, form=FORMATS[1]), x, t)
+        step = torch_step(TorchNetwork(named, parameters, form=form), x, t)
     clock, seconds = clock_for(request.threads), list[float]()
     step()
     for _ in range(request.rounds):
@@ -103,4 +111,4 @@ def _measure(request: Request) -> Alone:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asdict(_measure(Request(**json.loads(sys.argv[1]))))))
+    sys.stdout.write(json.dumps(asdict(_measure(Request(**json.loads(sys.argv[1])), sys.argv[2]))))
