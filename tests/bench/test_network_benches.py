@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pellucid import nn
-from pellucid.bench import infer, networks, step
+from pellucid.bench import infer, networks, step, turns
 from pellucid.bench.networks import NETWORKS, Named, batch_for, peer_array, plain, steps_of, work_of
 from pellucid.bench.onnx_network import onnx_model, onnx_prediction
 from pellucid.bench.torch_network import FORMATS, TorchNetwork
@@ -38,7 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(infer, "CASES", cases)
     for room in (step, infer):
         monkeypatch.setattr(room, "TURN", 1e-6)
-        monkeypatch.setattr(room, "peak_limit", lambda _: lambda _: 1e9)
+    monkeypatch.setattr(turns, "peak_limit", lambda _: lambda _: 1e9)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_wrong_step_is_not_timed(monkeypatch: pytest.MonkeyPatch):
         return loss, {**gradients, "4.weight": gradients["4.weight"] * 1.06}
 
     monkeypatch.setattr(step, "step_results", wrong)
-    monkeypatch.setattr(step, "take_turns", None)
+    monkeypatch.setattr(step, "worst_contest", None)
     message = (
         r"^a gradient of chain is wrong: 4\.weight differs by 0\.06 of its largest value; at most 0\.0005 is allowed$"
     )
@@ -219,11 +219,11 @@ def test_only_the_best_format_of_the_peer_counts(monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("torch")
     found = iter([(1.0, 3.0), (1.2, 2.4)])
 
-    def turns(*_: object, **__: object) -> Turns:
+    def take_turns(*_: object, **__: object) -> Turns:
         ours, theirs = next(found)
-        return Turns({"ours": ours, "torch": theirs}, best=ours, fraction=0.5)
+        return Turns({"ours": ours, "peer": theirs}, best=ours, fraction=0.5)
 
-    monkeypatch.setattr(step, "take_turns", turns)
+    monkeypatch.setattr(turns, "take_turns", take_turns)
     (row,) = step.measure(["chain"], ["torch"], [1], 1, ["standard"])
     assert row.ratio == 2.4 / 1.2
 

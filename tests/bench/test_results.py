@@ -1,14 +1,17 @@
 """Tables, files of results, verification, and turns: what no peer is needed for."""
 
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pellucid.bench import turns
 from pellucid.bench.judge import largest_error
-from pellucid.bench.rows import Row, heading, line, summary, write_json
-from pellucid.bench.turns import clock_for, take_turns
+from pellucid.bench.rows import Row, heading, line, summary, timed, write_json
+from pellucid.bench.turns import Turns, clock_for, take_turns, worst_contest
 from pellucid.errors import VerificationError
 
 TIMED = Row("conv 3x3", "forward", 2, "torch", 0.0015, 0.003, fraction_of_peak=0.871, rate=101.26, best=102, error=5e-7)
@@ -118,6 +121,36 @@ def test_before_stands_in_front_of_every_single_run(monkeypatch: pytest.MonkeyPa
     ways = {name: clock.contender(name, 0.001) for name in ("ours", "peer")}
     take_turns(ways, 1.0, lambda _: 1.0, rounds=2, clock=clock, before=lambda: clock.calls.append("-"))
     assert clock.calls[4:] == ["-", "ours", "-", "peer"] * 2
+
+
+def test_rivals_exist_one_at_a_time_and_the_worst_contest_counts(monkeypatch: pytest.MonkeyPatch):
+    made = list[weakref.ref[Any]]()
+    seconds = iter([(1.0, 3.0), (1.2, 2.4), (1.0, 4.0)])
+
+    def rival():
+        assert not any(other() for other in made)
+        found = Clock().contender("peer", 1.0)
+        made.append(weakref.ref(found))
+        return found
+
+    def take(ways: Any, *_: object, **__: object) -> Turns:
+        assert list(ways) == ["ours", "peer"]
+        return Turns(dict(zip(ways, next(seconds), strict=True)), best=1.0, fraction=0.5)
+
+    monkeypatch.setattr(turns, "take_turns", take)
+    rivals = (rival() for _ in range(3))
+    assert worst_contest(lambda: None, rivals, 1.0, 1, rounds=1, turn=1.0).seconds == {"ours": 1.2, "peer": 2.4}
+
+
+def test_a_contest_without_a_rival(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turns, "take_turns", lambda ways, *_, **__: Turns(dict.fromkeys(ways, 1.0), 1.0, 0.5))
+    assert worst_contest(lambda: None, [None], 1.0, 1, rounds=1, turn=1.0).seconds == {"ours": 1.0}
+
+
+def test_the_row_of_turns():
+    turns = Turns({"ours": 0.5, "peer": 1.0}, best=0.25, fraction=0.75)
+    expected = Row("it", "dx", 2, "torch", 0.5, 1.0, fraction_of_peak=0.75, rate=2.0, best=4.0, error=1e-6)
+    assert timed("it", "dx", 2, turns, 1e9, peer="torch", theirs=1.0, error=1e-6) == expected
 
 
 def test_one_thread_is_timed_by_its_own_time():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pellucid.bench.judge import largest_error
 from pellucid.bench.kernels import bound_call, random_arrays
 from pellucid.bench.peers import load, set_threads
-from pellucid.bench.rows import Row
+from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import bandwidth_limit, clock_for, take_turns
 from pellucid.equation import Equation
 
@@ -174,11 +174,8 @@ def _contest(name: str, peers: Sequence[str], threads: int, rounds: int) -> Row:
         clock=clock_for(threads),
         before=lambda: np.negative(other, out=other),
     )
-    ours = turns.seconds["ours"]
-    return Row(
-        name, "bandwidth", threads, "torch" if peers else None, ours, turns.seconds.get("torch"),
-        fraction_of_peak=turns.fraction, rate=size / ours / 1e9, best=size / turns.best / 1e9, error=error,
-    )  # fmt: skip
+    peer, theirs = "torch" if peers else None, turns.seconds.get("torch")
+    return timed(name, "bandwidth", threads, turns, size, peer=peer, theirs=theirs, error=error)
 
 
 def _to_torch(array: Array) -> Any:

@@ -14,10 +14,10 @@ from pellucid.bench.judge import largest_error
 from pellucid.bench.networks import Named, batch_for, work_of
 from pellucid.bench.onnx_network import onnx_model, onnx_prediction
 from pellucid.bench.peers import load, set_threads
-from pellucid.bench.rows import Row
+from pellucid.bench.rows import Row, timed
 from pellucid.bench.step import ACCURACIES, Case
 from pellucid.bench.torch_network import FORMATS, TorchNetwork
-from pellucid.bench.turns import clock_for, peak_limit, take_turns
+from pellucid.bench.turns import worst_contest
 
 __all__ = ["CASES", "TOLERANCE", "measure", "used_parameters"]
 
@@ -75,25 +75,18 @@ def _contest(name: str, case: Case, peer: str | None, threads: int, accuracy: st
     model = case.named.make().build(case.named.shape, threads=threads, accuracy=accuracy)
     parameters = used_parameters(model.parameters)
     model.load_parameters(parameters)
+    errors = list[float]()
+
+    def rival(peer: str, form: str) -> Callable[[], object]:
+        theirs = _MADE[peer](case.named, parameters, x, threads, form)
+        errors.append(largest_error(name, {"y": model.predict(x)}, {"y": np.asarray(theirs())}, TOLERANCE))
+        return theirs
+
     work = case.batch * work_of(case.named, training=False)
-    error: float | None = None
-    contests = list[tuple[float, float | None, float, float]]()
-    for form in _FORMS[peer]:
-        ways: dict[str, Callable[[], object]] = {"ours": lambda: model.predict(x)}
-        if peer is not None:
-            theirs = _MADE[peer](case.named, parameters, x, threads, form)
-            found = largest_error(name, {"y": model.predict(x)}, {"y": np.asarray(theirs())}, TOLERANCE)
-            error = max(error or 0.0, found)
-            ways[peer] = theirs
-        turns = take_turns(ways, work, peak_limit(threads), rounds=rounds, clock=clock_for(threads), turn=TURN)
-        contests.append((turns.seconds["ours"], turns.seconds.get(peer or ""), turns.fraction, turns.best))
-        del ways
-        gc.collect()
-    ours, peer_seconds, fraction, best = min(contests, key=lambda contest: (contest[1] or 0.0) / contest[0])
-    return Row(
-        name, f"infer {accuracy}", threads, peer, ours, peer_seconds,
-        fraction_of_peak=fraction, rate=work / ours / 1e9, best=work / best / 1e9, error=error,
-    )  # fmt: skip
+    rivals = (None,) if peer is None else (rival(peer, form) for form in _FORMS[peer])
+    turns = worst_contest(lambda: model.predict(x), rivals, work, threads, rounds=rounds, turn=TURN)
+    error, theirs = max(errors, default=None), turns.seconds.get("peer")
+    return timed(name, f"infer {accuracy}", threads, turns, work, peer=peer, theirs=theirs, error=error)
 
 
 def _onnxruntime(
@@ -118,4 +111,4 @@ def _torch(named: Named, parameters: Mapping[str, Array], x: Array, threads: int
 
 
 _MADE = MappingProxyType({"onnxruntime": _onnxruntime, "torch": _torch})
-_FORMS: Mapping[str | None, Sequence[str]] = MappingProxyType({None: ("",), "onnxruntime": ("",), "torch": FORMATS})
+_FORMS: Mapping[str, Sequence[str]] = MappingProxyType({"onnxruntime": ("",), "torch": FORMATS})

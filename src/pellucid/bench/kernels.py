@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pellucid.bench import jax_kernels, torch_kernels
 from pellucid.bench.judge import largest_error
 from pellucid.bench.peers import set_threads
-from pellucid.bench.rows import Row
+from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
 from pellucid.equation import Equation, Kernel
 
@@ -188,11 +188,7 @@ def _contest(
         errors[peer] = largest_error(f"{which} of {name}", {output: result}, {output: found.exact()}, TOLERANCE)
         ways |= {f"{peer} {form}": way for form, way in found.ways.items()}
     turns = take_turns(ways, case.operations, peak_limit(threads), rounds=rounds, clock=clock)
-    ours = turns.seconds["ours"]
     for peer in peers or [None]:
-        theirs = [seconds for form, seconds in turns.seconds.items() if peer and form.startswith(f"{peer} ")]
-        yield Row(
-            name, which, threads, peer, ours, min(theirs, default=None),
-            fraction_of_peak=turns.fraction, rate=case.operations / ours / 1e9,
-            best=case.operations / turns.best / 1e9, error=errors[peer] if peer else None,
-        )  # fmt: skip
+        found = [seconds for form, seconds in turns.seconds.items() if peer and form.startswith(f"{peer} ")]
+        theirs, error = min(found, default=None), errors[peer] if peer else None
+        yield timed(name, which, threads, turns, case.operations, peer=peer, theirs=theirs, error=error)

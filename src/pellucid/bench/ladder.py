@@ -18,7 +18,7 @@ from pellucid.bench.equations import graph_call
 from pellucid.bench.judge import largest_error
 from pellucid.bench.kernels import CASES as KERNELS
 from pellucid.bench.kernels import TOLERANCE, Convolution, random_arrays
-from pellucid.bench.rows import Row
+from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
 from pellucid.emit import compile_program, target
 from pellucid.language.extents import infer_extents
@@ -86,11 +86,7 @@ def measure(names: Sequence[str], threads: Sequence[int], rounds: int) -> Iterat
             turns = take_turns(
                 {"ours": call}, shape.operations, peak_limit(count), rounds=rounds, clock=clock_for(count)
             )
-            ours = turns.seconds["ours"]
-            yield Row(
-                name, "forward", count, None, ours, None, fraction_of_peak=turns.fraction,
-                rate=shape.operations / ours / 1e9, best=shape.operations / turns.best / 1e9, error=error,
-            )  # fmt: skip
+            yield timed(name, "forward", count, turns, shape.operations, error=error)
 
 
 def reference(shape: Convolution, x: Array, w: Array) -> Array:

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Row", "heading", "line", "summary", "write_json"]
+if TYPE_CHECKING:
+    from pellucid.bench.turns import Turns
+
+__all__ = ["Row", "heading", "line", "summary", "timed", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,25 @@ class Row:
     def ratio(self) -> float | None:
         """How many times ours goes into the peer's."""
         return None if self.theirs is None else self.theirs / self.ours
+
+
+def timed(
+    name: str,
+    which: str,
+    threads: int,
+    turns: Turns,
+    work: float,
+    *,
+    peer: str | None = None,
+    theirs: float | None = None,
+    error: float | None = None,
+) -> Row:
+    """The row of a contest in turns; `work` is what ours did in each run, in operations or bytes."""
+    ours = turns.seconds["ours"]
+    return Row(
+        name, which, threads, peer, ours, theirs,
+        fraction_of_peak=turns.fraction, rate=work / ours / 1e9, best=work / turns.best / 1e9, error=error,
+    )  # fmt: skip
 
 
 def heading(width: int) -> str:

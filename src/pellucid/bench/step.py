@@ -16,9 +16,9 @@ from pellucid import nn, optim
 from pellucid.bench.judge import largest_error
 from pellucid.bench.networks import NETWORKS, Named, batch_for, peer_array, steps_of, work_of
 from pellucid.bench.peers import load, set_threads
-from pellucid.bench.rows import Row
+from pellucid.bench.rows import Row, timed
 from pellucid.bench.torch_network import FORMATS, TorchNetwork
-from pellucid.bench.turns import clock_for, peak_limit, take_turns
+from pellucid.bench.turns import worst_contest
 
 __all__ = [
     "ACCURACIES", "CASES", "Judge", "away_from_kinks", "built", "judge_for", "measure", "step_results", "torch_step",
@@ -187,19 +187,13 @@ def _contest(
     if judge is not None:
         model.load_parameters(away_from_kinks(case.named, parameters))
         error = verify(name, case.named, step_results(model, judge.x, judge.t), judge)
-    work = case.batch * work_of(case.named, training=True)
-    contests = list[tuple[float, float | None, float, float]]()
-    for form in FORMATS if judge is not None else ("",):
+
+    def rival(form: str) -> Callable[[], object]:
         model.load_parameters(parameters)
-        ways: dict[str, Callable[[], object]] = {"ours": lambda: model.train_step(x, t)}
-        if form:
-            ways["torch"] = torch_step(TorchNetwork(case.named, parameters, form=form), x, t)
-        turns = take_turns(ways, work, peak_limit(threads), rounds=rounds, clock=clock_for(threads), turn=TURN)
-        contests.append((turns.seconds["ours"], turns.seconds.get("torch"), turns.fraction, turns.best))
-        del ways
-        gc.collect()
-    ours, theirs, fraction, best = min(contests, key=lambda contest: (contest[1] or 0.0) / contest[0])
-    return Row(
-        name, f"step {accuracy}", threads, "torch" if theirs else None, ours, theirs,
-        fraction_of_peak=fraction, rate=work / ours / 1e9, best=work / best / 1e9, error=error,
-    )  # fmt: skip
+        return torch_step(TorchNetwork(case.named, parameters, form=form), x, t)
+
+    work = case.batch * work_of(case.named, training=True)
+    rivals = (None,) if judge is None else (rival(form) for form in FORMATS)
+    turns = worst_contest(lambda: model.train_step(x, t), rivals, work, threads, rounds=rounds, turn=TURN)
+    peer, theirs = "torch" if judge else None, turns.seconds.get("peer")
+    return timed(name, f"step {accuracy}", threads, turns, work, peer=peer, theirs=theirs, error=error)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pellucid.emit.peak import measure_copy_bandwidth, measure_peak
 
-__all__ = ["Turns", "bandwidth_limit", "clock_for", "peak_limit", "take_turns"]
+__all__ = ["Turns", "bandwidth_limit", "clock_for", "peak_limit", "take_turns", "worst_contest"]
 
 # A contender's turn lasts so long at least: shorter work is repeated within it, after one run that does not count.
 TURN = 0.004
@@ -71,6 +72,28 @@ def take_turns(
         fractions.append(amount / own / limit(min(repeat * own, LONGEST_LIMIT)))
     medians = {name: statistics.median(seconds) for name, seconds in runs.items()}
     return Turns(medians, min(runs[first]), statistics.median(fractions))
+
+
+def worst_contest(
+    ours: Callable[[], object],
+    rivals: Iterable[Callable[[], object] | None],
+    amount: float,
+    threads: int,
+    *,
+    rounds: int,
+    turn: float,
+) -> Turns:
+    """A contest of "ours" with each of the rivals, as "peer", of which one exists at a time: the one that is worst for
+    us counts. None is no rival."""
+    contests = list[Turns]()
+    for rival in rivals:
+        ways = {"ours": ours} if rival is None else {"ours": ours, "peer": rival}
+        contests.append(
+            take_turns(ways, amount, peak_limit(threads), rounds=rounds, clock=clock_for(threads), turn=turn)
+        )
+        del rival, ways
+        gc.collect()
+    return min(contests, key=lambda turns: turns.seconds.get("peer", 0.0) / turns.seconds["ours"])
 
 
 def peak_limit(threads: int) -> Callable[[float], float]:
