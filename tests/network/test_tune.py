@@ -19,9 +19,10 @@ from pellucid.network.program import equation_options
 from pellucid.network.source import source_digest
 from pellucid.network.tune import DECISIONS, candidates, tune
 from pellucid.network.tuned import FILE, Tuned, forget_tuned, keep_tuned, load_tuned, merged
+from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.plan import Options
-from schedule.cases import AVX2, EQUATIONS, TOY, check_nest
+from schedule.cases import AVX2, EQUATIONS, TOY, case, check_nest
 
 BATCH = 8
 
@@ -161,6 +162,49 @@ def test_a_search_gives_each_equation_once_and_choices_that_compile(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert compile_graph(graph, [name]).engine.plans != compiled.engine.plans
+
+
+# Large enough for panels, slabs and sums in pieces.
+LARGER = {
+    "convolution": ("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]", (20, 20, 32), (3, 3, 32, 32), {}),
+    "dense": ("z[n,o] = sum(q) x[n,q] * w[q,o]", (200,), (200, 70), {}),
+    "max pooling": ("z[n,i,j,c] = max(s,t) x[n,2*i+s-1,2*j+t-1,c]", (17, 16, 20), None, {"s": 3, "t": 3}),
+    "average pooling": ("z[n,i,j,c] = sum(s,t) x[n,2*i+s,2*j+t,c] / 4", (16, 16, 20), None, {"s": 2, "t": 2}),
+    "depthwise": ("z[n,i,j,u] = sum(s,t) x[n,i+s-1,j+t-1,u] * w[s,t,u]", (14, 15, 24), (3, 3, 24), {}),
+}
+
+
+@pytest.mark.parametrize("machine", [AVX2, TOY], ids=["avx2", "toy"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("name", LARGER)
+def test_every_choice_that_a_search_proposes_is_built_within_bounds(name: str, batch: int, machine: Machine):
+    """Forward and both gradients; one decision after the other, the last choice of each kept for those that follow."""
+    text, image, weights, given = LARGER[name]
+    forward = case(text, {"x": (batch, *image), **({"w": weights} if weights else {})}, {}, given)
+    for one in (forward, forward.gradient("x"), *([forward.gradient("w")] if weights else [])):
+        plans = one.lowered(machine).plans
+        number, choice = max(range(len(plans)), key=lambda number: plans[number].cycles), {}
+        for decision in DECISIONS:
+            plan = one.lowered(machine, merged(None, choice)).plans[number]
+            kept = choice
+            for change in candidates(decision, plan, machine, 4):
+                choice = {**kept, **change, "number": number}
+                prove(one.program(machine, merged(None, choice)))
+        assert choice
+
+
+def test_a_border_that_no_loop_follows_is_seen_in_a_panel_too():
+    """Rows of a kernel side by side in a tile, while the rows of the image are summed in pieces."""
+    forward = case("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]", {"x": (1, 6, 5, 8), "w": (3, 3, 8, 16)})
+    given, options = forward.gradient("w"), Options(tile=(("c", 2), ("s", 3)), block=2, chain=10)
+    assert [panel.axis for panel in given.lowered(TOY, options).plans[0].panels] == ["k", "c"]
+    check_nest(given, TOY, options=options)
+
+
+@pytest.mark.parametrize("order", [("n", "i", "j", "k"), ("k", "j", "i", "n"), ("k",), ()])
+@pytest.mark.parametrize("name", ["conv", "conv 1x1", "every axis of extent 1"])
+def test_an_order_is_that_of_the_axes_there_are(name: str, order: tuple[str, ...]):
+    check_nest(EQUATIONS[name], AVX2, options=Options(order=order))
 
 
 @pytest.mark.parametrize("machine", [AVX2, TOY], ids=["avx2", "toy"])

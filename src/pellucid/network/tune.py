@@ -121,10 +121,7 @@ class _Problem:
                 if time.perf_counter() > end:
                     break
                 wanted = {**choice, **change, "number": self.number}
-                try:
-                    lowered = self._lowered(merged(self.decided, wanted))
-                except (KeyError, ValueError, AssertionError):  # a combination that the builder cannot serve
-                    continue
+                lowered = self._lowered(merged(self.decided, wanted))
                 if lowered.nests == self.default.nests:
                     continue
                 other = self._compiled(lowered)

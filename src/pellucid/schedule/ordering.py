@@ -116,13 +116,16 @@ def order_levels(
     machine: Machine, element_bytes: int, options: Options,
 ) -> tuple[Level, ...]:  # fmt: skip
     """Slabs outermost, then the output's axes in the order that moves the fewest bytes into the near caches; their
-    own order where it does not matter."""
+    own order where it does not matter. Of a given order those axes count that are left (one of extent 1 is not, nor one
+    that is walked together with another); axes that it does not name stand inside."""
     extents = {**nest.extents, **dict(slabs)}
     sizes = {axis: ("tile", size) for axis, size in tile.points}
     if vector is not None and not across:
         sizes[vector] = ("vector", tile.block)
-    order = options.order or tuple(axis for axis, _ in nest.free)
-    if options.order is None and is_product(nest) and len(order) > 1:
+    order = tuple(axis for axis, _ in nest.free)
+    if options.order is not None:
+        order = tuple(dict.fromkeys((*(axis for axis in options.order if axis in order), *order)))
+    elif is_product(nest) and len(order) > 1:
         tiles = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
         order = _Traffic(nest, tiles, extents, machine, element_bytes).cheapest_order()
     levels = [Level(axis, "slab", size) for axis, size in slabs]

@@ -63,7 +63,7 @@ class PlacedPanel:
         for d in self.kept:
             axis = self.ranged.get(d)
             index.append(own.index[d] if axis is None else own.index[d] - anchor[axis].base)
-        return Operand(tensor.name, tensor.shape, (*index, axis_name), outside=own.outside)
+        return Operand(tensor.name, tensor.shape, (*index, axis_name), guards=own.guards, outside=own.outside)
 
     def copies(self, env: Mapping[str, Binding], prefix: str) -> list[Statement]:
         """The statements that fill the panel, of every piece or of the one that `env` is in."""
