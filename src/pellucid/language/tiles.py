@@ -15,10 +15,10 @@ of 1e-7, worst of four 3x3 layers of 32 to 512 channels with Gaussian data (`too
 
 The error of short chains hardly grows with a sum, that of a plain kernel does: Gaussian sums of 288 terms lose half as
 much again with 4 x 6 cells as in a plain kernel, those of 576 as much, those of 1152 a quarter less; and with 6 x 6
-cells those of 4608 a quarter less (`tests/network/accuracy.py`). So `standard` goes by the number of terms, and loses nowhere more than a plain direct
-kernel; `fast` has 6 x 6 cells everywhere and stays within four times that error. Both sum the products of a point in
-chains: without, they would lose two to four times as much. With data of one sign both are more accurate than direct
-kernels.
+cells those of 4608 a quarter less (`tests/network/accuracy.py`). So `standard` goes by the number of terms, and loses
+nowhere more than a plain direct kernel; `fast` has 6 x 6 cells everywhere and stays within four times that error. Both
+sum the products of a point in chains: without, they would lose two to four times as much. With data of one sign both
+are more accurate than direct kernels.
 """
 
 from __future__ import annotations
