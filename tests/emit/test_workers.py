@@ -94,6 +94,29 @@ def test_who_is_done_does_the_rounds_of_who_is_late(in_parts: bool) -> None:
     assert not record.any()  # the next program begins to count at 0
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("in_parts", [(), (0,), (1,), (0, 1)])
+def test_scratch_that_is_filled_twice_in_a_nest(in_parts: tuple[int, ...], threads: int) -> None:
+    """Each reader finds what was filled last before it, whether threads share it in pieces or in parts."""
+    size, own = 8, Operand("s", (8,), (Affine.name("i"),))
+
+    def copy(target: Operand, source: Operand, *, parallel: bool) -> For:
+        tile = Tile((), "k", (Group(0, 1, 1),), None, (), (Store(target, Load(source)),))
+        return For("i", Bound.of(0), Bound.of(size), 1, (tile,), parallel=parallel)
+
+    body: list[For] = []
+    for number, (source, target) in enumerate((("a", "y"), ("b", "z"))):
+        body.append(copy(own, replace(own, tensor=source), parallel=False))
+        read = copy(replace(own, tensor=target), own, parallel=True)
+        body.append(For("twice", Bound.of(0), Bound.of(2), 1, (read,)) if number in in_parts else read)
+    roles = {"a": "input", "b": "input", "s": "scratch", "y": "output", "z": "output"}
+    tensors = tuple(Tensor(name, "float64", (size,), role) for name, role in roles.items())
+    arrays = {"a": np.arange(8.0), "b": -np.arange(8.0), "y": np.zeros(8), "z": np.zeros(8)}
+    compile_program(Program(tensors, (Nest("n", tuple(body)),))).call(arrays, threads)
+    np.testing.assert_array_equal(arrays["y"], arrays["a"])
+    np.testing.assert_array_equal(arrays["z"], arrays["b"])
+
+
 def run_together(workers: Workers, threads: int) -> list[int]:
     """The numbers of the threads that ran a call which none leaves before all have come."""
     seen, met = list[int](), threading.Barrier(threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pellucid.emit.checked import CHECKED_FUNCTIONS
@@ -91,8 +91,9 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
         if place in used:
             lines += _argument(program.tensors[place], place, slot, floating)
     pointers = {name: _argument_name(program.tensors[place], place) for name, place in places.items()}
+    scratch = {tensor.name for tensor in program.tensors if tensor.role == "scratch"}
     for number, functions in enumerate(phases, start=1):
-        lines += _phase(number, functions, names, pointers)
+        lines += _phase(number, functions, names, pointers, scratch)
     most = max((sum(function.free for function in functions) for functions in phases), default=0)
     lines += [
         f"  call void @leave(ptr %record, i64 %thread, i64 %threads, i64 {1 + most})",
@@ -104,11 +105,17 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
     return "\n".join(lines)
 
 
-def _phase(number: int, functions: Sequence[Function], names: dict[str, str], pointers: dict[str, str]) -> list[str]:
+def _phase(
+    number: int,
+    functions: Sequence[Function],
+    names: dict[str, str],
+    pointers: dict[str, str],
+    scratch: Collection[str],
+) -> list[str]:
     """The functions of a nest, called in order by who does not come too late; then the wait for all that they write.
 
-    Of those that are not free somebody does the part of each thread, of one after the other: what a part reads of
-    another function's was written in the same part.
+    First those that are free. Of the others somebody does the part of each thread, all that belongs to a part in order:
+    what one reads of another was written in the same part. What fills scratch goes before each one that reads it.
     """
 
     def call(function: Function, thread: str, *first: str) -> str:
@@ -116,15 +123,21 @@ def _phase(number: int, functions: Sequence[Function], names: dict[str, str], po
         arguments = [*first, f"i64 {thread}", "i64 %threads", "ptr %errors", *tensors]
         return f'call {function.result} @"{names[function.text]}"({", ".join(arguments)})'
 
+    def filled_for(readers: Sequence[Function]) -> list[Function]:
+        used = {name for function in readers for name in function.tensors} & set(scratch)
+        fills = [function for function in functions if not function.shared and used.intersection(function.tensors)]
+        return [function for function in functions if function in readers or function in fills]
+
+    pieces_of = [function for function in functions if function.free]
     parts = [function for function in functions if function.shared and not function.free]
-    loops = bool(parts) + sum(function.free for function in functions)
+    loops = bool(parts) + len(pieces_of)
     lines = [
         f"  %over{number} = call i1 @is_over(ptr %record, i64 %threads, i64 {number})",
         f"  br i1 %over{number}, label %after{number}, label %phase{number}",
         f"phase{number}:",
     ]
     place = 0
-    for function in functions:
+    for function in filled_for(pieces_of):
         if function.free:
             place += 1
             loop, did, done, pieces = (f"%{name}{number}.{place}" for name in ("loop", "did", "done", "pieces"))
@@ -135,7 +148,7 @@ def _phase(number: int, functions: Sequence[Function], names: dict[str, str], po
                 f"  {pieces} = extractvalue {function.result} {did}, 1",
                 _count(number, loop, done, pieces, loops),
             ]
-        elif not function.shared:
+        else:
             lines.append(f"  {call(function, '%thread')}")
     if parts:
         loop, last, part, done, more, some = (
@@ -151,7 +164,7 @@ def _phase(number: int, functions: Sequence[Function], names: dict[str, str], po
             f"  {some} = icmp sge i64 {part}, 0",
             f"  br i1 {some}, label %mine{number}, label %counted{number}",
             f"mine{number}:",
-            *(f"  {call(function, part)}" for function in parts),
+            *(f"  {call(function, part)}" for function in filled_for(parts)),
             f"  {more} = add i64 {done}, 1",
             f"  br label %parts{number}",
             f"counted{number}:",

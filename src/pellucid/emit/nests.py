@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 from pellucid.emit.access import Access, MemoryAccess
 from pellucid.emit.checked import CheckedAccess
@@ -16,7 +17,7 @@ from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.rewrite import renamed
-from pellucid.schedule.touched import read_of, stored, touched
+from pellucid.schedule.touched import loaded, read_of, stored, touched
 
 __all__ = ["Emitter", "Function"]
 
@@ -60,19 +61,22 @@ class Emitter:
     def nest(self, number: int) -> list[Function]:
         """A function for every statement of nest `number`, in order."""
         body, functions = self._program.nests[number].body, list[Function]()
+        bound = self._bound_to_threads(body)
         for place, statement in enumerate(body):
-            free = self._is_free(place, body) and sum(function.free for function in functions) < LOOPS
+            free = isinstance(statement, For) and statement.parallel and place not in bound
+            free = free and sum(function.free for function in functions) < LOOPS
             functions.append(self._function(statement, number, free))
         return functions
 
-    def _is_free(self, place: int, body: Sequence[Statement]) -> bool:
-        """Whether any thread may do any round of a statement: its loop is parallel, and no other statement of the nest
-        relies on a thread's doing the same rounds here and there."""
-        statement = body[place]
-        if not isinstance(statement, For) or not statement.parallel:
-            return False
-        others = (*body[:place], *body[place + 1 :])
-        return not any(self._relies(statement, other) or self._relies(other, statement) for other in others)
+    def _bound_to_threads(self, body: Sequence[Statement]) -> set[int]:
+        """The places of statements that rely on a thread's doing the same rounds of two of them."""
+        reads, writes = [loaded((statement,)) for statement in body], [stored((statement,)) for statement in body]
+        return {
+            place
+            for reader, writer in permutations(range(len(body)), 2)
+            if reads[reader] & writes[writer] and self._relies(body[reader], body[writer])
+            for place in (reader, writer)
+        }
 
     def _relies(self, statement: Statement, writer: Statement) -> bool:
         """Whether a statement reads what another writes, but for scratch that every thread fills for itself."""
