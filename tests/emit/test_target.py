@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,6 +94,13 @@ def test_no_function_is_called_from_a_library(name: str, dtype: str, called: str
     calls = [line.split() for line in lines if line.split()[:1] in (["callq"], ["bl"], ["call"])]
     own = ("nest0", "loop", "is_over", "take", "count", "wait", "end", "enter", "leave", "reduce_far", "*")
     assert [call for call in calls if not call[-1].strip('"').removesuffix("@PLT").startswith(own)] == []
+
+
+def test_threads_measure_at_once() -> None:
+    """Code is loaded and released by one while the other runs its own."""
+    with ThreadPoolExecutor(2) as pool:
+        peaks = list(pool.map(lambda _: measure_peak(seconds=0.002), range(20)))
+    assert min(peaks) > 0
 
 
 def test_measurements_are_plausible() -> None:

@@ -37,13 +37,13 @@ def measure_peak(dtype: str = "float32", seconds: float | None = None) -> float:
     lanes = chosen.machine.lanes(ELEMENT_BYTES[dtype])
     # Independent sums hide the latency; a register must stay free for the factor.
     sums = min(chosen.machine.registers - 2, 12)
-    entry = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen.machine.has_fma), chosen).entry
+    code = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen.machine.has_fma), chosen)
     result = np.zeros(lanes, dtype)
     pointers = (ctypes.c_void_p * 1)(result.ctypes.data)
     operations = 2.0 * lanes * sums * _ROUNDS
 
     def run() -> None:
-        entry(ctypes.addressof(pointers), 0, 1, 0, 0, 0)
+        code.entry(ctypes.addressof(pointers), 0, 1, 0, 0, 0)
 
     if seconds is None:
         return operations / _best(run)
