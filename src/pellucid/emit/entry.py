@@ -79,7 +79,9 @@ class Entry:
         self._workers: Workers | None = None
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
-        """Every thread enters the code once; thread 0 is the caller's. `addresses` are the arguments.
+        """Thread 0, the caller's, enters the code, and each other one that comes before all is done.
+
+        `addresses` are the arguments.
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from pellucid.emit.checked import CHECKED_FUNCTIONS
@@ -76,7 +76,7 @@ def floating_kind(program: Program) -> str:
 
 
 def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
-    """Fetch the pointers, then call the functions of the nests in order; no thread leaves before all are done."""
+    """Who comes in time fetches the pointers and calls the functions of the nests in order; the first leaves last."""
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
     used = {places[name] for functions in phases for function in functions for name in function.tensors}
     lines = [
@@ -110,7 +110,7 @@ def _phase(
     functions: Sequence[Function],
     names: dict[str, str],
     pointers: dict[str, str],
-    scratch: Collection[str],
+    scratch: Set[str],
 ) -> list[str]:
     """The functions of a nest, called in order by who does not come too late; then the wait for all that they write.
 
@@ -124,7 +124,7 @@ def _phase(
         return f'call {function.result} @"{names[function.text]}"({", ".join(arguments)})'
 
     def filled_for(readers: Sequence[Function]) -> list[Function]:
-        used = {name for function in readers for name in function.tensors} & set(scratch)
+        used = {name for function in readers for name in function.tensors} & scratch
         fills = [function for function in functions if not function.shared and used.intersection(function.tensors)]
         return [function for function in functions if function in readers or function in fills]
 

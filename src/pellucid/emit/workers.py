@@ -100,10 +100,12 @@ class _Worker:
             self.wake.acquire()
             if self.is_over:
                 return
-            with suppress(IndexError):
+            try:
                 enter, keep = self.calls.popleft()
-                enter()
-                del enter, keep
+            except IndexError:
+                continue  # the call that it was woken for came with an earlier one
+            enter()
+            del enter, keep
 
     def end(self) -> None:
         """Let the thread end, and wait for that."""
