@@ -19,7 +19,7 @@ from pellucid.language.render import to_text
 from pellucid.language.solve import solve
 from pellucid.language.syntax import Access, Formula, Reduce, walk
 from pellucid.reference import evaluate
-from pellucid.schedule.lower import lower
+from pellucid.schedule.lower import lower, lower_alone
 from pellucid.schedule.nest import Program, Tensor
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.show import show
@@ -195,7 +195,8 @@ class Equation:
         shape = output_shape(self.formula, self.constants, found)
         output = Tensor(self.formula.output.tensor, "int64" if winner else dtype, shape, "output")
         known = {**tensors, output.name: output}
-        lowered = lower(self.formula, self.constants, found, known, target().machine, "equation", options)
+        given_all = (self.formula, self.constants, found, known, target().machine, "equation")
+        lowered = lower_alone(*given_all) if options is None else lower(*given_all, options)
         program = Program((*known.values(), *lowered.tensors), lowered.nests)
         return LoopNest(program, lowered.plans)
 

@@ -22,7 +22,7 @@ from pellucid.language.syntax import Formula, Reduce
 from pellucid.reference import evaluate
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.interpret import interpret
-from pellucid.schedule.lower import Lowered, lower
+from pellucid.schedule.lower import Lowered, lower, lower_alone
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Program, Tensor
 from pellucid.schedule.plan import Options
@@ -87,6 +87,12 @@ class Case:
         lowered = self.lowered(machine, options)
         return Program((*self.tensors, *lowered.tensors), lowered.nests)
 
+    def program_alone(self, machine: Machine) -> Program:
+        """The same as an equation that is called for itself becomes one."""
+        known = {tensor.name: tensor for tensor in self.tensors}
+        lowered = lower_alone(self.formula, self.constants, self.extents, known, machine, "nest")
+        return Program((*self.tensors, *lowered.tensors), lowered.nests)
+
     def arrays(self, seed: int = 0, low: int = -3, high: int = 4) -> dict[str, Array]:
         """Small integers for every input."""
         generator = np.random.default_rng(seed)
@@ -138,11 +144,15 @@ def compiled(program: Program, arrays: Mapping[str, Array], target: Target | Non
 
 
 def check_nest(given: Case, machine: Machine, threads: int = 1, options: Options | None = None, seed: int = 0) -> None:
-    """Lower, prove, interpret; the result equals the reference exactly."""
-    program = given.program(machine, options)
-    prove(program)
+    """Lower, prove, interpret; the result equals the reference exactly. The program of an equation for itself, too."""
+    programs = [given.program(machine, options)]
+    alone = given.program_alone(machine)
+    programs += [] if options or alone == programs[0] else [alone]
     arrays = given.arrays(seed)
-    np.testing.assert_array_equal(interpreted(program, arrays, threads), given.expected(arrays), strict=False)
+    expected = given.expected(arrays)
+    for program in programs:
+        prove(program)
+        np.testing.assert_array_equal(interpreted(program, arrays, threads), expected, strict=False)
 
 
 def check_code(given: Case, target: Target, threads: int = 1, options: Options | None = None, seed: int = 0) -> None:

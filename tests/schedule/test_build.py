@@ -12,6 +12,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.parallel import divide
 from pellucid.schedule.plan import Options
+from pellucid.schedule.touched import touched
 from schedule.cases import (
     AVX2,
     EQUATIONS,
@@ -149,3 +150,16 @@ def test_dividing_leaves_scratch_to_every_thread() -> None:
     assert own == program.nests[-1].body  # nothing shared is stored: nothing to divide
     assert any(isinstance(statement, For) and statement.parallel for statement in plain)
     assert prove(program) > 0
+
+
+@pytest.mark.parametrize("slab", [2, 4, 7])
+def test_slabs_of_a_depthwise_weight_gradient_test_no_load_inside(slab: int) -> None:
+    """Borders concern the slab's axis together with points of the tile: first and last slab have code of their own."""
+    given = case(
+        "dw[s,t,c] = sum(n,i,j) g[n,i,j,c] * x[n,i+s-1,j+t-1,c]", {"g": (2, 14, 6, 20), "x": (2, 14, 6, 20)}, {},
+        {"s": 3, "t": 3},
+    )  # fmt: skip
+    options = Options(tile=(("s", 3), ("t", 3)), block=8, slabs=(("n", 1), ("i", slab)))
+    program = given.program(AVX2, options)
+    assert not any(operand.guards for nest in program.nests for operand in touched(nest.body))
+    check_nest(given, AVX2, threads=2, options=options)

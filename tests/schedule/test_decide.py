@@ -139,6 +139,21 @@ def test_rows_at_once(text: str, length: int, tile: tuple[tuple[str, int], ...],
     assert (plan.across, plan.tile, plan.block) == (True, tile, block)
 
 
+@pytest.mark.parametrize(("text", "shapes", "tile", "blocks"), [
+    ("m[c] = sum(n) x[n,c]", {"x": (900, 256)}, (), (256, 64)),
+    ("d[c] = sum(n) g[n,c] * (x[n,c] - m[c])", {"x": (900, 128), "g": (900, 128), "m": (128,)}, (), (128, 64)),
+    ("p[c] = argmax(n) x[n,c]", {"x": (900, 256)}, (), (128, 32)),  # winners need as many registers again
+    ("w[t,c] = sum(n,j) x[n,j+t-1,c] * g[n,j,c]", {"x": (20, 9, 128), "g": (20, 9, 128)}, (("t", 3),), (128, 32)),
+])  # fmt: skip
+def test_sums_over_rows_read_them_as_whole_as_registers_allow(
+    text: str, shapes: dict[str, tuple[int, ...]], tile: tuple[tuple[str, int], ...], blocks: tuple[int, int]
+) -> None:
+    given = case(text, shapes, {}, {"t": 3} if tile else {})
+    for machine, block in zip((AVX512, AVX2), blocks, strict=True):
+        plan = given.lowered(machine).plans[0]
+        assert (plan.tile, plan.block) == (tile, block)
+
+
 # ---------------------------------------------------------------- sliding windows
 @pytest.mark.parametrize(("text", "shapes", "sliding"), [
     ("z[n,i,j,c] = sum(s,t) x[n,i+s-1,j+t-1,c] * w[s,t,c]", {"x": (2, 9, 9, 8), "w": (3, 3, 8)}, ("i", 1)),

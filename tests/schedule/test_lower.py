@@ -61,6 +61,20 @@ def test_float64(name: str) -> None:
     check_nest(replace(EQUATIONS[name], dtype="float64"), TOY)
 
 
+@pytest.mark.parametrize(("given", "nests", "alone"), [
+    (case("p[n,i,c] = max(s) x[n,2*i+s-1,c]", {"x": (4, 9, 6)}, {}, {"s": 3}).gradient("x"), 3, 1),
+    (case("z[n,i,c] = sum(s) x[n,2*i+s-1,c] * w[s,c]", {"x": (4, 9, 6), "w": (3, 6)}).gradient("x"), 2, 1),
+    # Weights serve all images: each residue copies its panel and walks the batch for itself.
+    (case("z[n,i,k] = sum(s,c) x[n,2*i+s-1,c] * w[s,c,k]", {"x": (4, 9, 6), "w": (3, 6, 5)}).gradient("x"), 4, 4),
+    (case("p[n,i,c] = max(s) x[n,2*i+s-1,c]", {"x": (1, 9, 6)}, {}, {"s": 3}).gradient("x"), 3, 3),  # one image
+])  # fmt: skip
+def test_an_equation_that_memory_bounds_walks_the_batch_once(given: Case, nests: int, alone: int) -> None:
+    assert len(given.program(AVX2).nests) == nests
+    assert len(given.program_alone(AVX2).nests) == alone
+    for machine in MACHINES:
+        check_nest(given, machine, threads=3)
+
+
 def test_what_is_not_exact_agrees_to_rounding() -> None:
     """Quotients, exponentials and roots: the interpreter works in float64 and rounds at stores."""
     softmax = case(

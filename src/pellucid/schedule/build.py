@@ -117,13 +117,19 @@ class _Builder:
             start, size, count = pieces[-1]
             if count > 1:
                 pieces[-1:] = [(start, size, count - 1), (start + size * (count - 1), size, 1)]
-        if level.kind == "tile":
+        if level.kind == "tile" or (level.kind in ("slab", "chain") and self._tests_points(level.axis)):
             inner = self._interior(level.axis)
             return [part for piece in pieces for part in _cut_borders(piece, inner)]
         return pieces
 
     def _length(self, axis: str, place: _Place) -> int:
         return place.env[axis].length if axis in place.env else self.extents[axis]
+
+    def _tests_points(self, axis: str) -> bool:
+        """Whether a guard concerns the axis together with points of the tile: no loop's bounds can express it, so
+        that every load would be tested."""
+        tiled = {point for point, _ in self.plan.tile}
+        return any(guard.index.coefficient(axis) and tiled & set(guard.index.names) for guard in self.nest.guards)
 
     def _interior(self, axis: str) -> tuple[int, int]:
         """The values of a tile axis for which every guard on it holds, whatever the other axes are."""

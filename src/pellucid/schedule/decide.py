@@ -39,7 +39,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     if is_product(nest) and not across:
         tile = choose_product_tile(nest, vector, lanes, machine, element_bytes, options)
     else:
-        tile = choose_pointwise_tile(nest, vector, across, lanes, options)
+        tile = choose_pointwise_tile(nest, vector, across, lanes, machine, options)
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     levels = (*outer, *levels)

@@ -49,11 +49,15 @@ def choose_product_tile(
     extent = nest.extents.get(vector or "", 1)
     shapes = _point_shapes(nest, vector, machine) if options.tile is None else [options.tile]
     most = min(machine.registers - 2, -(-extent // lanes))
-    widths = range(1, most + 1) if options.block is None else [-(-options.block // lanes)]
+    # Where all operands are vectors (a depthwise weight gradient) memory is the bound: rows are read as whole as
+    # possible, and no vector is worth a register beside the sums.
+    streams = all(stride(operand, vector) == 1 for operand in nest.loads)
+    least = min(most, machine.registers // 4) if streams else 1
+    widths = range(least, most + 1) if options.block is None else [-(-options.block // lanes)]
     for points, vectors in product(shapes, widths):
         count = prod(size for _, size in points)
         # A row of vectors stays in registers while its points pass; one point needs each of them only once.
-        held = count * vectors + (vectors if count > 1 else 1) + 1
+        held = count * vectors + (vectors if count > 1 and not streams else 1) + 1
         if held > machine.registers and options.block is None and (count > 1 or vectors > 1):
             continue
         cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
@@ -65,7 +69,7 @@ def choose_product_tile(
 
 def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> Iterator[tuple[tuple[str, int], ...]]:
     """Candidate point tiles: the axes that some vector operand does not depend on, nearest in the lead first; an
-    axis joins once the ones before it are taken whole."""
+    axis joins once the ones before it are taken whole. One that the lead has not is as near as in another operand."""
     vectors = [operand for operand in nest.loads if stride(operand, vector)] or list(nest.loads)
     lead = lead_operand(nest, vector).address
     axes = [
@@ -73,7 +77,8 @@ def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> It
         for axis, extent in nest.free
         if axis != vector and any(axis not in names_of(operand) for operand in vectors)
     ]
-    axes.sort(key=lambda axis: abs(lead.coefficient(axis[0])) or 1 << 40)
+    addresses = [lead, *(operand.address for operand in nest.loads)]
+    axes.sort(key=lambda axis: next((step for a in addresses if (step := abs(a.coefficient(axis[0])))), 1 << 40))
     whole: tuple[tuple[str, int], ...] = ()
     yield whole
     for axis, extent in axes:
@@ -130,7 +135,7 @@ def _product_cycles(
 
 
 def choose_pointwise_tile(
-    nest: Contraction, vector: str | None, across: bool, lanes: int, options: Options
+    nest: Contraction, vector: str | None, across: bool, lanes: int, machine: Machine, options: Options
 ) -> RegisterTile:
     """The tile of an elementwise equation, a pooling or a statistic: bound by memory, so whole lines and few loops."""
     extents = nest.extents
@@ -147,7 +152,8 @@ def choose_pointwise_tile(
     sliding = sliding_axis(nest)
     if sliding is not None and sliding[0] != vector:
         return _windows_tile(nest, vector, lanes, *sliding)
-    widest = 8 if nest.reduction is not None and len(nest.loads) == 1 else 4
+    # Rows that are read whole are read in the order of memory: a part of every row comes half as fast.
+    widest = machine.registers // (4 if nest.position is not None else 2) if nest.reduction is not None else 4
     return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
 
 
