@@ -19,6 +19,7 @@ from pellucid.network.program import equation_options
 from pellucid.network.source import source_digest
 from pellucid.network.tune import DECISIONS, candidates, tune
 from pellucid.network.tuned import FILE, Tuned, forget_tuned, keep_tuned, load_tuned, merged
+from pellucid.schedule import decide
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.plan import Options
@@ -193,8 +194,10 @@ def test_every_choice_that_a_search_proposes_is_built_within_bounds(name: str, b
         assert choice
 
 
-def test_a_border_that_no_loop_follows_is_seen_in_a_panel_too():
+def test_a_border_that_no_loop_follows_is_seen_in_a_panel_too(monkeypatch: pytest.MonkeyPatch):
     """Rows of a kernel side by side in a tile, while the rows of the image are summed in pieces."""
+    monkeypatch.setattr(decide, "LEAST_USES_OF_POINTS", 16)
+    monkeypatch.setattr(decide, "LEAST_USES_OF_VECTORS", 16)
     forward = case("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]", {"x": (1, 6, 5, 8), "w": (3, 3, 8, 16)})
     given, options = forward.gradient("w"), Options(tile=(("c", 2), ("s", 3)), block=2, chain=10)
     assert [panel.axis for panel in given.lowered(TOY, options).plans[0].panels] == ["k", "c"]

@@ -12,7 +12,7 @@ from pellucid.emit import target
 from pellucid.network.graph import Graph
 from pellucid.network.reverse import differentiate
 from pellucid.nn import equations
-from pellucid.schedule.lower import lower
+from pellucid.schedule.lower import lower_alone
 from pellucid.schedule.nest import Tensor
 from pellucid.schedule.show import show
 
@@ -51,7 +51,7 @@ def built_in_program(wrt=None):
         for name, value in values.items()
     }
     name = f"n0.{node.output}"
-    return lower(node.formula, node.constants, node.extents, tensors, target().machine, name), output
+    return lower_alone(node.formula, node.constants, node.extents, tensors, target().machine, name), output
 
 
 def test_forward():

@@ -18,9 +18,15 @@ from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels,
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
-from pellucid.schedule.traits import CACHE_LINE, bare_dimension, guarded_names, is_product, reuse, stride
+from pellucid.schedule.traits import CACHE_LINE, bare_dimension, footprint, guarded_names, is_product, reuse, stride
 
 __all__ = ["decide"]
+
+# Multiply-adds that each element of a copied operand must enter, so that the copy pays: of one that is read as points,
+# and of one that is read as vectors. Weight gradients with 256 to 512 of them were slower with a copy of the points (by
+# 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 128 made no difference, 32 were slower by a fifth, 392
+# faster by a tenth. What is copied seldom needs few.
+LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 256, 16
 
 
 def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Options | None = None) -> Plan:
@@ -136,16 +142,18 @@ def choose_panels(
         return ()
     panels = list[Panel]()
     for operand in nest.loads:
-        axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes)
+        is_seldom = operand.tensor in options.seldom
+        axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, is_seldom)
         if axis is not None and bare_dimension(operand, axis) is not None and not operand.lookups:
-            depth = 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels)
+            depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
             panels.append(Panel(operand, axis, depth))
     return tuple(panels)
 
 
 def _panel_axis(
-    nest: Contraction, operand: Operand, vector: str, tile: RegisterTile, lanes: int, l1: int, element_bytes: int
-) -> str | None:
+    nest: Contraction, operand: Operand, vector: str, tile: RegisterTile, lanes: int, l1: int, element_bytes: int,
+    is_seldom: bool,
+) -> str | None:  # fmt: skip
     """The axis by which an operand is worth copying, if any."""
     step = stride(operand, vector)
     inner = nest.reduced[-1][0] if nest.reduced else None
@@ -155,7 +163,9 @@ def _panel_axis(
     is_far = walk > _near_capacity(row * element_bytes, width, l1) // 2
     if step not in (0, 1):
         return vector if reuse(nest, operand, vector) >= 4 else None
-    if not is_far or reuse(nest, operand, vector if step else None) < 16:
+    uses = prod(nest.extents.values()) / footprint(operand, nest.extents, nest.extents, 1)
+    least = LEAST_USES_IF_SELDOM if is_seldom else LEAST_USES_OF_VECTORS if step else LEAST_USES_OF_POINTS
+    if not is_far or uses <= least:
         return None
     if step == 1:
         return vector if row > tile.block else None
@@ -164,13 +174,22 @@ def _panel_axis(
 
 
 def _panel_depth(operand: Operand, axis: str, levels: tuple[Level, ...]) -> int:
-    """How many levels stand outside the copy: those whose axis is a bare dimension of the operand."""
+    """How many levels stand outside the copy: those that leave only a part of the operand to be read."""
     for depth, level in enumerate(levels):
         whole_axis = level.kind in ("vector", "tile") and level.axis == axis
-        fixed = level.kind in ("slab", "loop") and bare_dimension(operand, level.axis) is not None
+        fixed = level.kind in ("slab", "loop") and _is_fixed_by(operand, level)
         if not whole_axis and not fixed:
             return depth
     return len(levels)
+
+
+def _is_fixed_by(operand: Operand, level: Level) -> bool:
+    """Whether a level limits a dimension of the operand that no other axis moves in: to its share of a bare axis, or to
+    one cell (`2 - s`: a kernel that is turned)."""
+    uses = [index for index in operand.index if index.coefficient(level.axis)]
+    is_alone = len(uses) == 1 and set(uses[0].names) == {level.axis}
+    guarded = any(level.axis in guard.index.names for guard in operand.guards)
+    return is_alone and not guarded and (level.size == 1 or bare_dimension(operand, level.axis) is not None)
 
 
 def _near_capacity(step: int, width: int, l1: int) -> int:

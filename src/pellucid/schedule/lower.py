@@ -15,7 +15,7 @@ from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Tensor
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.parts import in_rounds
 from pellucid.schedule.passes import form_passes
-from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.plan import Level, Options, Plan
 from pellucid.schedule.traits import is_product
 
 __all__ = ["Lowered", "lower", "lower_alone"]
@@ -78,14 +78,18 @@ def lower_alone(
 ) -> Lowered:
     """`lower` for a formula that is a program of its own.
 
-    One that becomes several contractions, all bound by memory, walks the first axis of its output (the batch) once for
-    all of them. The gradient of a 3x3 pool of stride 2 finds the winners of an image, and then fills the four residues
-    of its rows and columns: one after the other for the whole batch they moved 141 MB where 84 are enough.
+    One that becomes several contractions walks the first axis of its output (the batch) once for all of them, where
+    memory bounds them or they walk it outermost anyway. The gradient of a 3x3 pool of stride 2 finds the winners of an
+    image, and then fills the four residues of its rows and columns: one after the other for the whole batch they moved
+    141 MB where 84 are enough.
     """
     lowered = lower(formula, constants, extents, tensors, machine, name)
-    if len(lowered.plans) == 1 or not formula.free_axes or any(is_product(plan.contraction) for plan in lowered.plans):
+    if len(lowered.plans) == 1 or not formula.free_axes:
         return lowered
-    lowered = lower(formula, constants, extents, tensors, machine, name, Options(outer=formula.free_axes[0]))
+    (first, *_) = formula.free_axes
+    if any(is_product(plan.contraction) and plan.levels[0] != Level(first, "loop", 1) for plan in lowered.plans):
+        return lowered
+    lowered = lower(formula, constants, extents, tensors, machine, name, Options(outer=first))
     table = {tensor.name: tensor for tensor in (*tensors.values(), *lowered.tensors)}
     nests, scratch = form_passes(lowered.nests, table)
     table |= {tensor.name: tensor for tensor in scratch}

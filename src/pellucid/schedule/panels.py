@@ -2,8 +2,11 @@
 
     w[s, t, c, k]  by k in blocks of 16     w.panel[k // 16, s, t, c, k % 16]
 
-Where the axis is cut into pieces of several sizes, each piece has its own panel tensor. Dimensions whose axis an
-outer loop fixes are left out, or are as long as that loop's share.
+Where the axis is cut into pieces of several sizes, each piece has its own panel tensor. Of the other dimensions only
+what is read is copied: none where an outer loop or the equation fixes the index, that loop's share where it limits it,
+and the values of an axis in their order where the index is one axis with a factor.
+
+    g[n,i,j,k] * w[2*s, 2 - 2*t, c, k]  by c        w.panel[c // 16, s, t, k, c % 16]    (s and t have two values)
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ class PlacedPanel:
     dimension: int
     kept: tuple[int, ...]
     ranged: Mapping[int, str]  # kept dimensions that an outer level limits -> its axis
+    counted: Mapping[int, tuple[str, int]]  # kept dimensions that count an axis -> the axis, its extent
     pieces: tuple[tuple[int, int, int], ...]
     keeps_block: bool
     tensors: tuple[Tensor, ...]
@@ -61,8 +65,11 @@ class PlacedPanel:
         tensor = self.tensors[binding.piece]
         index = [binding.block] if self.keeps_block else []
         for d in self.kept:
-            axis = self.ranged.get(d)
-            index.append(own.index[d] if axis is None else own.index[d] - anchor[axis].base)
+            if d in self.counted:
+                index.append(_argument(self.panel.operand.index[d], own.index[d]))
+            else:
+                axis = self.ranged.get(d)
+                index.append(own.index[d] if axis is None else own.index[d] - anchor[axis].base)
         return Operand(tensor.name, tensor.shape, (*index, axis_name), guards=own.guards, outside=own.outside)
 
     def copies(self, env: Mapping[str, Binding], prefix: str) -> list[Statement]:
@@ -93,6 +100,8 @@ class PlacedPanel:
             if limited is not None:
                 extent = min(extent, env[limited].length)
             index[d] = Affine.name(name) + (env[limited].base if limited is not None else 0)
+            if d in self.counted:
+                index[d] = source.index[d].substitute({self.counted[d][0]: Affine.name(name)})
             target.append(Affine.name(name))
             loops.append((name, extent))
         for d, form in enumerate(source.index):
@@ -193,17 +202,21 @@ def _place(plan: Plan, panel: Panel, name: str, dtype: str) -> PlacedPanel:
         pieces = vector_pieces(extents[panel.axis], plan.block, plan.lanes)
     else:
         pieces = near_equal(extents[panel.axis], dict(plan.tile)[panel.axis])
-    ranged, kept, shape = dict[int, str](), list[int](), list[int]()
+    ranged, counted, kept, shape = dict[int, str](), dict[int, tuple[str, int]](), list[int](), list[int]()
     for d in _order_of_dimensions(operand, plan):
         if d == dimension:
             continue
-        limiting = next((axis for axis in operand.index[d].names if axis in lengths), None)
-        if limiting is not None and lengths[limiting] == 1:
+        names = operand.index[d].names
+        limiting = next((axis for axis in names if axis in lengths), None)
+        if not names or (limiting is not None and lengths[limiting] == 1):
             continue
         kept.append(d)
         if limiting is not None:
             ranged[d] = limiting
             shape.append(lengths[limiting])
+        elif len(names) == 1 and _stays_inside(operand.index[d], operand.shape[d], extents):
+            counted[d] = names[0], extents[names[0]]
+            shape.append(extents[names[0]])
         else:
             shape.append(operand.shape[d])
     tensors = tuple(
@@ -215,7 +228,19 @@ def _place(plan: Plan, panel: Panel, name: str, dtype: str) -> PlacedPanel:
         )
         for number, (_, width, count) in enumerate(pieces)
     )
-    return PlacedPanel(panel, dimension, tuple(kept), ranged, tuple(pieces), keeps_block, tensors, plan.lanes)
+    return PlacedPanel(panel, dimension, tuple(kept), ranged, counted, tuple(pieces), keeps_block, tensors, plan.lanes)
+
+
+def _stays_inside(form: Affine, size: int, extents: Mapping[str, int]) -> bool:
+    low, high = form.span(extents)
+    return low >= 0 and high < size
+
+
+def _argument(form: Affine, value: Affine) -> Affine:
+    """What the one name of a form stands for where the form has this value."""
+    ((_, step),) = form.terms
+    rest = value - form.const
+    return Affine(rest.const // step, tuple((name, factor // step) for name, factor in rest.terms))
 
 
 def _whole(width: int, plan: Plan) -> int:
