@@ -85,18 +85,22 @@ def _without(nest: Contraction, levels: tuple[Level, ...]) -> Contraction:
 def choose_vector(nest: Contraction, lanes: int, options: Options) -> tuple[str | None, bool, str]:
     """The vectorised axis, whether it is a reduced one, and why.
 
-    An output axis in no guard; half its lanes used at least, contiguous in the output, most operands of stride 0
+    An output axis in no guard; at least half the lanes used, contiguous in the output, most operands of stride 0
     or 1 along it, longest. A reduced axis where no output axis keeps the operands' vectors together.
     """
     if options.vector is not None:
         return options.vector, options.vector in dict(nest.reduced), "the caller chose the vector axis"
     barred = guarded_names(nest)
     every = (*nest.loads, *nest.late_loads)
+    is_sum_of_products = is_product(nest)
     best: tuple[tuple[object, ...], str] | None = None
     for axis, extent in nest.free:
         if axis in barred or extent < 2 or abs(stride(nest.output, axis)) > 1 << 39:
             continue
         used = extent / (-(-extent // lanes) * lanes)
+        if extent < lanes and not is_sum_of_products:
+            # What memory bounds runs on narrower vectors, too: 6 channels are 6 of 8 lanes.
+            used = extent / (1 << (extent - 1).bit_length())
         scattered = sum(stride(o, axis) not in (0, 1) and reuse(nest, o, axis) < 4 for o in every)
         scattered += stride(nest.output, axis) != 1
         key = (
