@@ -10,22 +10,50 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from emit.planted import copy_program
 from pellucid.emit import compile_program
-from pellucid.emit.meeting import YIELD_WORD
-from pellucid.emit.workers import Call, Workers, shared_workers
+from pellucid.emit.meeting import BOARD_WORDS
+from pellucid.emit.workers import Workers, shared_workers
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Apply, Bound, Constant, For, Group, Load, Nest, Operand, Program, Store, Tensor, Tile
 
 SOURCE = Path(__file__).parent.parent.parent / "src"
+
+
+# Words of a record; see `meeting.py`.
+DOOR, THROUGH, OVER, DONE, LOOP_WORD = 0, 8, 16, 32, 40
+
+
+@dataclass
+class Calling:
+    """Code whose entry is a Python function: what threads call instead of a program."""
+
+    enter: Callable[..., None]
+
+    def __post_init__(self) -> None:
+        numbers, pointer = (ctypes.c_int64,) * 2, ctypes.c_void_p
+        self._callback = ctypes.CFUNCTYPE(None, pointer, *numbers, pointer, pointer)(self.enter)
+        self._real = compile_program(copy_program())._code
+        self.lead: Any = self._real.lead
+        self.lobby: Any = self._real.lobby
+
+    @property
+    def address(self) -> int:
+        return ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+
+
+def came(workers: Workers, threads: int) -> bool:
+    """Whether all others are inside."""
+    return int(workers._records[threads][DOOR]) & 0xFFFF == threads - 1
 
 
 def relay_program(nests: int, size: int) -> Program:
@@ -70,29 +98,28 @@ def test_who_is_done_does_the_rounds_of_who_is_late(in_parts: bool) -> None:
     addresses = (ctypes.c_void_p * 2)(x.ctypes.data, z.ctypes.data)
     done: list[bool] = []
 
-    def make(thread: int, threads: int, record: int, run: int) -> Call:
-        enter = partial(executable._entry._code.entry, addresses, thread, threads, record, None, run)
-
-        def late() -> None:
+    def enter(arguments: int, thread: int, threads: int, record: int, errors: int | None) -> None:
+        if thread:
             end = time.monotonic() + 60
             while not z.all() and time.monotonic() < end:
                 time.sleep(0.001)
             done.append(np.array_equal(z, x[::-1] + 1))
-            enter()
+        else:
+            end = time.monotonic() + 60
+            while not came(workers, 2) and time.monotonic() < end:
+                time.sleep(0.001)
+        executable._entry._code.entry(arguments, thread, threads, record, errors)
 
-        return late if thread else enter
-
-    for number in range(1, 4):
+    code = Calling(enter)
+    for _ in range(3):
         z[:] = 0
-        workers.run(make, 2)
+        workers.run(code, ctypes.addressof(addresses), None, 2)
         np.testing.assert_array_equal(z, x[::-1] + 1)
-        end = time.monotonic() + 60
-        while len(done) < number and time.monotonic() < end:
-            time.sleep(0.001)
     workers.close()
     assert done == [True] * 3
-    record = np.delete(workers._records[2], YIELD_WORD)
-    assert not record.any()  # the next program begins to count at 0
+    record = workers._records[2]
+    assert not record[[DOOR, THROUGH, OVER, DONE]].any()
+    assert not record[LOOP_WORD:].any()  # the next program begins to count at 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -122,11 +149,11 @@ def run_together(workers: Workers, threads: int) -> list[int]:
     """The numbers of the threads that ran a call which none leaves before all have come."""
     seen, met = list[int](), threading.Barrier(threads)
 
-    def task(thread: int) -> None:
+    def task(_: int, thread: int, *others: int | None) -> None:
         seen.append(thread)
         met.wait(10)
 
-    workers.run(lambda thread, *_: partial(task, thread), threads)
+    workers.run(Calling(task), 0, None, threads)
     return sorted(seen)
 
 
@@ -134,6 +161,21 @@ def test_every_thread_runs_once() -> None:
     workers = Workers()
     for _ in range(50):
         assert run_together(workers, 4) == [0, 1, 2, 3]
+    workers.close()
+
+
+def test_threads_are_found_in_the_lobby_or_woken() -> None:
+    """Pauses from none to some in which every thread has gone to sleep."""
+    workers = Workers()
+    for pause in (0, 1e-5, 1e-4, 2e-4, 3e-4, 1e-3, 1e-2) * 3:
+        time.sleep(pause)
+        assert run_together(workers, 3) == [0, 1, 2]
+    end = time.monotonic() + 10
+    while not workers._board[BOARD_WORDS + 1 : BOARD_WORDS + 3].all() and time.monotonic() < end:
+        time.sleep(0.001)
+    assert workers._board[BOARD_WORDS + 1 : BOARD_WORDS + 3].tolist() == [1, 1]  # nobody burns a processor for ever
+    assert run_together(workers, 2) == [0, 1]
+    assert run_together(workers, 3) == [0, 1, 2]
     workers.close()
 
 

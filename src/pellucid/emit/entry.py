@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -13,27 +13,35 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.meeting import LEAD, LOBBY
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
-from pellucid.emit.workers import Call, Workers, shared_workers
+from pellucid.emit.workers import MOST_THREADS, Workers, shared_workers
 from pellucid.errors import ArgumentError, OutOfMemoryError
 
 __all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
 
-# The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors, i64 run)`.
+# The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors)`.
 ENTRY = "program"
 # LLVM has a lock of its own, which a fork must not find taken.
 COMPILING = new_turn()
+_POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
+_ENTER = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER)
+_LEAD = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER)
+_WAIT = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER)
 _ALIGNMENT = 64
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
 class LoadedCode:
-    """Loaded machine code. The library keeps the memory of the code alive."""
+    """Loaded machine code. The library keeps the memory of the code alive; `address` is that of the entry, `lead` and
+    `lobby` are how threads run it together."""
 
     library: Any
     entry: Any
+    address: int
+    lead: Any
+    lobby: Any
     size: int
 
 
@@ -49,13 +57,13 @@ def load_object(content: bytes, chosen: Target) -> LoadedCode:
 
 
 def _load(content: bytes, chosen: Target) -> LoadedCode:
-    builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(ENTRY)
+    builder = llvm.JITLibraryBuilder().add_object_img(content)
+    for name in (ENTRY, LEAD, LOBBY):
+        builder.export_symbol(name)
     # One object may be loaded twice, by two threads at once for one: each gets a library of its own.
     library = builder.link(_linker(chosen), uuid4().hex)
-    signature = ctypes.CFUNCTYPE(
-        None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
-    )
-    return LoadedCode(library, signature(library[ENTRY]), len(content))
+    entry, lead, lobby = (library[name] for name in (ENTRY, LEAD, LOBBY))
+    return LoadedCode(library, _ENTER(entry), entry, _LEAD(lead), _WAIT(lobby), len(content))
 
 
 @cache
@@ -85,23 +93,18 @@ class Entry:
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
-        if not 1 <= threads <= _MOST_THREADS:
-            raise ArgumentError(f"`threads` (={threads}) must be from 1 to {_MOST_THREADS}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise ArgumentError(f"`threads` (={threads}) must be from 1 to {MOST_THREADS}")
         with GATE:
             pass
         with self.turn:
             self._arguments[:] = addresses
+            arguments, errors = self._addresses
             if threads == 1:
-                arguments, errors = self._addresses
-                self._code.entry(arguments, 0, 1, None, errors, 0)
+                self._code.entry(arguments, 0, 1, None, errors)
             else:
                 self._workers = self._workers or shared_workers()  # held from the first call that needs them
-                # Who comes late still looks at the code and the arguments.
-                self._workers.run(self._call, threads, keep=(self._code, self._arguments))
-
-    def _call(self, thread: int, threads: int, record: int, run: int) -> Call:
-        arguments, errors = self._addresses
-        return partial(self._code.entry, arguments, thread, threads, record, errors, run)
+                self._workers.run(self._code, arguments, errors, threads)
 
 
 def cleared(size: int, purpose: str) -> NDArray[np.uint8]:

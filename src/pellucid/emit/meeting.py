@@ -3,7 +3,10 @@
 A program runs in phases. In each phase every thread goes through the same functions; of a loop it takes pieces until
 none is left. The phase is over when all pieces of all its loops are done, whoever did them: a thread that something
 else holds up is not waited for, unless it is in the middle of a piece, and when it is back it passes over what is over.
-Who comes when a program is at its end finds the door closed; the first thread, the caller's, waits for those inside.
+
+The first thread, the caller's, leads: it opens a door, runs the program, closes the door and waits for those inside.
+The others stand in the lobby and look at the door: who finds it open in time comes in. Nobody who is not inside touches
+a program or its memory. Who has found nothing for a while leaves the lobby, and must be woken.
 
 Which thread does a piece changes no result: no two pieces write one cell, and no sum is cut by pieces.
 """
@@ -12,20 +15,32 @@ from __future__ import annotations
 
 from pellucid.emit.target import Target
 
-__all__ = ["DOOR_BITS", "DOOR_WORD", "LOOPS", "YIELD_WORD", "meeting", "record_words"]
+__all__ = ["BOARD_WORDS", "LEAD", "LOBBY", "LOOPS", "YIELD_WORD", "meeting", "record_words"]
 
+# The C names of what the first thread calls, and the others:
+# `void lead(ptr board, ptr record, ptr program, ptr args, i64 threads, ptr errors, i64 run)`, where `run` is above 0
+# and new each time, and `void lobby(ptr board, i64 thread)`.
+LEAD, LOBBY = "lead", "lobby"
+# The board of a pool, in words of 8 bytes: the record of the run that was opened last; in word 7 the address of
+# sched_yield; from word 8 on for each thread whether it is away from the lobby.
+BOARD_WORDS = 8
 # The record of the threads that run programs together, in words of 8 bytes, what many write 64 bytes apart:
 #   0  the door: the number of the run that is going on, above how many other threads are in it; 0 when it is closed
+#   1  what they run, its arguments, its errors, the number of threads
 #   8  how many of them are through with it  16  the phases that are over    24  the address of sched_yield
-#  32  loops done in this phase              40  for every loop of a phase: its pieces done, then for each thread the
-#                                                pieces taken of its share, below the phase that they count for
+#  32  loops done in this phase, the loops of the longest phase
+#  40  for every loop of a phase: its pieces done, then for each thread the pieces taken of its share, below the phase
+#      that they count for
 # The first loop stands for all of a phase that has no pieces but parts, one for each thread; LOOPS others have pieces.
-LOOPS, DOOR_WORD, YIELD_WORD, _LOOP_WORD = 32, 0, 24, 40
+LOOPS, YIELD_WORD, _LOOP_WORD = 32, 24, 40
 # Bits of the door that count threads.
-DOOR_BITS = 16
+_DOOR_BITS = 16
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
 # give a whole slice away to whatever else spins, another framework's idle workers for one.
 _SPINS = 1000
+# Looks at the door before a thread leaves the lobby, those after `_SPINS` with a yield between them: some 200
+# microseconds, which is longer than a loop over batches is between two steps. To be woken takes 30, and the caller 15.
+_LOOKS = 1500
 
 _FUNCTIONS = """
 define internal ptr @loop(ptr %record, i64 %threads, i64 %number) {
@@ -170,67 +185,115 @@ done:
   ret void
 }
 
-; Whether this thread may come in: the first has opened the door itself.
-define internal i1 @enter(ptr %record, i64 %thread, i64 %run) {
-entry:
-  %first = icmp eq i64 %thread, 0
-  br i1 %first, label %in, label %look
-look:
-  %found = load atomic i64, ptr %record monotonic, align 8
-  br label %try
-try:
-  %seen = phi i64 [ %found, %look ], [ %changed, %swap ]
-  %going_on = lshr i64 %seen, DOOR_BITS
-  %open = icmp eq i64 %going_on, %run
-  br i1 %open, label %swap, label %out
-swap:
-  %one_more = add i64 %seen, 1
-  %pair = cmpxchg ptr %record, i64 %seen, i64 %one_more acquire monotonic
-  %changed = extractvalue { i64, i1 } %pair, 0
-  %counted = extractvalue { i64, i1 } %pair, 1
-  br i1 %counted, label %in, label %try
-in:
-  ret i1 true
-out:
-  ret i1 false
-}
-
-; The others go. The first closes the door, waits for those who came in, and clears what has counted pieces of `loops`
-; loops.
-define internal void @leave(ptr %record, i64 %thread, i64 %threads, i64 %loops) {
+; What `lead` must clear when a program is over.
+define internal void @has_loops(ptr %record, i64 %threads, i64 %loops) {
 entry:
   %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %done, label %meet
-meet:
-  %through = getelementptr i64, ptr %record, i64 8
-  %first = icmp eq i64 %thread, 0
-  br i1 %first, label %close, label %go
-go:
-  %ignored = atomicrmw add ptr %through, i64 1 release
+  br i1 %alone, label %done, label %note
+note:
+  %word = getelementptr i64, ptr %record, i64 33
+  store atomic i64 %loops, ptr %word monotonic, align 8
   br label %done
-close:
+done:
+  ret void
+}
+
+define void @lead(ptr %board, ptr %record, ptr %program, ptr %args, i64 %threads, ptr %errors, i64 %run) {
+entry:
+  %word1 = getelementptr i64, ptr %record, i64 1
+  %word2 = getelementptr i64, ptr %record, i64 2
+  %word3 = getelementptr i64, ptr %record, i64 3
+  %word4 = getelementptr i64, ptr %record, i64 4
+  store atomic ptr %program, ptr %word1 monotonic, align 8
+  store atomic ptr %args, ptr %word2 monotonic, align 8
+  store atomic ptr %errors, ptr %word3 monotonic, align 8
+  store atomic i64 %threads, ptr %word4 monotonic, align 8
+  store atomic ptr %record, ptr %board release, align 8
+  %open = shl i64 %run, DOOR_BITS
+  store atomic i64 %open, ptr %record release, align 8
+  call void %program(ptr %args, i64 0, i64 %threads, ptr %record, ptr %errors)
   %door = atomicrmw xchg ptr %record, i64 0 acq_rel
-  %run = lshr i64 %door, DOOR_BITS
-  %none = shl i64 %run, DOOR_BITS
-  %others = sub i64 %door, %none
+  %others = sub i64 %door, %open
+  %through = getelementptr i64, ptr %record, i64 8
   call void @wait(ptr %record, ptr %through, i64 %others)
   store atomic i64 0, ptr %through monotonic, align 8
   %gate = getelementptr i64, ptr %record, i64 16
   store atomic i64 0, ptr %gate monotonic, align 8
+  %most = getelementptr i64, ptr %record, i64 33
+  %loops = load atomic i64, ptr %most monotonic, align 8
   %counters = getelementptr i64, ptr %record, i64 LOOP_WORD
   %each = add i64 %threads, 1
   %words = mul i64 %each, %loops
   br label %clear
 clear:
-  %word = phi i64 [ 0, %close ], [ %next, %clear_word ]
-  %left = icmp ult i64 %word, %words
+  %number = phi i64 [ 0, %entry ], [ %next, %clear_word ]
+  %left = icmp ult i64 %number, %words
   br i1 %left, label %clear_word, label %done
 clear_word:
-  %counter = getelementptr i64, ptr %counters, i64 %word
+  %counter = getelementptr i64, ptr %counters, i64 %number
   store i64 0, ptr %counter, align 8
-  %next = add i64 %word, 1
+  %next = add i64 %number, 1
   br label %clear
 done:
+  ret void
+}
+
+define void @lobby(ptr %board, i64 %thread) {
+entry:
+  %flags = getelementptr i64, ptr %board, i64 BOARD_WORDS
+  %away = getelementptr i64, ptr %flags, i64 %thread
+  store atomic i64 0, ptr %away seq_cst, align 8
+  br label %look
+look:
+  %seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %going_on, %in ]
+  %looks = phi i64 [ 0, %entry ], [ %more, %again ], [ 0, %in ]
+  %record = load atomic ptr, ptr %board acquire, align 8
+  %exists = icmp ne ptr %record, null
+  br i1 %exists, label %door, label %idle
+door:
+  %found = load atomic i64, ptr %record acquire, align 8
+  %going_on = lshr i64 %found, DOOR_BITS
+  %open = icmp ne i64 %going_on, 0
+  %new = icmp ne i64 %going_on, %seen
+  %word4 = getelementptr i64, ptr %record, i64 4
+  %threads = load atomic i64, ptr %word4 monotonic, align 8
+  %mine = icmp ult i64 %thread, %threads
+  %open_and_new = and i1 %open, %new
+  %may = and i1 %open_and_new, %mine
+  br i1 %may, label %try, label %idle
+try:
+  %one_more = add i64 %found, 1
+  %pair = cmpxchg ptr %record, i64 %found, i64 %one_more acquire monotonic
+  %counted = extractvalue { i64, i1 } %pair, 1
+  br i1 %counted, label %in, label %idle
+in:
+  %word1 = getelementptr i64, ptr %record, i64 1
+  %word2 = getelementptr i64, ptr %record, i64 2
+  %word3 = getelementptr i64, ptr %record, i64 3
+  %program = load atomic ptr, ptr %word1 monotonic, align 8
+  %args = load atomic ptr, ptr %word2 monotonic, align 8
+  %errors = load atomic ptr, ptr %word3 monotonic, align 8
+  call void %program(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors)
+  %through = getelementptr i64, ptr %record, i64 8
+  %ignored = atomicrmw add ptr %through, i64 1 release
+  br label %look
+idle:
+  %more = add i64 %looks, 1
+  %patient = icmp ult i64 %more, SPINS
+  br i1 %patient, label %again, label %tired
+tired:
+  %leaves = icmp uge i64 %more, LOOKS
+  br i1 %leaves, label %out, label %give
+give:
+  %slot = getelementptr i64, ptr %flags, i64 -1
+  %yield = load ptr, ptr %slot, align 8
+  %nothing = call i32 %yield()
+  br label %again
+again:
+  PAUSE
+  br label %look
+out:
+  store atomic i64 1, ptr %away seq_cst, align 8
   ret void
 }
 """
@@ -239,7 +302,10 @@ done:
 def meeting(target: Target) -> str:
     """The functions by which the threads of a program share its work, as LLVM assembly."""
     pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
-    words = {"SPINS": _SPINS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": DOOR_BITS, "PAUSE": pause}
+    words = {
+        "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
+        "BOARD_WORDS": BOARD_WORDS, "PAUSE": pause,
+    }  # fmt: skip
     text = _FUNCTIONS
     for name, value in words.items():
         text = text.replace(name, str(value))

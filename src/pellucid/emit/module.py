@@ -22,8 +22,8 @@ __all__ = ["Module", "emit_module"]
 class Module:
     """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
-    The entry is `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors, i64 run)`; `args` has one
-    pointer for every tensor of the program that is no table.
+    The entry is `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors)`; `args` has one pointer for
+    every tensor of the program that is no table.
     """
 
     text: str
@@ -76,15 +76,14 @@ def floating_kind(program: Program) -> str:
 
 
 def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
-    """Who comes in time fetches the pointers and calls the functions of the nests in order; the first leaves last."""
+    """Each thread fetches the pointers and calls the functions of the nests in order."""
     places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
     used = {places[name] for functions in phases for function in functions for name in function.tensors}
+    most = max((sum(function.free for function in functions) for functions in phases), default=0)
     lines = [
-        f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors, i64 %run) #0 {{",
+        f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors) #0 {{",
         "entry:",
-        "  %in = call i1 @enter(ptr %record, i64 %thread, i64 %run)",
-        "  br i1 %in, label %program, label %out",
-        "program:",
+        f"  call void @has_loops(ptr %record, i64 %threads, i64 {1 + most})",
     ]
     slots = [place for place, tensor in enumerate(program.tensors) if tensor.role != "table"]
     for slot, place in enumerate(slots):
@@ -94,15 +93,7 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
     scratch = {tensor.name for tensor in program.tensors if tensor.role == "scratch"}
     for number, functions in enumerate(phases, start=1):
         lines += _phase(number, functions, names, pointers, scratch)
-    most = max((sum(function.free for function in functions) for functions in phases), default=0)
-    lines += [
-        f"  call void @leave(ptr %record, i64 %thread, i64 %threads, i64 {1 + most})",
-        "  br label %out",
-        "out:",
-        "  ret void",
-        "}",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "  ret void", "}"])
 
 
 def _phase(

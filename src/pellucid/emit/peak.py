@@ -12,8 +12,9 @@ from pellucid.emit.compile import load_module
 from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.kinds import KINDS
+from pellucid.emit.meeting import meeting
 from pellucid.emit.multiply import multiply_add
-from pellucid.emit.target import target
+from pellucid.emit.target import Target, target
 from pellucid.errors import DtypeError
 from pellucid.schedule.nest import ELEMENT_BYTES
 
@@ -37,13 +38,13 @@ def measure_peak(dtype: str = "float32", seconds: float | None = None) -> float:
     lanes = chosen.machine.lanes(ELEMENT_BYTES[dtype])
     # Independent sums hide the latency; a register must stay free for the factor.
     sums = min(chosen.machine.registers - 2, 12)
-    code = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen.machine.has_fma), chosen)
+    code = load_module(_independent_sums(KINDS[dtype], lanes, sums, chosen), chosen)
     result = np.zeros(lanes, dtype)
     pointers = (ctypes.c_void_p * 1)(result.ctypes.data)
     operations = 2.0 * lanes * sums * _ROUNDS
 
     def run() -> None:
-        code.entry(ctypes.addressof(pointers), 0, 1, 0, 0, 0)
+        code.entry(ctypes.addressof(pointers), 0, 1, None, None)
 
     if seconds is None:
         return operations / _best(run)
@@ -76,7 +77,7 @@ def _best(call: Callable[[], object]) -> float:
     return best
 
 
-def _independent_sums(kind: str, lanes: int, count: int, has_fma: bool) -> str:
+def _independent_sums(kind: str, lanes: int, count: int, chosen: Target) -> str:
     """A module whose entry adds products to `count` registers in a loop, and stores their sum to args[0]."""
     code = Code(kind)
     out = code.instruction("ptr", 1, "load ptr, ptr %args")
@@ -86,7 +87,7 @@ def _independent_sums(kind: str, lanes: int, count: int, has_fma: bool) -> str:
     code.enter(loop)
     phis = [Register(code.name(), kind, lanes) for _ in range(count)]
     counter = Register(code.name(), "i64")
-    sums = [multiply_add(code, seed, phi, phi, has_fma) for phi in phis]
+    sums = [multiply_add(code, seed, phi, phi, chosen.machine.has_fma) for phi in phis]
     following = code.binary("add", counter, code.number(1, "i64"))
     for phi, total in zip((*phis, counter), (*sums, following), strict=True):
         start = code.number(0, phi.kind, phi.lanes)
@@ -101,5 +102,5 @@ def _independent_sums(kind: str, lanes: int, count: int, has_fma: bool) -> str:
     code.line(f"store {total.typed}, ptr {out.text}, align {BYTES[kind]}")
     code.block.end = "  ret void"
     body = "\n".join(block.text() for block in code.blocks)
-    parameters = "ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors, i64 %run"
-    return "\n".join([*sorted(code.declarations), f"define void @{ENTRY}({parameters}) {{", body, "}"])
+    parameters = "ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors"
+    return "\n".join([*sorted(code.declarations), meeting(chosen), f"define void @{ENTRY}({parameters}) {{", body, "}"])

@@ -1,8 +1,9 @@
-"""Threads that stay: each enters a compiled program once per call, as long as there is something to do in it.
+"""Threads that stay: each comes into a compiled program as long as there is something to do in it.
 
-Python threads park on a lock; compiled code runs without the interpreter's lock. All that starts the threads of a call
-and waits for them happens inside one call of C, in which the interpreter looks at no signal: an interrupt (Ctrl-C)
-arrives before a program or after it, never in the middle. How they share the program is said in `meeting.py`.
+After a program they stand in the lobby for a while, in compiled code, which runs without the interpreter's lock: who
+calls programs in a loop finds them there. Then they park on a lock. All that starts the threads of a call and waits for
+them happens inside one call of C, in which the interpreter looks at no signal: an interrupt (Ctrl-C) arrives before a
+program or after it, never in the middle. How they share the program is said in `meeting.py`.
 """
 
 from __future__ import annotations
@@ -12,58 +13,79 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
 from operator import call
+from typing import Any, Protocol
 from weakref import WeakSet, finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.emit.meeting import DOOR_BITS, DOOR_WORD, YIELD_WORD, record_words
+from pellucid.emit.meeting import BOARD_WORDS, YIELD_WORD, record_words
 from pellucid.emit.turns import hold_all
 
-__all__ = ["Call", "Workers", "shared_workers"]
+__all__ = ["MOST_THREADS", "Code", "Workers", "shared_workers"]
 
-Call = Callable[[], object]
+# Threads of one run, the caller's among them.
+MOST_THREADS = 1024
+
+
+class Code(Protocol):
+    """What threads run: the address of its entry, and how they come to it; see `meeting.py`."""
+
+    @property
+    def address(self) -> int:
+        """The address of the entry."""
+        ...
+
+    @property
+    def lead(self) -> Any:
+        """What the first thread calls."""
+        ...
+
+    @property
+    def lobby(self) -> Any:
+        """Where the others wait."""
+        ...
 
 
 class Workers:
-    """Parked threads, which end when the pool is closed or nobody holds it any more.
+    """Threads that wait, and end when the pool is closed or nobody holds it any more.
 
     Calls from several threads take turns.
     """
 
     def __init__(self) -> None:
         self._records: dict[int, NDArray[np.int64]] = {}
+        self._board = np.zeros(BOARD_WORDS + MOST_THREADS, np.int64)
+        self._board[BOARD_WORDS - 1] = _yield_address()
+        self._board_address = self._board.ctypes.data
+        self._addresses: dict[int, int] = {}
         self._runs = 0
         self._turn = threading.Lock()
         self._threads: list[_Worker] = []
         finalize(self, _end, self._threads).atexit = False  # that has an order: see below
 
-    def run(self, make: Callable[[int, int, int, int], Call], threads: int, keep: object = None) -> None:
-        """Run a program in this thread, and in as many workers as come before it is done.
+    def run(self, code: Code, arguments: int, errors: int | None, threads: int) -> None:
+        """Run a program in this thread, and in as many others as come before it is done; then nobody is inside.
 
-        `make` gives the call of C for a thread's number, the number of threads, the address of their record and the
-        number of the run. The first one's call returns when all is done and nobody else is inside: then this is taken
-        whole by every interrupt. Workers that come later find the door closed; until then they hold `keep`.
+        `arguments` and `errors` are the addresses that it is given.
         """
         with self._turn:
             while len(self._threads) < threads - 1:
-                self._threads.append(_Worker(len(self._threads) + 1, self._records))
+                self._threads.append(_Worker(len(self._threads) + 1, code, self._board, self._records))
             self._runs += 1
             record = self._record(threads)
-            open_door = partial(record.__setitem__, DOOR_WORD, self._runs << DOOR_BITS)
-            address = record.ctypes.data
-            chosen = self._threads[: threads - 1]
-            for number, worker in enumerate(chosen, start=1):
-                worker.calls.append((make(number, threads, address, self._runs), keep))
-            own = make(0, threads, address, self._runs)
-            # Who has not yet heard of the run before will find this one. No step is Python code, so nothing is looked
-            # at between two of them.
-            asleep = [worker.wake.release for worker in chosen if worker.wake.locked()]
-            deque(map(call, [open_door, *asleep, own]), maxlen=0)
+            lead = partial(code.lead, self._board_address, record, code.address, arguments, threads, errors, self._runs)
+            # Who leaves the lobby just now is missed this time. No step is Python code, so nothing is looked at between
+            # two of them.
+            away = self._board[BOARD_WORDS + 1 : BOARD_WORDS + threads].tolist()
+            asleep = [
+                w.wake.release for w, is_away in zip(self._threads, away, strict=False) if is_away and w.wake.locked()
+            ]
+            deque(map(call, [*asleep, lead]), maxlen=0)
 
     def close(self) -> None:
         """Let the threads end, and wait for that; the next run has new ones."""
@@ -74,24 +96,27 @@ class Workers:
         """In a forked child: the threads are its parent's."""
         self._threads.clear()
 
-    def _record(self, threads: int) -> NDArray[np.int64]:
-        """The record of so many threads of this pool."""
-        if threads not in self._records:
+    def _record(self, threads: int) -> int:
+        """The address of the record of so many threads of this pool."""
+        if threads not in self._addresses:
             self._records[threads] = np.zeros(record_words(threads), np.int64)
             self._records[threads][YIELD_WORD] = _yield_address()
-        return self._records[threads]
+            self._addresses[threads] = self._records[threads].ctypes.data
+        return self._addresses[threads]
 
 
 class _Worker:
-    """One parked thread: woken, it makes the last call that it was given, if any, and parks again, or ends."""
+    """One thread: woken, it stands in the lobby until nothing has happened for a while, and parks again, or ends."""
 
-    def __init__(self, number: int, records: Mapping[int, NDArray[np.int64]]) -> None:
-        self.calls: deque[tuple[Call, object]] = deque(maxlen=1)
+    def __init__(
+        self, number: int, code: Code, board: NDArray[np.int64], records: Mapping[int, NDArray[np.int64]]
+    ) -> None:
         self.is_over = False
         self.wake = threading.Lock()
         self.wake.acquire()
-        # Who comes late still looks at a record.
-        self._records = records
+        board[BOARD_WORDS + number] = 1
+        self._number, self._lobby, self._board_address = number, code.lobby, board.ctypes.data
+        self._held = code, board, records  # what it runs, and looks at
         self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
         self.thread.start()
 
@@ -100,12 +125,7 @@ class _Worker:
             self.wake.acquire()
             if self.is_over:
                 return
-            try:
-                enter, keep = self.calls.popleft()
-            except IndexError:
-                continue  # the call that it was woken for came with an earlier one
-            enter()
-            del enter, keep
+            self._lobby(self._board_address, self._number)
 
     def end(self) -> None:
         """Let the thread end, and wait for that."""
