@@ -35,8 +35,8 @@ def tiles_of(solved: Solved, mode: str) -> dict[str, Tile]:
 @pytest.mark.parametrize(
     ("mode", "wrt", "tiles"),
     [
-        ("standard", "", {"i": Tile(2, 3), "j": Tile(4, 3)}),
-        ("standard", "x", {"y": Tile(2, 3), "x": Tile(4, 3)}),
+        ("standard", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
+        ("standard", "x", {"y": Tile(4, 3), "x": Tile(4, 3)}),
         ("standard", "w", {"s": Tile(3, 2), "t": Tile(3, 4)}),
         ("fast", "", {"i": Tile(4, 3), "j": Tile(4, 3)}),
         ("fast", "w", {"s": Tile(3, 4), "t": Tile(3, 4)}),
@@ -62,7 +62,10 @@ def test_short_sums_get_small_tiles() -> None:
     """A plain kernel loses little in them, and `standard` may lose no more."""
     assert chosen("standard", 3, channels=63) == {"i": Tile(2, 3), "j": Tile(2, 3)}
     assert chosen("standard", 3, channels=64) == {"i": Tile(2, 3), "j": Tile(4, 3)}
-    assert chosen("standard", 3, channels=512) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, channels=255) == {"i": Tile(2, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, channels=256) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, "x", channels=127) == {"y": Tile(2, 3), "x": Tile(4, 3)}
+    assert chosen("standard", 3, "x", channels=128) == {"y": Tile(4, 3), "x": Tile(4, 3)}
     assert chosen("standard", 3, "w", size=8) == {"s": Tile(3, 2), "t": Tile(3, 2)}
     assert chosen("standard", 3, "w", size=9) == {"s": Tile(3, 2), "t": Tile(3, 4)}
     assert chosen("standard", 3, "w", size=36) == {"s": Tile(3, 2), "t": Tile(3, 4)}

@@ -261,7 +261,7 @@ def test_in_float64(wrt: str) -> None:
 def test_pairs() -> None:
     found = recognise(convolution(CONV, (7, 7), (3, 3), 1).solved)
     assert isinstance(found, Correlation)
-    assert found.pairs == (Pair("i", "s", 1), Pair("j", "t", 2))
+    assert found.pairs == (Pair("i", "s", 1, False), Pair("j", "t", 2, False))
     assert str(found) == "i walks with s and j walks with t in x"
 
 

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from pellucid.language import tiles
 from pellucid.language.parse import parse
-from pellucid.language.tiles import CHAINS
-from pellucid.network import Graph, compile_graph, differentiate, engine, fast
+from pellucid.network import Graph, compile_graph, differentiate, engine
 
 CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]")
 LOSS = parse("l = sum(n,i,j,k) z[n,i,j,k] * g[n,i,j,k]")
 ONE = parse("one = 1")
 # channels, size of the map, images
-SHAPES = ((32, 12, 8), (64, 10, 8), (128, 10, 8), (512, 6, 4))
+SHAPES = ((32, 12, 8), (64, 10, 8), (128, 10, 8), (256, 8, 4), (512, 6, 4))
+FORMS = tiles.FORMS
 PASSES = ("forward", "dx", "dw")
 
 
@@ -139,6 +141,14 @@ def errors(found, shape, data):
     return result
 
 
+def with_chains(length):
+    """The forms of every mode with chains of one length."""
+    return {
+        mode: {name: tuple(replace(form, chain=length) for form in forms) for name, forms in passes.items()}
+        for mode, passes in FORMS.items()
+    }
+
+
 def table(chains):
     """Prints the figures."""
     modes = ["plain", "pytorch", "direct", *((mode, length) for length in chains for mode in ("standard", "fast"))]
@@ -150,14 +160,14 @@ def table(chains):
                     found = plain(shape, data) if mode == "plain" else pytorch(shape, data)
                 else:
                     name, chain = mode if isinstance(mode, tuple) else (mode, 0)
-                    fast.CHAINS = {**CHAINS, **({name: chain} if chain else {})}
+                    tiles.FORMS = with_chains(chain) if chain else FORMS
                     engine._LOADED.clear()  # the chain is part of the source, not of the key
                     with TemporaryDirectory() as folder:
                         os.environ["PELLUCID_CACHE"] = folder
                         found = compiled(shape, data, name)
                 if found is None:
                     continue
-                label = mode if isinstance(mode, str) else f"{mode[0]}, chain {mode[1] or CHAINS[mode[0]]}"
+                label = mode if isinstance(mode, str) else f"{mode[0]}, chain {mode[1] or 'as chosen'}"
                 cells = (
                     f"{name} {most:5.1f} / {mean:4.1f}" for name, (most, mean) in errors(found, shape, data).items()
                 )

@@ -9,11 +9,10 @@ from pellucid.language.parse import parse, parse_expression, parse_system
 from pellucid.language.render import to_text
 from pellucid.language.simplify import simplify
 from pellucid.language.solve import Solved, solve
-from pellucid.language.tiles import CHAINS, choose_tiles
+from pellucid.language.tiles import choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 
 __all__ = [
-    "CHAINS",
     "Correlation",
     "Explanation",
     "Gradient",

@@ -23,11 +23,13 @@ __all__ = ["Correlation", "Pair", "recognise"]
 
 @dataclass(frozen=True)
 class Pair:
-    """An output axis and a summed axis that walk together through dimension `dimension` of the data."""
+    """An output axis and a summed axis that walk together through dimension `dimension` of the data; `is_turned` where
+    one walks against the other, as in the gradient towards an input."""
 
     output: str
     tap: str
     dimension: int
+    is_turned: bool
 
 
 @dataclass(frozen=True)
@@ -101,4 +103,5 @@ def _pairs(solved: Solved, reduction: Reduce, data: Access, other: Access, reaso
         elif [rest.names for rest in others if summed[0] in rest.names] != [(summed[0],)]:
             reasons.append(f"{summed[0]} of {index} stands in no index of its own of {other.tensor}")
         else:
-            yield Pair(moving[0], summed[0], dimension)
+            is_turned = form.coefficient(moving[0]) != form.coefficient(summed[0])
+            yield Pair(moving[0], summed[0], dimension, is_turned)

@@ -13,17 +13,24 @@ of 1e-7, worst of four 3x3 layers of 32 to 512 channels with Gaussian data (`too
     6 x 6 cells                 9.3 / 6.4    12 / 8.2     8.8 / 5.7    2.25
     8 x 8 cells                 50 / 21      75 / 28      42 / 23      1.8
 
-The error of short chains hardly grows with a sum, that of a plain kernel does: Gaussian sums of 288 terms lose half as
-much again with 4 x 6 cells as in a plain kernel, those of 576 as much, those of 1152 a quarter less; and with 6 x 6
-cells those of 4608 a quarter less (`tests/network/accuracy.py`). So `standard` goes by the number of terms, and loses
-nowhere more than a plain direct kernel; `fast` has 6 x 6 cells everywhere and stays within four times that error. Both
-sum the products of a point in chains: without, they would lose two to four times as much. With data of one sign both
-are more accurate than direct kernels.
+The error of short chains hardly grows with a sum, that of a plain kernel does, so `standard` goes by the number of
+terms and loses nowhere more than a plain direct kernel (`tests/network/accuracy.py`, root mean squares):
+
+                     terms  plain  4 x 6  6 x 6 cells                 terms  plain  4 x 6  6 x 6 cells
+    forward            288    2.1    2.6               dx               288    3.0    3.1
+                       576    3.0    2.5    4.2                         576    4.2    3.2    5.3
+                      1152    4.0    3.0    5.0                        1152    5.8    3.7    5.7, in chains of 24
+                      2304    5.6    3.4    5.6                        2304    8.1    4.0    6.8
+
+In dx a plain kernel loses more, for what it sums has passed no ReLU. `fast` has 6 x 6 cells everywhere and stays
+within four times a plain kernel's error. Both sum the products of a point in chains: without, they would lose two to
+four times as much. With data of one sign both are more accurate than direct kernels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
@@ -32,18 +39,45 @@ from pellucid.language.correlation import Correlation
 from pellucid.language.solve import Solved
 from pellucid.language.winograd import Tile
 
-__all__ = ["CELLS", "CHAINS", "choose_tiles"]
+__all__ = ["FORMS", "Form", "choose_form", "choose_tiles"]
 
-# From how many terms of a sum on, the cells of a tile along the last pair of axes and along the others; first where the
-# outputs of a pair are more than the taps (forward, dx), then where they are fewer (dw).
-CELLS: Mapping[str, tuple[tuple[int, tuple[int, int], tuple[int, int]], ...]] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Form:
+    """From `least` terms of a sum on: the cells of a tile along the last pair of axes and along the others, and how
+    many products are summed in one chain before it is added to the others."""
+
+    least: int
+    last: int
+    others: int
+    chain: int
+
+
+_SHORT, _LONGER = Form(0, 4, 4, 32), Form(576, 6, 4, 32)
+_FAST = (Form(0, 6, 6, 128),)
+# By mode and pass. A pass is told by its axes: towards the weights a pair has fewer outputs than taps; towards the
+# input it is turned.
+FORMS: Mapping[str, Mapping[str, tuple[Form, ...]]] = MappingProxyType(
     {
-        "standard": ((0, (4, 4), (4, 4)), (576, (6, 4), (6, 4)), (4608, (6, 6), (6, 4))),
-        "fast": ((0, (6, 6), (6, 6)),),
+        "standard": {
+            "forward": (_SHORT, _LONGER, Form(2304, 6, 6, 32)),
+            "dx": (_SHORT, _LONGER, Form(1152, 6, 6, 24), Form(2304, 6, 6, 32)),
+            "dw": (_SHORT, _LONGER),
+        },
+        "fast": {"forward": _FAST, "dx": _FAST, "dw": _FAST},
     }
 )
-# The number of products that are summed in one chain before it is added to the others.
-CHAINS: Mapping[str, int] = MappingProxyType({"standard": 32, "fast": 128})
+
+
+def choose_form(solved: Solved, correlation: Correlation, mode: str) -> Form:
+    """The size of tiles and the length of chains. ArgumentError where `mode` is unknown."""
+    if mode not in FORMS:
+        raise ArgumentError(f"`mode` (={mode!r}) must be one of {', '.join(FORMS)}")
+    pair = correlation.pairs[-1]
+    towards_weights = solved.extents[pair.output] <= solved.extents[pair.tap]
+    forms = FORMS[mode]["dw" if towards_weights else "dx" if pair.is_turned else "forward"]
+    terms = prod(solved.extents[axis] for axis in correlation.sum.axes)
+    return next(form for form in reversed(forms) if terms >= form.least)
 
 
 def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[str, Tile]:
@@ -52,14 +86,11 @@ def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[st
     The shorter axis of a pair is covered whole; the longer one gets what remains of the cells. A pair of which that
     leaves a single step stays as it is. ArgumentError where `mode` is unknown.
     """
-    if mode not in CELLS:
-        raise ArgumentError(f"`mode` (={mode!r}) must be one of {', '.join(CELLS)}")
+    form = choose_form(solved, correlation, mode)
     tiles: dict[str, Tile] = {}
-    terms = prod(solved.extents[axis] for axis in correlation.sum.axes)
-    many, few = next((many, few) for least, many, few in reversed(CELLS[mode]) if terms >= least)
     for number, pair in enumerate(reversed(correlation.pairs)):
         outputs, taps = solved.extents[pair.output], solved.extents[pair.tap]
-        room = (many if outputs > taps else few)[number > 0] + 1
+        room = (form.others if number else form.last) + 1
         if outputs > taps:
             outputs = min(outputs, room - taps)
         else:

@@ -17,7 +17,7 @@ from pellucid.language.correlation import recognise
 from pellucid.language.interpolation import default_points
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, Reduce, walk
-from pellucid.language.tiles import CHAINS, choose_tiles
+from pellucid.language.tiles import choose_form, choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
@@ -30,6 +30,8 @@ __all__ = ["with_fewer_multiplications", "with_tiles"]
 PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
 # What the form must save: its estimate leaves out what does not show in operations.
 WORTHWHILE = 0.8
+# Products of one chain where tiles are asked for.
+_CHAIN = 32
 
 
 def with_fewer_multiplications(
@@ -43,7 +45,7 @@ def with_fewer_multiplications(
     reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
-    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), CHAINS[accuracy], reasons)
+    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), reasons)
 
 
 def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
@@ -54,19 +56,18 @@ def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
 
     def rewritten(node: Equation, first: str | None) -> _Found:
         (solved,) = solve(node.formula, node.constants, node.extents)
-        return _Found(rewrite(solved, tiles, first), "asked for")
+        return _Found(rewrite(solved, tiles, first), _CHAIN, "asked for")
 
-    return _replaced(graph, rewritten, CHAINS["standard"], {})
+    return _replaced(graph, rewritten, {})
 
 
 def _replaced(
     graph: Graph,
     rewritten: Callable[[Equation, str | None], _Found | str | None],
-    chain: int,
     reasons: dict[str, str],
 ) -> Graph:
     """The graph with the steps that `rewritten` gives for an equation and the axis of images in it, if any, or the
-    reason why there are none. At most `chain` products are summed one after the other."""
+    reason why there are none."""
     of_images = image_values(graph)
     nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
     for node in graph.nodes:
@@ -79,7 +80,7 @@ def _replaced(
         assert isinstance(node, Equation)
         reasons[node.output] = found.reason
         group = group_of(node, graph, of_images) if graph.images else 0
-        steps = _steps(node, found.form, group, chain)
+        steps = _steps(node, found.form, group, found.chain)
         nodes += steps.nodes
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
@@ -104,7 +105,10 @@ def _sums_products(node: Equation) -> bool:
 
 @dataclass(frozen=True)
 class _Found:
+    """The steps, the products that are summed one after the other in them at most, and why."""
+
     form: Rewritten
+    chain: int
     reason: str
 
 
@@ -136,7 +140,8 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
     )
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
-    return _Found(found, f"Winograd's form, {described}: {cost:.2f} of the cycles")
+    chain = choose_form(solved, correlation, accuracy).chain
+    return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
 
 
 def _direct_cost(solved: Solved, machine: Machine) -> float:
