@@ -7,10 +7,10 @@ import pytest
 
 from pellucid.schedule.interpret import interpret
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Program, Tensor
+from pellucid.schedule.nest import Program, Statement, Tensor, Tile, statements
 from pellucid.schedule.plan import Options
 from pellucid.schedule.show import show
-from schedule.cases import AVX2, EQUATIONS, MACHINES, TOY, Case, case, check_nest, with_tiny_caches
+from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, TOY, Case, case, check_nest, with_tiny_caches
 
 # Lanes of w lie 3*3*8 elements apart: only a copy makes them a vector.
 APART = case("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[k,s,t,c]", {"x": (1, 6, 7, 8), "w": (21, 3, 3, 8)})
@@ -87,3 +87,26 @@ def test_filling_a_shared_panel_is_divided_among_threads() -> None:
     copying, multiplying = APART.program(AVX2).nests
     assert "(parallel)" in show(copying)
     assert "(parallel)" in show(multiplying)
+
+
+@pytest.mark.parametrize(("outputs", "widths"), [
+    (20, [16, 4]), (18, [16, 4]), (24, [16, 8]), (25, [16, 16]), (32, [16, 16]), (10, [16]),
+])  # fmt: skip
+def test_a_ragged_block_ends_in_a_vector_that_is_no_wider_than_needed(outputs: int, widths: list[int]) -> None:
+    """With all lanes of it computed, for the panel has them; only its own are stored."""
+    given = case(
+        "z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[k,s,t,c]", {"x": (1, 6, 7, 8), "w": (outputs, 3, 3, 8)}
+    )
+    sums = [
+        [group.width for group in tile.groups]
+        for nest in given.program(AVX512).nests
+        for tile in tiles_of(nest.body)
+        if tile.reduction == "sum"
+    ]
+    assert sums
+    assert all(found == widths for found in sums)
+    check_nest(given, AVX512)
+
+
+def tiles_of(body: tuple[Statement, ...]) -> list[Tile]:
+    return [entry for entry in statements(body) if isinstance(entry, Tile)]

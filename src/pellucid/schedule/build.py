@@ -33,6 +33,8 @@ from pellucid.schedule.vectors import lane_groups, side_by_side, vector_pieces
 
 __all__ = ["build"]
 
+# The narrowest vector that is worth an instruction of its own.
+LEAST_LANES = 4
 SUFFIX = {"slab": "slab", "loop": "block", "vector": "block", "tile": "tile", "chain": "chain"}
 
 
@@ -201,11 +203,15 @@ class _Builder:
         groups = lane_groups(width, plan.lanes) if plan.vector else (Group(0, 1, 1),)
         target, result = bind_operand(nest.output, bindings), bind_value(nest.result, bindings)
         if width % plan.lanes and self._is_padded():
-            # Panels hold whole vectors: the last block is computed whole, and only its own lanes are stored.
-            groups = lane_groups(-(-width // plan.lanes) * plan.lanes, plan.lanes)
-            present = Guard(_form(bindings[lane]), 0, self.extents[lane])
-            target = replace(target, guards=(present,))
-            result = map_operands(result, lambda o: replace(o, guards=(*o.guards, present)))
+            # Panels hold whole vectors: the last block is computed whole, or as far as a narrower vector reaches, and
+            # only its own lanes are stored. 20 lanes are one vector of 16 and one of 4.
+            rest = max(width % plan.lanes, min(LEAST_LANES, plan.lanes))
+            padded = width - width % plan.lanes + (1 << (rest - 1).bit_length())
+            groups = lane_groups(padded, plan.lanes)
+            if padded > width:
+                present = Guard(_form(bindings[lane]), 0, self.extents[lane])
+                target = replace(target, guards=(present,))
+                result = map_operands(result, lambda o: replace(o, guards=(*o.guards, present)))
         if nest.reduction is None:
             groups = groups if points else side_by_side(groups)
             return Tile(points, lane, groups, None, (), (Store(target, result),))
