@@ -35,7 +35,7 @@ def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
     are left for threads to share."""
     assert graph.images is not None
     shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
-    positions = max((prod(shape[1:-1]) for shape in shapes if len(shape) > 2), default=POSITIONS)
+    positions = max((prod(shape[1:-1]) for shape in shapes), default=1)
     return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
 
 
