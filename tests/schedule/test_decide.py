@@ -383,3 +383,11 @@ def test_a_product_of_loads_is_a_product() -> None:
     assert not is_product(replace(nest, value=Apply("mul", (load, load))))
     assert not is_product(replace(nest, value=Apply("add", (load, other))))
     assert not is_product(replace(nest, value=Apply("mul", (load, other)), reduction="max"))
+
+
+@pytest.mark.parametrize(("images", "panels"), [(32, ["u"]), (2, [])])
+def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(images: int, panels: list[str]) -> None:
+    given = case("m[n,j,k] = sum(c) v[n,j,c] * u[c,k]", {"v": (images, 16, 256), "u": (256, 256)})
+    plan = given.lowered(AVX512, Options(outer="n")).plans[0]
+    assert plan.outer == 1
+    assert [panel.operand.tensor for panel in plan.panels] == panels

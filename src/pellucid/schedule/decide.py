@@ -7,6 +7,7 @@ accuracy. Nothing here knows what a convolution is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import gcd, prod
 
@@ -24,9 +25,9 @@ __all__ = ["decide"]
 
 # Multiply-adds that each element of a copied operand must enter, so that the copy pays: of one that is read as points,
 # and of one that is read as vectors. Weight gradients with 256 to 512 of them were slower with a copy of the points (by
-# 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 128 made no difference, 32 were slower by a fifth, 392
-# faster by a tenth. What is copied seldom needs few.
-LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 256, 16
+# 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %, and by a
+# third where weights came again for each image. What is copied seldom needs few.
+LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
 
 
 def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Options | None = None) -> Plan:
@@ -49,7 +50,8 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     levels = (*outer, *levels)
-    panels = choose_panels(nest, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
+    rounds = {level.axis: whole.extents[level.axis] for level in outer}
+    panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
     levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -133,21 +135,23 @@ def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:
 
 
 def choose_panels(
-    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, levels: tuple[Level, ...], lanes: int,
-    l1: int, element_bytes: int, options: Options,
+    nest: Contraction, rounds: Mapping[str, int], vector: str | None, across: bool, tile: RegisterTile,
+    levels: tuple[Level, ...], lanes: int, l1: int, element_bytes: int, options: Options,
 ) -> tuple[Panel, ...]:  # fmt: skip
     """Operands that are copied so that a tile reads them in order.
 
     A vector operand whose lanes or rows lie apart and that many tiles read; a broadcast operand whose points lie
     side by side but whose rows lie apart. The copy stands inside the loops that are its own axes, outside all others;
-    outside all loops where the operand seldom changes.
+    outside all loops where the operand seldom changes. `rounds` are the axes that are walked outermost.
     """
     if options.panels is False or vector is None or across or not is_product(nest):
         return ()
     panels = list[Panel]()
+    extents = {**nest.extents, **rounds}
     for operand in nest.loads:
         is_seldom = operand.tensor in options.seldom
-        axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, is_seldom)
+        uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
+        axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, uses, is_seldom)
         if axis is not None and bare_dimension(operand, axis) is not None and not operand.lookups:
             depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
             panels.append(Panel(operand, axis, depth))
@@ -156,9 +160,9 @@ def choose_panels(
 
 def _panel_axis(
     nest: Contraction, operand: Operand, vector: str, tile: RegisterTile, lanes: int, l1: int, element_bytes: int,
-    is_seldom: bool,
+    uses: float, is_seldom: bool,
 ) -> str | None:  # fmt: skip
-    """The axis by which an operand is worth copying, if any."""
+    """The axis by which an operand is worth copying, if any; each of its elements has so many `uses`."""
     step = stride(operand, vector)
     inner = nest.reduced[-1][0] if nest.reduced else None
     row = abs(stride(operand, inner))
@@ -167,7 +171,6 @@ def _panel_axis(
     is_far = walk > _near_capacity(row * element_bytes, width, l1) // 2
     if step not in (0, 1):
         return vector if reuse(nest, operand, vector) >= 4 else None
-    uses = prod(nest.extents.values()) / footprint(operand, nest.extents, nest.extents, 1)
     least = LEAST_USES_IF_SELDOM if is_seldom else LEAST_USES_OF_VECTORS if step else LEAST_USES_OF_POINTS
     if not is_far or uses <= least:
         return None
