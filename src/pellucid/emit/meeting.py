@@ -21,9 +21,8 @@ __all__ = ["BOARD_WORDS", "LEAD", "LOBBY", "LOOPS", "YIELD_WORD", "meeting", "re
 # `void lead(ptr board, ptr record, ptr program, ptr args, i64 threads, ptr errors, i64 run)`, where `run` is above 0
 # and new each time, and `void lobby(ptr board, i64 thread)`.
 LEAD, LOBBY = "lead", "lobby"
-# The board of a pool, in words of 8 bytes: the record of the run that was opened last; in word 7 the address of
-# sched_yield; from word 8 on for each thread whether it is away from the lobby.
-BOARD_WORDS = 8
+# The board of a pool, in words of 8 bytes: the record of the run that was opened last, the address of sched_yield.
+BOARD_WORDS = 2
 # The record of the threads that run programs together, in words of 8 bytes, what many write 64 bytes apart:
 #   0  the door: the number of the run that is going on, above how many other threads are in it; 0 when it is closed
 #   1  what they run, its arguments, its errors, the number of threads
@@ -240,9 +239,6 @@ done:
 
 define void @lobby(ptr %board, i64 %thread) {
 entry:
-  %flags = getelementptr i64, ptr %board, i64 BOARD_WORDS
-  %away = getelementptr i64, ptr %flags, i64 %thread
-  store atomic i64 0, ptr %away seq_cst, align 8
   br label %look
 look:
   %seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %going_on, %in ]
@@ -285,7 +281,7 @@ tired:
   %leaves = icmp uge i64 %more, LOOKS
   br i1 %leaves, label %out, label %give
 give:
-  %slot = getelementptr i64, ptr %flags, i64 -1
+  %slot = getelementptr i64, ptr %board, i64 1
   %yield = load ptr, ptr %slot, align 8
   %nothing = call i32 %yield()
   br label %again
@@ -293,7 +289,6 @@ again:
   PAUSE
   br label %look
 out:
-  store atomic i64 1, ptr %away seq_cst, align 8
   ret void
 }
 """
@@ -304,7 +299,7 @@ def meeting(target: Target) -> str:
     pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
     words = {
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
-        "BOARD_WORDS": BOARD_WORDS, "PAUSE": pause,
+        "PAUSE": pause,
     }  # fmt: skip
     text = _FUNCTIONS
     for name, value in words.items():

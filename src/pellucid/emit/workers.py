@@ -59,8 +59,8 @@ class Workers:
 
     def __init__(self) -> None:
         self._records: dict[int, NDArray[np.int64]] = {}
-        self._board = np.zeros(BOARD_WORDS + MOST_THREADS, np.int64)
-        self._board[BOARD_WORDS - 1] = _yield_address()
+        self._board = np.zeros(BOARD_WORDS, np.int64)
+        self._board[1] = _yield_address()
         self._board_address = self._board.ctypes.data
         self._addresses: dict[int, int] = {}
         self._runs = 0
@@ -79,12 +79,9 @@ class Workers:
             self._runs += 1
             record = self._record(threads)
             lead = partial(code.lead, self._board_address, record, code.address, arguments, threads, errors, self._runs)
-            # Who leaves the lobby just now is missed this time. No step is Python code, so nothing is looked at between
-            # two of them.
-            away = self._board[BOARD_WORDS + 1 : BOARD_WORDS + threads].tolist()
-            asleep = [
-                w.wake.release for w, is_away in zip(self._threads, away, strict=False) if is_away and w.wake.locked()
-            ]
+            # Who parks is woken; who is still in the lobby passes it once more before parking, and so misses nothing.
+            # No step is Python code, so nothing is looked at between two of them.
+            asleep = [worker.wake.release for worker in self._threads[: threads - 1] if worker.wake.locked()]
             deque(map(call, [*asleep, lead]), maxlen=0)
 
     def close(self) -> None:
@@ -114,7 +111,6 @@ class _Worker:
         self.is_over = False
         self.wake = threading.Lock()
         self.wake.acquire()
-        board[BOARD_WORDS + number] = 1
         self._number, self._lobby, self._board_address = number, code.lobby, board.ctypes.data
         self._held = code, board, records  # what it runs, and looks at
         self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
