@@ -19,7 +19,8 @@ __all__ = ["BOARD_WORDS", "LEAD", "LOBBY", "LOOPS", "YIELD_WORD", "meeting", "re
 
 # The C names of what the first thread calls, and the others:
 # `void lead(ptr board, ptr record, ptr program, ptr args, i64 threads, ptr errors, i64 run)`, where `run` is above 0
-# and new each time, and `void lobby(ptr board, i64 thread)`.
+# and new each time, and `i64 lobby(ptr board, i64 thread, i64 before)`: the run that the thread was in last, before and
+# after.
 LEAD, LOBBY = "lead", "lobby"
 # The board of a pool, in words of 8 bytes: the record of the run that was opened last, the address of sched_yield.
 BOARD_WORDS = 2
@@ -237,11 +238,11 @@ done:
   ret void
 }
 
-define void @lobby(ptr %board, i64 %thread) {
+define i64 @lobby(ptr %board, i64 %thread, i64 %before) {
 entry:
   br label %look
 look:
-  %seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %going_on, %in ]
+  %seen = phi i64 [ %before, %entry ], [ %seen, %again ], [ %going_on, %in ]
   %looks = phi i64 [ 0, %entry ], [ %more, %again ], [ 0, %in ]
   %record = load atomic ptr, ptr %board acquire, align 8
   %exists = icmp ne ptr %record, null
@@ -289,7 +290,7 @@ again:
   PAUSE
   br label %look
 out:
-  ret void
+  ret i64 %seen
 }
 """
 

@@ -117,11 +117,12 @@ class _Worker:
         self.thread.start()
 
     def _live(self) -> None:
+        last = 0
         while True:
             self.wake.acquire()
             if self.is_over:
                 return
-            self._lobby(self._board_address, self._number)
+            last = self._lobby(self._board_address, self._number, last)
 
     def end(self) -> None:
         """Let the thread end, and wait for that."""
