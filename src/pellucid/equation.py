@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -195,8 +196,8 @@ class Equation:
         shape = output_shape(self.formula, self.constants, found)
         output = Tensor(self.formula.output.tensor, "int64" if winner else dtype, shape, "output")
         known = {**tensors, output.name: output}
-        given_all = (self.formula, self.constants, found, known, target().machine, "equation")
-        lowered = lower_alone(*given_all) if options is None else lower(*given_all, options)
+        run = partial(lower, self.formula, self.constants, found, known, target().machine, "equation")
+        lowered = lower_alone(run, self.formula, known) if options is None else run(options)
         program = Program((*known.values(), *lowered.tensors), lowered.nests)
         return LoopNest(program, lowered.plans)
 

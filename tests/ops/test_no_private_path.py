@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pellucid.emit import target
 from pellucid.network.graph import Graph
 from pellucid.network.reverse import differentiate
 from pellucid.nn import equations
-from pellucid.schedule.lower import lower_alone
+from pellucid.schedule.lower import lower, lower_alone
 from pellucid.schedule.nest import Tensor
 from pellucid.schedule.show import show
 
@@ -51,7 +52,8 @@ def built_in_program(wrt=None):
         for name, value in values.items()
     }
     name = f"n0.{node.output}"
-    return lower_alone(node.formula, node.constants, node.extents, tensors, target().machine, name), output
+    run = partial(lower, node.formula, node.constants, node.extents, tensors, target().machine, name)
+    return lower_alone(run, node.formula, tensors), output
 
 
 def test_forward():

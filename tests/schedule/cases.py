@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ class Case:
     def program_alone(self, machine: Machine) -> Program:
         """The same as an equation that is called for itself becomes one."""
         known = {tensor.name: tensor for tensor in self.tensors}
-        lowered = lower_alone(self.formula, self.constants, self.extents, known, machine, "nest")
+        lowered = lower_alone(partial(self.lowered, machine), self.formula, known)
         return Program((*self.tensors, *lowered.tensors), lowered.nests)
 
     def arrays(self, seed: int = 0, low: int = -3, high: int = 4) -> dict[str, Array]:

@@ -66,6 +66,12 @@ def test_float64(name: str) -> None:
     (case("z[n,i,c] = sum(s) x[n,2*i+s-1,c] * w[s,c]", {"x": (4, 9, 6), "w": (3, 6)}).gradient("x"), 2, 1),
     # Weights serve all images: each residue copies its panel and walks the batch for itself.
     (case("z[n,i,k] = sum(s,c) x[n,2*i+s-1,c] * w[s,c,k]", {"x": (4, 9, 6), "w": (3, 6, 5)}).gradient("x"), 4, 4),
+    # Where each walks it image by image anyway, it is walked once; the four copies come before.
+    (
+        case(
+            "z[n,i,j,k] = sum(s,t,c) x[n,2*i+s-1,2*j+t-1,c] * w[s,t,c,k]", {"x": (2, 6, 6, 8), "w": (3, 3, 8, 8)}
+        ).gradient("x"), 8, 5,
+    ),
     (case("p[n,i,c] = max(s) x[n,2*i+s-1,c]", {"x": (1, 9, 6)}, {}, {"s": 3}).gradient("x"), 3, 3),  # one image
 ])  # fmt: skip
 def test_an_equation_that_memory_bounds_walks_the_batch_once(given: Case, nests: int, alone: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pellucid.schedule.interpret import interpret
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Program, Statement, Tensor, Tile, statements
+from pellucid.schedule.nest import Program, Tensor, Tile, statements
 from pellucid.schedule.plan import Options
 from pellucid.schedule.show import show
 from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, TOY, Case, case, check_nest, with_tiny_caches
@@ -94,19 +96,9 @@ def test_filling_a_shared_panel_is_divided_among_threads() -> None:
 ])  # fmt: skip
 def test_a_ragged_block_ends_in_a_vector_that_is_no_wider_than_needed(outputs: int, widths: list[int]) -> None:
     """With all lanes of it computed, for the panel has them; only its own are stored."""
-    given = case(
-        "z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[k,s,t,c]", {"x": (1, 6, 7, 8), "w": (outputs, 3, 3, 8)}
-    )
-    sums = [
-        [group.width for group in tile.groups]
-        for nest in given.program(AVX512).nests
-        for tile in tiles_of(nest.body)
-        if tile.reduction == "sum"
-    ]
+    given = replace(APART, shapes={**APART.shapes, "w": (outputs, 3, 3, 8)})
+    every = [entry for nest in given.program(AVX512).nests for entry in statements(nest.body)]
+    sums = [tile.groups for tile in every if isinstance(tile, Tile) and tile.reduction == "sum"]
     assert sums
-    assert all(found == widths for found in sums)
+    assert all([group.width for group in groups] == widths for groups in sums)
     check_nest(given, AVX512)
-
-
-def tiles_of(body: tuple[Statement, ...]) -> list[Tile]:
-    return [entry for entry in statements(body) if isinstance(entry, Tile)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pellucid.emit.meeting import LEAD, LOBBY
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
-from pellucid.emit.workers import MOST_THREADS, Workers, shared_workers
+from pellucid.emit.workers import Workers, shared_workers
 from pellucid.errors import ArgumentError, OutOfMemoryError
 
 __all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
@@ -30,6 +30,7 @@ _ENTER = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER)
 _LEAD = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER)
 _WAIT = ctypes.CFUNCTYPE(_NUMBER, _POINTER, _NUMBER, _NUMBER)
 _ALIGNMENT = 64
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Entry:
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
-        if not 1 <= threads <= MOST_THREADS:
-            raise ArgumentError(f"`threads` (={threads}) must be from 1 to {MOST_THREADS}")
+        if not 1 <= threads <= _MOST_THREADS:
+            raise ArgumentError(f"`threads` (={threads}) must be from 1 to {_MOST_THREADS}")
         with GATE:
             pass
         with self.turn:

@@ -26,10 +26,7 @@ from numpy.typing import NDArray
 from pellucid.emit.meeting import BOARD_WORDS, YIELD_WORD, record_words
 from pellucid.emit.turns import hold_all
 
-__all__ = ["MOST_THREADS", "Code", "Workers", "shared_workers"]
-
-# Threads of one run, the caller's among them.
-MOST_THREADS = 1024
+__all__ = ["Code", "Workers", "shared_workers"]
 
 
 class Code(Protocol):

@@ -14,17 +14,25 @@ of 1e-7, worst of four 3x3 layers of 32 to 512 channels with Gaussian data (`too
     8 x 8 cells                 50 / 21      75 / 28      42 / 23      1.8
 
 The error of short chains hardly grows with a sum, that of a plain kernel does, so `standard` goes by the number of
-terms and loses nowhere more than a plain direct kernel (`tests/network/accuracy.py`, root mean squares):
+terms: small tiles for short sums, and 6 x 6 cells from where they lose no more than a plain kernel, one sum after the
+other. Root mean squares (`tests/network/accuracy.py` and, for the last column, `accuracy.py 32 24`):
 
-                     terms  plain  4 x 6  6 x 6 cells                 terms  plain  4 x 6  6 x 6 cells
-    forward            288    2.1    2.6               dx               288    3.0    3.1
-                       576    3.0    2.5    4.2                         576    4.2    3.2    5.3
-                      1152    4.0    3.0    5.0                        1152    5.8    3.7    5.7, in chains of 24
-                      2304    5.6    3.4    5.6                        2304    8.1    4.0    6.8
+                     terms   plain   standard               6 x 6 cells in chains of 32; 24
+    forward            288   2.1     1.8   4 x 4 cells      5.1   4.2
+                       576   3.0     3.0   4 x 6            4.9   4.4
+                      1152   4.0     3.0   4 x 6            5.0   4.6
+                      2304   5.6     5.6   6 x 6            5.6   5.4
+                      4608   7.9     5.9   6 x 6            5.9   5.8
+    dx                 288   3.0     2.0   4 x 4            6.1   5.2
+                       576   4.2     3.7   4 x 6            6.1   5.6
+                      1152   5.8     5.6   6 x 6, by 24     6.1   5.6
+                      2304   8.1     6.8   6 x 6            6.8   6.5
+                      4608   11.2    6.9   6 x 6            6.9   6.7
 
 In dx a plain kernel loses more, for what it sums has passed no ReLU. `fast` has 6 x 6 cells everywhere and stays
 within four times a plain kernel's error. Both sum the products of a point in chains: without, they would lose two to
-four times as much. With data of one sign both are more accurate than direct kernels.
+four times as much. With data of one sign both are more accurate than plain kernels. `direct` cuts long sums, too, and
+loses less than either.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pellucid.language.syntax import Formula
@@ -69,31 +69,26 @@ def lower(
 
 
 def lower_alone(
-    formula: Formula,
-    constants: Mapping[str, int | float],
-    extents: Mapping[str, int],
-    tensors: Mapping[str, Tensor],
-    machine: Machine,
-    name: str,
+    lowered: Callable[[Options | None], Lowered], formula: Formula, tensors: Mapping[str, Tensor]
 ) -> Lowered:
-    """`lower` for a formula that is a program of its own.
+    """The loop nests of a formula that is a program of its own; `lowered` is `lower` for it, but for the options.
 
     One that becomes several contractions walks the first axis of its output (the batch) once for all of them, where
     memory bounds them or they walk it outermost anyway. The gradient of a 3x3 pool of stride 2 finds the winners of an
     image, and then fills the four residues of its rows and columns: one after the other for the whole batch they moved
     141 MB where 84 are enough.
     """
-    lowered = lower(formula, constants, extents, tensors, machine, name)
-    if len(lowered.plans) == 1 or not formula.free_axes:
-        return lowered
+    found = lowered(None)
+    if len(found.plans) == 1 or not formula.free_axes:
+        return found
     (first, *_) = formula.free_axes
-    if any(is_product(plan.contraction) and plan.levels[0] != Level(first, "loop", 1) for plan in lowered.plans):
-        return lowered
-    lowered = lower(formula, constants, extents, tensors, machine, name, Options(outer=first))
-    table = {tensor.name: tensor for tensor in (*tensors.values(), *lowered.tensors)}
-    nests, scratch = form_passes(lowered.nests, table)
+    if any(is_product(plan.contraction) and plan.levels[0] != Level(first, "loop", 1) for plan in found.plans):
+        return found
+    found = lowered(Options(outer=first))
+    table = {tensor.name: tensor for tensor in (*tensors.values(), *found.tensors)}
+    nests, scratch = form_passes(found.nests, table)
     table |= {tensor.name: tensor for tensor in scratch}
-    return Lowered(tuple(nests), tuple(table[tensor.name] for tensor in lowered.tensors), lowered.plans)
+    return Lowered(tuple(nests), tuple(table[tensor.name] for tensor in found.tensors), found.plans)
 
 
 def _in_rounds(
