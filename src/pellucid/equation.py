@@ -24,6 +24,7 @@ from pellucid.schedule.lower import lower, lower_alone
 from pellucid.schedule.nest import Program, Tensor
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.show import show
+from pellucid.schedule.streamed import with_streamed
 
 __all__ = ["Equation", "Kernel", "LoopNest"]
 
@@ -54,7 +55,9 @@ class Kernel:
 
     def __call__(self, arrays: Arrays, threads: int = 1) -> Array:
         """The output for checked arrays of exactly the compiled shapes and types."""
-        result = np.empty(self.shape, self.dtype)
+        from pellucid.emit.memory import empty
+
+        result = empty(self.shape, self.dtype)
         self.executable.call({**arrays, self._output: result}, threads)
         return result
 
@@ -198,7 +201,7 @@ class Equation:
         known = {**tensors, output.name: output}
         run = partial(lower, self.formula, self.constants, found, known, target().machine, "equation")
         lowered = lower_alone(run, self.formula, known) if options is None else run(options)
-        program = Program((*known.values(), *lowered.tensors), lowered.nests)
+        program = Program(with_streamed((*known.values(), *lowered.tensors), lowered.nests), lowered.nests)
         return LoopNest(program, lowered.plans)
 
     def _extents(

@@ -15,6 +15,7 @@ from pellucid.bench.judge import largest_error
 from pellucid.bench.peers import set_threads
 from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
+from pellucid.emit.memory import empty
 from pellucid.equation import Equation, Kernel
 
 __all__ = ["CASES", "PASSES", "PEERS", "Convolution", "Dense", "bound_call", "measure", "plans", "random_arrays"]
@@ -126,7 +127,7 @@ def bound_call(
     kernel: Kernel, arrays: Mapping[str, Array], output: str, threads: int
 ) -> tuple[Callable[[], None], Array]:
     """A call of a kernel on memory fixed once, and the array that it writes."""
-    result = np.empty(kernel.shape, kernel.dtype)
+    result = empty(kernel.shape, kernel.dtype)
     given = {**arrays, output: result}
     tensors = [tensor for tensor in kernel.loop_nest.program.tensors if tensor.role != "table"]
     pointers = [given[tensor.name].ctypes.data if tensor.name in given else None for tensor in tensors]

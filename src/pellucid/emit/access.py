@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Protocol
 
 from pellucid.emit.ir import BYTES, Code, Register, mangled, type_text
@@ -9,6 +10,7 @@ from pellucid.emit.kinds import converted
 from pellucid.emit.places import Cell, Place, Places
 from pellucid.emit.transpose import transpose
 from pellucid.schedule.nest import Operand
+from pellucid.schedule.streamed import LINE_BYTES
 
 __all__ = ["Access", "MemoryAccess", "lookup_shift", "stored_lanes"]
 
@@ -168,9 +170,9 @@ class MemoryAccess:
     def store_row_of_points(self, operand: Operand, first: Cell, lane: int, value: Register) -> None:
         """See `Access`."""
         place = self.places.of(operand)
-        self._store_at(
-            place, self.places.pointer(place, first, lane, None), converted(self.code, value, place.kind), None
-        )
+        value = converted(self.code, value, place.kind)
+        pointer = self.places.pointer(place, first, lane, None)
+        self._store_at(place, pointer, value, None, self.places.row_fills_lines(place, first, lane))
         self.code.forget(operand.tensor)
 
     def _store_row(
@@ -180,15 +182,25 @@ class MemoryAccess:
         pointer = self.places.pointer(place, cell, 0, shift)
         value = code.splat(value, width)
         if cell.group.valid == width and (condition is None or condition.lanes == 1):
-            self._store_at(place, pointer, value, condition)
+            self._store_at(place, pointer, value, condition, self.places.lanes_fill_lines(place, cell))
             return
         mask = self.places.mask(cell.group, condition)
         name = f"@llvm.masked.store.v{width}{mangled(place.kind, 1)}.p0"
         code.declare(f"void {name}({value.type}, ptr, i32, <{width} x i1>)")
         code.line(f"call void {name}({value.typed}, ptr {pointer.text}, i32 {BYTES[place.kind]}, {mask.typed})")
 
-    def _store_at(self, place: Place, pointer: Register, value: Register, condition: Register | None) -> None:
-        text = f"store {value.typed}, ptr {pointer.text}, align {BYTES[place.kind]}"
+    def _store_at(
+        self, place: Place, pointer: Register, value: Register, condition: Register | None, past: bool = False
+    ) -> None:
+        """Store where a scalar condition holds; `past` the caches, of which the cell and its neighbours fill lines."""
+        size = BYTES[place.kind]
+        text = f"store {value.typed}, ptr {pointer.text}, align {size}"
+        if past:
+            text = (
+                f"store {value.typed}, ptr {pointer.text}, align {gcd(value.lanes * size, LINE_BYTES)}, !nontemporal !0"
+            )
+            self.code.define("!0 = !{i32 1}")
+            self.code.streams = True
         if condition is None:
             self.code.line(text)
         else:

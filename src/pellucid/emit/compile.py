@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pellucid.emit.cache import ObjectCache, cache_folder, entry_key
 from pellucid.emit.call import check_arrays, lookup_rules
-from pellucid.emit.entry import COMPILING, Entry, LoadedCode, cleared, llvm_version, load_object
+from pellucid.emit.entry import COMPILING, Entry, LoadedCode, llvm_version, load_object
+from pellucid.emit.memory import cleared
 from pellucid.emit.module import emit_module
 from pellucid.emit.target import Target, check_runnable, target_machine
 from pellucid.emit.target import target as find_target
@@ -107,8 +108,9 @@ class Executable:
     def run(self, pointers: Sequence[int | None], threads: int = 1) -> None:
         """Run on raw memory: one address for every tensor that is no table, in the program's order.
 
-        Nothing is checked but their number. Scratch needs room for `threads` times its size. None (or 0) for a
-        temporary or scratch: the Executable's own memory. OutOfBoundsError in checked mode.
+        Nothing is checked but their number. What is streamed begins at a multiple of a cache line. Scratch needs room
+        for `threads` times its size. None (or 0) for a temporary or scratch: the Executable's own memory.
+        OutOfBoundsError in checked mode.
         """
         needed = len(self._arguments)
         if len(pointers) != needed:

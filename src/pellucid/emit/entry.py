@@ -11,15 +11,14 @@ from uuid import uuid4
 
 import llvmlite.binding as llvm
 import numpy as np
-from numpy.typing import NDArray
 
 from pellucid.emit.meeting import LEAD, LOBBY
 from pellucid.emit.target import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
 from pellucid.emit.workers import Workers, shared_workers
-from pellucid.errors import ArgumentError, OutOfMemoryError
+from pellucid.errors import ArgumentError
 
-__all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "cleared", "llvm_version", "load_object"]
+__all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "llvm_version", "load_object"]
 
 # The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors)`.
 ENTRY = "program"
@@ -29,7 +28,6 @@ _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 _ENTER = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER)
 _LEAD = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER)
 _WAIT = ctypes.CFUNCTYPE(_NUMBER, _POINTER, _NUMBER, _NUMBER)
-_ALIGNMENT = 64
 _MOST_THREADS = 1024
 
 
@@ -106,13 +104,3 @@ class Entry:
             else:
                 self._workers = self._workers or shared_workers()  # held from the first call that needs them
                 self._workers.run(self._code, arguments, errors, threads)
-
-
-def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
-    """Zeroed memory of at least one byte that starts at a multiple of a cache line. OutOfMemoryError says for what."""
-    try:
-        raw = np.zeros(size + _ALIGNMENT, np.uint8)
-    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
-        raise OutOfMemoryError(f"{purpose} of {size:,} bytes cannot be allocated") from error
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + max(size, 1)]

@@ -68,6 +68,7 @@ class Code:
         self.blocks: list[Block] = []
         self.declarations: set[str] = set()
         self.known: dict[str, Register] = {}
+        self.streams = False  # whether something is stored past the caches
         self.memory: dict[str, tuple[str, Register]] = {}  # loaded values, with the tensor they come from
         self.count = 0
         self.block = self.enter(self.new_block("entry"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import gcd
 
 from pellucid.emit.ir import Block, Code, Register
 from pellucid.errors import CompileError
@@ -43,6 +44,7 @@ class Loop:
     low: Register
     high: Register
     step: int
+    unit: int  # divides every value of the variable
     may_be_empty: bool
     before: Block  # not ended until the loop is closed: what is hoisted out of the loop is written at its end
     header: Block
@@ -121,7 +123,8 @@ class Loops:
         header = code.enter(code.new_block("loop"))
         values = [Carried(Register(code.name(), value.kind, value.lanes), value) for value in carried]
         counter = Carried(Register(code.name(), "i64"), low)
-        opened = Loop(loop.variable, low, high, loop.step, not nonempty, before, header, counter, values, known)
+        unit = 1 if static[0] is None else gcd(static[0], loop.step)
+        opened = Loop(loop.variable, low, high, loop.step, unit, not nonempty, before, header, counter, values, known)
         if loop.variable in self.depth or loop.variable in self.fixed:
             raise CompileError(f"loop variable `{loop.variable}` is bound twice")
         self.depth[loop.variable] = len(self.open_loops)
@@ -185,6 +188,10 @@ class Loops:
         return edges[0], code.intrinsic("smin", [edges[1], high])
 
     # Values of affine forms
+
+    def unit(self, variable: str) -> int:
+        """What divides every value of an open loop's variable."""
+        return self.open_loops[self.depth[variable]].unit
 
     def split(self, form: Affine) -> tuple[int, Terms]:
         """Constant and terms over open loops of a form without points and lanes."""

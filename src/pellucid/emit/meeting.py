@@ -297,7 +297,7 @@ out:
 
 def meeting(target: Target) -> str:
     """The functions by which the threads of a program share its work, as LLVM assembly."""
-    pause = 'call void asm sideeffect "pause", ""()' if target.triple.startswith("x86") else ""
+    pause = 'call void asm sideeffect "pause", ""()' if target.is_x86 else ""
     words = {
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
         "PAUSE": pause,

@@ -35,4 +35,4 @@ def accumulate(code: Code, factor: Register, other: Register, total: Register, t
 
 def _wanders(target: Target) -> bool:
     machine = target.machine
-    return target.triple.startswith("x86") and machine.has_fma and machine.registers == 16
+    return target.is_x86 and machine.has_fma and machine.registers == 16

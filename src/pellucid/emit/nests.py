@@ -112,17 +112,25 @@ class Emitter:
             assert isinstance(statement, For)
             loop, phase = Register("%loop", "ptr"), Register("%phase", "i64")
             done, pieces = writer.pieces(statement, [loop, phase])
+            self._await_streams(code)
             half = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} poison, {done.typed}, 0")
             both = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} {half.text}, {pieces.typed}, 1")
             code.block.end = f"  ret {_DONE_OF_PIECES} {both.text}"
             head = f'{_DONE_OF_PIECES} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
         else:
             writer.statements((statement,), parallel=False)
+            self._await_streams(code)
             code.block.end = "  ret void"
             head = f'void @"NAME"({parameters})'
         body = "\n".join(block.text() for block in code.blocks)
         shared = any(self._tensors[name].role != "scratch" for name in stored((statement,)))
         return Function(f"{head} #0 {{\n{body}\n}}", names, frozenset(code.declarations), free, shared)
+
+    def _await_streams(self, code: Code) -> None:
+        """On x86 stores past the caches keep no order: they are done before others hear of it."""
+        if code.streams and self._target.is_x86:
+            code.declare("void @llvm.x86.sse.sfence()")
+            code.line("call void @llvm.x86.sse.sfence()")
 
 
 class _NestWriter:

@@ -10,6 +10,7 @@ from pellucid.emit.kinds import storage_kind
 from pellucid.emit.loops import Loops, Terms
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Group, Operand, Tensor
+from pellucid.schedule.streamed import LINE_BYTES
 
 __all__ = ["Cell", "Form", "Frame", "Place", "Places"]
 
@@ -35,8 +36,16 @@ class Form:
 class Frame:
     """The names that a tile binds, and the forms that use them."""
 
-    def __init__(self, loops: Loops, points: Sequence[tuple[str, int]], numbers: Sequence[dict[str, int]], lane: str):
+    def __init__(
+        self,
+        loops: Loops,
+        points: Sequence[tuple[str, int]],
+        numbers: Sequence[dict[str, int]],
+        lane: str,
+        groups: Sequence[Group],
+    ) -> None:
         self.loops = loops
+        self.groups = groups
         self.counts = dict(points)
         self.numbers = numbers
         self.lane = lane
@@ -85,7 +94,7 @@ class Places:
     def __init__(self, code: Code, loops: Loops, tensors: Mapping[str, Tensor]) -> None:
         self.code, self.loops, self.tensors = code, loops, tensors
         self.kinds = {name: storage_kind(tensor, code.floating) for name, tensor in tensors.items()}
-        self.frame = Frame(loops, (), ({},), "")
+        self.frame = Frame(loops, (), ({},), "", ())
         self._known: dict[int, Place] = {}
 
     def begin(self, frame: Frame) -> None:
@@ -158,6 +167,30 @@ class Places:
         """The point name that walks neighbouring cells of an operand."""
         points = self.of(operand).address.points
         return next((name for name, coefficient in points if coefficient == 1), None)
+
+    def lanes_fill_lines(self, place: Place, cell: Cell) -> bool:
+        """Whether all lanes that the tile writes of a cell's point are whole cache lines of a streamed tensor."""
+        groups = self.frame.groups
+        edges = [group.offset for group in groups[1:]] + [groups[-1].offset + groups[-1].width]
+        return (
+            place.address.lane == 1
+            and all(group.offset + group.valid == edge for group, edge in zip(groups, edges, strict=True))
+            and self._fill_lines(
+                place, self.frame.const(place.address, Cell(cell.point, groups[0])), edges[-1] - groups[0].offset
+            )
+        )
+
+    def row_fills_lines(self, place: Place, first: Cell, lane: int) -> bool:
+        """The same of a lane of consecutive points."""
+        number = self.frame.const(place.address, first) + place.address.lane * lane
+        return self._fill_lines(place, number, first.group.width)
+
+    def _fill_lines(self, place: Place, number: int, count: int) -> bool:
+        """Whether `count` elements from element `number` on are whole lines, wherever the loops are."""
+        if not place.tensor.streamed or place.guards or place.lookups:
+            return False
+        walked = (coefficient * self.loops.unit(name) for name, coefficient in place.address.terms)
+        return all(part * BYTES[place.kind] % LINE_BYTES == 0 for part in (number, count, *walked))
 
     def condition(self, place: Place, cell: Cell) -> Register | None:
         """Whether all guards hold, for each lane where they differ; None where they always hold."""

@@ -50,6 +50,11 @@ class Target:
     machine: Machine
     required: tuple[str, ...] = ()
 
+    @property
+    def is_x86(self) -> bool:
+        """Whether it is a processor of 64-bit x86."""
+        return _is_x86(self.triple)
+
 
 def target(name: str | None = None) -> Target:
     """The target called `name`; without a name that of the variable PELLUCID_TARGET, else this processor.

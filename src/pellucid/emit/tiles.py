@@ -40,7 +40,7 @@ class Tiles:
     def write(self, tile: Tile, run_body: Callable[[Tile], None]) -> None:
         """A tile; `run_body` walks its statements and calls `update` for every Update."""
         numbers = [tile.point(number) for number in range(tile.point_count)]
-        self.access.places.begin(Frame(self.loops, tile.points, numbers, tile.lane))
+        self.access.places.begin(Frame(self.loops, tile.points, numbers, tile.lane, tile.groups))
         self.state = {}
         if tile.reduction is not None:
             for slot in self._slots(tile):

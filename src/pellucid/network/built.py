@@ -48,7 +48,9 @@ def to_bytes(built: Built) -> bytes:
     """The content of a cache entry."""
     before = b"" if built.before is None else to_bytes(built.before)
     header = {
-        "tensors": [(tensor.name, tensor.dtype, tensor.shape, tensor.role) for tensor in built.tensors],
+        "tensors": [
+            (tensor.name, tensor.dtype, tensor.shape, tensor.role, tensor.streamed) for tensor in built.tensors
+        ],
         "arena": (built.arena.size, built.arena.offsets),
         "places": built.places,
         "plans": len(built.plan_text),
@@ -61,7 +63,10 @@ def from_bytes(content: bytes) -> Built:
     """The compiled graph in a cache entry, whose content is what `to_bytes` made."""
     end = content.index(b"\n")
     header = json.loads(content[:end])
-    tensors = tuple(Tensor(name, dtype, tuple(shape), role) for name, dtype, shape, role in header["tensors"])
+    tensors = tuple(
+        Tensor(name, dtype, tuple(shape), role, streamed=streamed)
+        for name, dtype, shape, role, streamed in header["tensors"]
+    )
     size, offsets = header["arena"]
     plans = end + 1 + header["plans"]
     code = plans + header["before"]

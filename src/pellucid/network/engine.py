@@ -10,7 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pellucid.emit.cache import ObjectCache, cache_folder
-from pellucid.emit.entry import Entry, LoadedCode, cleared, llvm_version, load_object
+from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
+from pellucid.emit.memory import cleared
 from pellucid.emit.target import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes

@@ -18,6 +18,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.streamed import with_streamed
 from pellucid.schedule.touched import loaded, stored, touched
 
 __all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
@@ -95,7 +96,7 @@ def assemble(
         for name in names:
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
-    program = Program(_used(table, nests), join_independent(nests))
+    program = Program(with_streamed(_used(table, nests), nests, graph.inputs), join_independent(nests))
     prove(program)
     places |= {tensor.name: tensor.name for tensor in ahead.tensors}
     left_out = Ahead(tuple(early), tuple(panels.values()))

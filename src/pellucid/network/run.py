@@ -160,8 +160,10 @@ class CompiledGraph:
 
 
 def _empty(value: Value) -> Array:
+    from pellucid.emit.memory import empty
+
     try:
-        return np.empty(value.shape, value.dtype)
+        return empty(value.shape, value.dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
         raise OutOfMemoryError(f"{value.name} {value.shape} of {value.bytes:,} bytes cannot be allocated") from error
 

@@ -90,6 +90,8 @@ class Tensor:
     - `temporary`: written by one nest and read by later ones; the program's owner gives it memory;
     - `scratch`: memory of each thread alone, meaningful only inside one nest;
     - `table`: constant numbers known when the program is made (`values`, row-major).
+
+    One that is `streamed` is written past the caches and begins at a multiple of a cache line.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Tensor:
     shape: tuple[int, ...]
     role: str
     values: tuple[int | float | Fraction, ...] = ()
+    streamed: bool = False
 
     @property
     def size(self) -> int:

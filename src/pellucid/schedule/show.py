@@ -81,7 +81,8 @@ def show_value(value: Value) -> str:
 def _program(program: Program) -> Iterator[str]:
     width = max((len(tensor.name) for tensor in program.tensors), default=0)
     for tensor in program.tensors:
-        yield f"{tensor.role:<9} {tensor.name:<{width}}  {tensor.dtype} {_shape(tensor)}"
+        past = ", past the caches" if tensor.streamed else ""
+        yield f"{tensor.role:<9} {tensor.name:<{width}}  {tensor.dtype} {_shape(tensor)}{past}"
     for nest in program.nests:
         yield ""
         yield from _nest(nest)

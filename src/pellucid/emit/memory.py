@@ -1,0 +1,38 @@
+"""Memory for compiled programs: it begins at a cache line where that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pellucid.errors import OutOfMemoryError
+from pellucid.schedule.streamed import LINE_BYTES, STREAMED_BYTES
+
+__all__ = ["cleared", "empty"]
+
+
+def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
+    """Zeroed memory of at least one byte that starts at a multiple of a cache line. OutOfMemoryError says for what."""
+    try:
+        return _from_a_line(np.zeros, max(size, 1))
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise OutOfMemoryError(f"{purpose} of {size:,} bytes cannot be allocated") from error
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array for an output, as `numpy.empty`. One so large that it may be streamed starts at a cache line."""
+    kind = np.dtype(dtype)
+    size = prod(shape) * kind.itemsize
+    if size < STREAMED_BYTES:
+        return np.empty(shape, kind)
+    return _from_a_line(np.empty, size).view(kind).reshape(shape)
+
+
+def _from_a_line(make: Callable[[int, Any], NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
+    raw = make(size + LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES
+    return raw[start : start + size]

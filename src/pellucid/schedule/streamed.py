@@ -1,0 +1,35 @@
+"""Outputs that are written past the caches.
+
+A store to memory that no cache holds first reads the line that it is about to overwrite. Where a whole array is
+written once, read by nobody in the program and too large to be found in a cache afterwards, that is a third of all
+traffic for nothing: the gradient of a 3x3 pool of 26 MB takes 2.7 ms with such stores and 4.3 with plain ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
+
+from pellucid.schedule.nest import Nest, Tensor
+from pellucid.schedule.touched import loaded
+
+__all__ = ["LINE_BYTES", "STREAMED_BYTES", "with_streamed"]
+
+LINE_BYTES = 64
+# From here on a chain of calls, each of which reads what the one before it wrote, is no slower for it (half as long
+# with arrays of 16 MiB): the last cache is shared with other cores, and holds what is read, too.
+STREAMED_BYTES = 8 << 20
+
+
+def with_streamed(tensors: Iterable[Tensor], nests: Sequence[Nest], kept: Container[str] = ()) -> tuple[Tensor, ...]:
+    """The tensors of a program, of which large outputs are streamed, but for those `kept`."""
+    read = {name for nest in nests for name in loaded(nest.body)}
+    return tuple(
+        replace(tensor, streamed=True)
+        if tensor.role == "output"
+        and tensor.bytes >= STREAMED_BYTES
+        and tensor.name not in read
+        and tensor.name not in kept
+        else tensor
+        for tensor in tensors
+    )
