@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from emit.planted import COLUMNS, ROWS, copy_program
+from pellucid import Equation
 from pellucid.emit import compile_program
 from pellucid.errors import OutOfBoundsError
 from support.guard_pages import guarded
@@ -76,3 +77,16 @@ def test_forbidden_pages_let_a_right_nest_live() -> None:
     lived = run_between_pages(0, 0, at_end=True)
     assert lived.returncode == 0, lived.stderr
     assert lived.stdout == "survived\n"
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_what_is_asked_for_ahead_may_lie_on_a_forbidden_page(at_end: bool) -> None:
+    equation = Equation("w[c,k] = sum(j) x[j,c] * g[j,k]")
+    x, g = guarded((1024, 80), "float32", at_end=at_end), guarded((1024, 32), "float32", at_end=at_end)
+    w = guarded((80, 32), "float32", at_end=at_end)
+    rng = np.random.default_rng(0)
+    x.array[...], g.array[...] = rng.integers(-3, 4, x.array.shape), rng.integers(-3, 4, g.array.shape)
+    kernel = equation.compile(x=x.array, g=g.array)
+    assert "prefetch" in kernel.executable.assembly()
+    kernel.executable.call({"x": x.array, "g": g.array, "w": w.array})
+    np.testing.assert_array_equal(w.array, x.array.T @ g.array)

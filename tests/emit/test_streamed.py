@@ -15,8 +15,9 @@ from pellucid.errors import ArgumentError
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph
 from pellucid.network.program import assemble
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Program
-from pellucid.schedule.streamed import LINE_BYTES, STREAMED_BYTES
+from pellucid.schedule.streamed import STREAMED_BYTES
 from schedule.cases import Case, case
 
 
@@ -119,7 +120,7 @@ def test_outputs_begin_where_their_program_wants_them() -> None:
     for size in (1, STREAMED_BYTES - 1, STREAMED_BYTES, STREAMED_BYTES + 13):
         array = memory.empty((size,), np.uint8)
         assert array.shape == (size,)
-        assert size < STREAMED_BYTES or array.ctypes.data % LINE_BYTES == 0
+        assert size < STREAMED_BYTES or array.ctypes.data % CACHE_LINE == 0
     relu = Equation("y[n,c] = max(x[n,c], 0)")
     x = np.ones((LARGE, 64), np.float32)
     y = memory.empty((LARGE * 64 + 16,), np.float32)[1:][: LARGE * 64].reshape(LARGE, 64)

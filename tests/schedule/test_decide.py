@@ -391,3 +391,36 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
     plan = given.lowered(AVX512, Options(outer="n")).plans[0]
     assert plan.outer == 1
     assert [panel.operand.tensor for panel in plan.panels] == panels
+
+
+# ---------------------------------------------------------------- asked for ahead
+@pytest.mark.parametrize(
+    ("name", "ahead"),
+    [
+        # A tile takes 4 of 128 channels at each step along the columns: 16 bytes of a line, the next one 512 further.
+        ("stride 2 dw", ["x"]),
+        ("pointwise dw", ["x"]),
+        ("resnet 56 dw", []),  # enough uses for a copy in the order of the tiles
+        ("stem dw", []),  # all channels of 7 columns lie side by side
+        ("stride 2", []),
+        ("dense", []),
+    ],
+)
+def test_parts_of_lines_that_later_tiles_read_are_asked_for_ahead(name: str, ahead: list[str]) -> None:
+    (plan,) = PLANNED[name].lowered(AVX512).plans
+    assert [operand.tensor for operand in plan.ahead] == ahead
+    assert ("\nahead   x\n" in str(plan)) == bool(ahead)
+
+
+@pytest.mark.parametrize(("size", "channels", "found"), [(24, 128, 1), (22, 128, 0), (24, 32, 0)])
+def test_nothing_is_asked_for_that_is_near(size: int, channels: int, found: int) -> None:
+    """As long as a walk's lines fill no more than the first cache, or where rows lie one behind the other."""
+    rows = size * size
+    plan = case("w[c,k] = sum(j) x[j,c] * g[j,k]", {"x": (rows, channels), "g": (rows, 32)}).lowered(AVX512).plans[0]
+    assert len(plan.ahead) == found
+
+
+def test_a_row_read_in_large_pieces() -> None:
+    """The gradient of a first layer's 64 kernels comes from memory: 256 bytes at once, where 128 are too few."""
+    plan = PLANNED["stem dw"].lowered(AVX512).plans[0]
+    assert (plan.block, dict(plan.tile)) == (64, {"c": 3, "t": 2})

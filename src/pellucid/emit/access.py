@@ -9,8 +9,8 @@ from pellucid.emit.ir import BYTES, Code, Register, mangled, type_text
 from pellucid.emit.kinds import converted
 from pellucid.emit.places import Cell, Place, Places
 from pellucid.emit.transpose import transpose
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Operand
-from pellucid.schedule.streamed import LINE_BYTES
 
 __all__ = ["Access", "MemoryAccess", "lookup_shift", "stored_lanes"]
 
@@ -75,6 +75,8 @@ class MemoryAccess:
     def _load_one(self, place: Place, cell: Cell, shift: Register | None, condition: Register | None) -> Register:
         code = self.code
         pointer = self.places.pointer(place, cell, 0, shift)
+        if place.operand.ahead and cell.point == 0 and cell.group.offset == 0:
+            self._ask_for(pointer, place.operand.ahead * BYTES[place.kind])
         if condition is None:
             return self._load_at(place, pointer)
         touched = condition
@@ -84,6 +86,12 @@ class MemoryAccess:
         value = self._load_safely(place, pointer, touched)
         outside = code.number(place.operand.outside, place.kind, condition.lanes)
         return code.select(condition, code.splat(value, condition.lanes), outside)
+
+    def _ask_for(self, pointer: Register, distance: int) -> None:
+        """Have the line some bytes further brought into the first cache; nobody waits for it, and it need not exist."""
+        ahead = self.code.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {distance}")
+        self.code.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.code.line(f"call void @llvm.prefetch.p0({ahead.typed}, i32 0, i32 3, i32 1)")
 
     def _load_safely(self, place: Place, pointer: Register, condition: Register) -> Register:
         """The element at a pointer where a scalar condition holds, else the tensor's first."""
@@ -197,7 +205,7 @@ class MemoryAccess:
         text = f"store {value.typed}, ptr {pointer.text}, align {size}"
         if past:
             text = (
-                f"store {value.typed}, ptr {pointer.text}, align {gcd(value.lanes * size, LINE_BYTES)}, !nontemporal !0"
+                f"store {value.typed}, ptr {pointer.text}, align {gcd(value.lanes * size, CACHE_LINE)}, !nontemporal !0"
             )
             self.code.define("!0 = !{i32 1}")
             self.code.streams = True

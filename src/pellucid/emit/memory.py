@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pellucid.errors import OutOfMemoryError
-from pellucid.schedule.streamed import LINE_BYTES, STREAMED_BYTES
+from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.streamed import STREAMED_BYTES
 
 __all__ = ["cleared", "empty"]
 
@@ -33,6 +34,6 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def _from_a_line(make: Callable[[int, Any], NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
-    raw = make(size + LINE_BYTES, np.uint8)
-    start = -raw.ctypes.data % LINE_BYTES
+    raw = make(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + size]

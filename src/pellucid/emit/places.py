@@ -9,8 +9,8 @@ from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.loops import Loops, Terms
 from pellucid.language.affine import Affine
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Group, Operand, Tensor
-from pellucid.schedule.streamed import LINE_BYTES
 
 __all__ = ["Cell", "Form", "Frame", "Place", "Places"]
 
@@ -190,7 +190,7 @@ class Places:
         if not place.tensor.streamed or place.guards or place.lookups:
             return False
         walked = (coefficient * self.loops.unit(name) for name, coefficient in place.address.terms)
-        return all(part * BYTES[place.kind] % LINE_BYTES == 0 for part in (number, count, *walked))
+        return all(part * BYTES[place.kind] % CACHE_LINE == 0 for part in (number, count, *walked))
 
     def condition(self, place: Place, cell: Cell) -> Register | None:
         """Whether all guards hold, for each lane where they differ; None where they always hold."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pellucid.schedule.machine import CACHE_LINE
+
 __all__ = ["ALIGNMENT", "Arena", "Lifetime", "plan_arena"]
 
-# A cache line, and the widest vector: every buffer starts at one.
-ALIGNMENT = 64
+# Every buffer starts at a cache line, which is as wide as the widest vector.
+ALIGNMENT = CACHE_LINE
 
 
 @dataclass(frozen=True)

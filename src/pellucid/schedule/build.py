@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.machine import Machine
+from pellucid.schedule.machine import CACHE_LINE, Machine
 from pellucid.schedule.nest import (
+    ELEMENT_BYTES,
     Accumulated,
     Apply,
     Bound,
@@ -60,7 +61,7 @@ def build(plan: Plan, machine: Machine, name: str, dtype: str, group: int = 1) -
         if placed.panel.depth == 0
     ]
     partial = _partial_sums(plan, name, dtype)
-    builder = _Builder(plan, machine, panels, partial)
+    builder = _Builder(plan, machine, panels, partial, dtype)
     body = builder.level(0, _Place({}, {}))
     tensors = [tensor for placed in panels for tensor in placed.tensors]
     tensors += [] if partial is None else [partial]
@@ -80,11 +81,14 @@ def _partial_sums(plan: Plan, name: str, dtype: str) -> Tensor | None:
 
 
 class _Builder:
-    def __init__(self, plan: Plan, machine: Machine, panels: list[PlacedPanel], partial: Tensor | None) -> None:
+    def __init__(
+        self, plan: Plan, machine: Machine, panels: list[PlacedPanel], partial: Tensor | None, dtype: str
+    ) -> None:
         self.plan, self.machine, self.panels, self.partial = plan, machine, panels, partial
         self.nest = plan.contraction
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
+        self.ahead = CACHE_LINE // 2 // ELEMENT_BYTES[dtype]
         self.is_plain = self.nest.result == Accumulated("value")
         # An axis that is walked outermost stands still in a tile, also where it is reduced.
         outer = {level.axis for level in plan.levels[: plan.outer]}
@@ -246,7 +250,7 @@ class _Builder:
             bound = bind_operand(operand, bindings)
             placed = self.panel_of.get(operand)
             if placed is None:
-                return bound
+                return replace(bound, ahead=self.ahead) if operand in plan.ahead else bound
             inner = self._inner_name(placed, points, plan.vector)
             return placed.operand(place.env, place.anchors[placed.name], bound, inner)
 

@@ -13,13 +13,13 @@ from math import gcd, prod
 
 from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import Machine
+from pellucid.schedule.machine import CACHE_LINE, Machine
 from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
-from pellucid.schedule.traits import CACHE_LINE, bare_dimension, footprint, guarded_names, is_product, reuse, stride
+from pellucid.schedule.traits import bare_dimension, footprint, guarded_names, is_product, reuse, stride
 
 __all__ = ["decide"]
 
@@ -28,6 +28,8 @@ __all__ = ["decide"]
 # 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %, and by a
 # third where weights came again for each image. What is copied seldom needs few.
 LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
+# Bytes between two rows from which what is read of each is asked for ahead.
+LEAST_ROW = 4 * CACHE_LINE
 
 
 def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Options | None = None) -> Plan:
@@ -52,6 +54,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = (*outer, *levels)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
+    ahead = choose_ahead(nest, vector, across, tile, panels, machine.l1, element_bytes)
     levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -67,7 +70,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         reasons.append(f"{level.axis} is walked outermost, so that the nest may share a pass")
     return Plan(
         nest, lanes, vector, across, tile.points, tile.block, levels, tuple(axis for axis, _ in nest.reduced),
-        panels, chains, max(unroll, chains), tile.cycles, len(outer), tuple(reasons),
+        panels, ahead, chains, max(unroll, chains), tile.cycles, len(outer), tuple(reasons),
     )  # fmt: skip
 
 
@@ -156,6 +159,25 @@ def choose_panels(
             depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
             panels.append(Panel(operand, axis, depth))
     return tuple(panels)
+
+
+def choose_ahead(
+    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, panels: tuple[Panel, ...], l1: int,
+    element_bytes: int,
+) -> tuple[Operand, ...]:  # fmt: skip
+    """Operands whose points lie side by side but whose rows lie lines apart: each step of a tile reads a part of
+    another line, as no processor foresees, and tiles after it read the rest. A weight gradient reads its input so."""
+    if vector is None or across or not is_product(nest) or not nest.reduced:
+        return ()
+    inner, copied = nest.reduced[-1][0], {panel.operand for panel in panels}
+    steps = prod(extent for _, extent in nest.reduced)
+
+    def is_scattered(operand: Operand) -> bool:
+        beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in tile.points)
+        row = abs(stride(operand, inner)) * element_bytes
+        return beside and row >= LEAST_ROW and steps * CACHE_LINE > l1
+
+    return tuple(operand for operand in nest.loads if operand not in copied and is_scattered(operand))
 
 
 def _panel_axis(

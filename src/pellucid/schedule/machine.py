@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Machine"]
+__all__ = ["CACHE_LINE", "FAR", "Machine"]
+
+# Bytes that move between memory and caches at once.
+CACHE_LINE = 64
+# Second caches that one core's share of the last one holds.
+FAR = 8
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Machine:
     latency: int
     l1: int
     l2: int
-    l2_bandwidth: float = 32.0
+    l2_bandwidth: float = 20.0
     has_fma: bool = True
     broadcast_rate: float = 2.0
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import Machine
+from pellucid.schedule.machine import FAR, Machine
 from pellucid.schedule.plan import Level, Options
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile
@@ -27,8 +27,6 @@ SHORTEST_SLAB = 256
 # Cycles that an element costs on its way into the first cache, into the second, and from beyond one core's share of
 # the last one.
 L1_CYCLES, L2_CYCLES, FAR_CYCLES = 0.2, 0.4, 1.0
-# Second caches that one core's share of the last one holds.
-FAR = 8
 # Cycles lost where a loop of a reduction is not as long as it was in the tile before: no branch predictor foresees it.
 # What follows in the pipeline is lost too: on 8x8 maps this was a seventh of a weight gradient.
 MISPREDICTION = 60.0

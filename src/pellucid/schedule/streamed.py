@@ -13,9 +13,8 @@ from dataclasses import replace
 from pellucid.schedule.nest import Nest, Tensor
 from pellucid.schedule.touched import loaded
 
-__all__ = ["LINE_BYTES", "STREAMED_BYTES", "with_streamed"]
+__all__ = ["STREAMED_BYTES", "with_streamed"]
 
-LINE_BYTES = 64
 # From here on a chain of calls, each of which reads what the one before it wrote, is no slower for it (half as long
 # with arrays of 16 MiB): the last cache is shared with other cores, and holds what is read, too.
 STREAMED_BYTES = 8 << 20

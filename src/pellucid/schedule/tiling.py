@@ -8,10 +8,11 @@ from itertools import product
 from math import prod
 
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import Machine
+from pellucid.schedule.machine import FAR, Machine
+from pellucid.schedule.nest import Operand
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import guarded_names, lead_operand, sliding_axis, stride
+from pellucid.schedule.traits import footprint, guarded_names, lead_operand, sliding_axis, stride
 
 __all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
 
@@ -21,10 +22,13 @@ TILE_START = 20.0
 LINE_PAIR = 128
 # Loads hide behind multiply-adds, but not wholly: with vectors of 32 bytes 4 points x 3 vectors beat 6 x 2 by 3 to 8 %,
 # with one load fewer. Nor does a panel that streams from the second cache.
-LOAD_SLOT, STREAM_SLOT = 0.06, 0.025
+LOAD_SLOT, STREAM_SLOT = 0.06, 0.015
 # Four times the accumulators that the latency asks for are enough; each more slows a step by this part (measured with
 # 32 registers: 24 accumulators 3 % slower than 16, 28 up to a tenth).
 SURPLUS_SLOT = 0.005
+# A row that is read from memory in pieces shorter than so many bytes costs so many cycles an element more: with 128 of
+# 256 bytes a gradient towards the weights of a network's first layer took a tenth longer.
+LEAST_PIECE, PIECE_CYCLES = 256, 1.0
 # Vectors of a row from which rows are reduced one after the other: memory is then read in order, as it is fetched
 # ahead; several rows at once read half as fast. Shorter rows are too short to hide how lanes are combined at the end.
 LONG_ROW = 8
@@ -131,7 +135,22 @@ def _product_cycles(
             finish = TILE_START + 2.0 * count * width
             cycles += copies * number * (steps * (max(step, hidden) + 0.1) + finish)
     rest = prod(extent for axis, extent in nest.free if axis != vector and axis not in tiled)
-    return cycles * rest
+    return cycles * rest + _piecewise_cycles(vector_operands, extents, vector, vectors * lanes, machine, element_bytes)
+
+
+def _piecewise_cycles(
+    operands: list[Operand],
+    extents: dict[str, int],
+    vector: str | None,
+    block: int,
+    machine: Machine,
+    element_bytes: int,
+) -> float:
+    """What it costs to read rows from memory in pieces: other pieces of them are not foreseen."""
+    if vector is None or block >= extents[vector] or block * element_bytes >= LEAST_PIECE:
+        return 0.0
+    sizes = (footprint(operand, extents, extents, 1) for operand in operands)
+    return PIECE_CYCLES * sum(size for size in sizes if size * element_bytes > FAR * machine.l2)
 
 
 def choose_pointwise_tile(

@@ -7,11 +7,11 @@ from math import prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Contraction
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Apply, Load, Operand, Value
 from pellucid.schedule.rewrite import names_of
 
 __all__ = [
-    "CACHE_LINE",
     "bare_dimension",
     "footprint",
     "guarded_names",
@@ -22,8 +22,6 @@ __all__ = [
     "sliding_axis",
     "stride",
 ]
-
-CACHE_LINE = 64  # bytes
 
 
 def stride(operand: Operand, axis: str | None) -> int:
