@@ -12,6 +12,14 @@ is cut into tiles of m outputs and r taps, and each tile is computed at n = m + 
              z[n,i,k] = max((sum(a) A0[i%4,a] * M[a,n,i//4,k]) + b[k], 0)
 
 With exact numbers both sides are equal. Several pairs of axes are nested: each brings its own point axis and matrices.
+What the taps become is read often. With a `row` it is laid out as the products read it: the output's last axis comes
+last in it, in blocks of so many that stand one behind the other. Where that axis is not the last of the taps themselves
+(towards the input), they are turned first.
+
+             T[s,k,c] = w[s,c,k]
+             U[a,o,c,l] = sum(s) G0[a,s] * w[s,c,64*o+l]
+             M[a,n,I,64*o+l] = sum(c) V[a,n,I,c] * U[a,o,c,l]
+
 An axis that one tile covers is not divided. Forward, the few taps are covered by one tile and the outputs are divided;
 in the gradient towards the weights the few outputs are covered and the summed axis is divided; the rule is the same.
 
@@ -87,12 +95,13 @@ class Rewritten:
     tables: Mapping[str, Matrix]
 
 
-def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None) -> Rewritten:
+def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None, row: int | None = None) -> Rewritten:
     """The steps that compute `solved` with those tiles, by the output axis of each pair; others stay as they are.
 
     What is between has its point axes first, or behind the axis `first` where it has that one (the images of a batch).
-    The denominators of the matrices go to the taps or to the outputs, whichever are fewer numbers. ArgumentError where
-    the rule does not apply, a tile names an axis of no pair, or is larger than the extents of its axes.
+    With `row` the taps at the points stand in rows of so many of the output's last axis, where there are several whole
+    ones. The denominators of the matrices go to the taps or to the outputs, whichever are fewer numbers. ArgumentError
+    where the rule does not apply, a tile names an axis of no pair, or is larger than the extents of its axes.
     """
     found = recognise(solved)
     if isinstance(found, str):
@@ -103,7 +112,7 @@ def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None)
     for axis in tiles:
         if axis not in known:
             raise ArgumentError(f"`tiles` (={axis!r}) must be one of {', '.join(sorted(known))}")
-    return _Rewrite(solved, found, tiles, first).result()
+    return _Rewrite(solved, found, tiles, first, row).result()
 
 
 @dataclass
@@ -147,8 +156,10 @@ class _Cut:
 class _Rewrite:
     """One formula being rewritten; every method makes one step."""
 
-    def __init__(self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], first: str | None) -> None:
-        self.solved, self.found, self.first = solved, found, first
+    def __init__(
+        self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], first: str | None, row: int | None
+    ) -> None:
+        self.solved, self.found, self.first, self.row = solved, found, first, row
         nodes = (*solved.formula.output.indices, solved.formula.body)
         self.names = _Names({*names_of(nodes), *tensors_of(nodes), solved.formula.output.tensor})
         self.extents = dict(solved.extents)
@@ -157,6 +168,9 @@ class _Rewrite:
             for number, pair in enumerate(pair for pair in found.pairs if pair.output in tiles)
         ]
         self.blocks = {axis: block for cut in self.cuts for axis, block in cut.blocks.items()}
+        self.taps = found.taps
+        self.lane = self._lane() if row else None
+        self.in_rows: Expr | None = None  # what stands for the lane where it is cut into rows
         self.points = tuple(cut.point for cut in self.cuts)
 
     def _cut(self, pair: Pair, tile: Tile, number: int) -> _Cut:
@@ -174,6 +188,15 @@ class _Rewrite:
         tables = {letter: self.names.new(f"{letter}{number}") for letter in "ABG"}
         return _Cut(pair, tile, point, cell, blocks[0], blocks[1], MappingProxyType(tables))
 
+    def _lane(self) -> str | None:
+        """The last axis of the output, where it is the taps' alone and all theirs are bare; no axis of images is."""
+        last, taps = self.solved.formula.output.indices[-1], self.taps.indices
+        if not isinstance(last, Name) or not all(isinstance(index, Name) for index in taps):
+            return None
+        elsewhere = {*self.blocks, *_axes(self.found.data.indices, self.extents)}
+        own = {index.name for index in taps if isinstance(index, Name)}
+        return last.name if last.name in own - elsewhere and self.first not in own else None
+
     def _new(self, name: str, extent: int) -> str:
         name = self.names.new(name)
         self.extents[name] = extent
@@ -183,9 +206,10 @@ class _Rewrite:
         """All steps and matrices."""
         names = [self.names.new(name) for name in ("V", "U", "M")]
         data, windows = self._transformed_data(names[0])
-        taps, weights = self._transformed_taps(names[1])
+        turned = self._turned_taps()
+        taps, weights = self._in_rows(*self._transformed_taps(names[1]))
         products = self._products(names[2], windows, weights)
-        steps = (data, taps, products, self._outputs(products.output))
+        steps = (*turned, data, taps, products, self._outputs(products.output))
         return Rewritten(tuple(self._solved(step) for step in steps), MappingProxyType(self._tables()))
 
     def _transformed_data(self, name: str) -> tuple[Formula, Access]:
@@ -212,14 +236,38 @@ class _Rewrite:
             place = Affine.name(tap)
             if cut.tap_block:
                 place = place + Affine.name(cut.tap_block) * size
-            forms = [self._form(index) for index in self.found.taps.indices]
+            forms = [self._form(index) for index in self.taps.indices]
             dimension = next(number for number, form in enumerate(forms) if tap in form.names)
             windows[dimension] = forms[dimension].substitute({tap: place})
             # The dimension of a bare axis ends with it, and beyond there are zeros; another may go on.
             if extent % size and forms[dimension] != Affine.name(tap):
                 conditions.append(Compare("<", write(place, self._order()), Number(extent)))
         taps = [cut.pair.tap for cut in self.cuts]
-        return self._transform(name, self.found.taps, windows, "G", taps, tuple(conditions))
+        return self._transform(name, self.taps, windows, "G", taps, tuple(conditions))
+
+    def _turned_taps(self) -> list[Formula]:
+        """`T[.., k] = w[.., k, ..]`, to be read in the place of the taps, where the lane is not their last axis."""
+        if self.lane is None or self.taps.indices[-1] == Name(self.lane):
+            return []
+        indices = tuple(sorted(self.taps.indices, key=lambda index: index == Name(self.lane or "")))
+        turned = Access(self.names.new("T"), indices)
+        step, self.taps = Formula(turned, self.taps), turned
+        return [step]
+
+    def _in_rows(self, taps: Formula, read: Access) -> tuple[Formula, Access]:
+        """The taps at the points, and how the products read them, with the lane cut into rows: `U[a,o,c,l]`."""
+        lane, row = self.lane, self.row
+        if lane is None or row is None or self.extents[lane] % row or self.extents[lane] == row:
+            return taps, read
+        block, inside = self._new(lane.upper(), self.extents[lane] // row), self._new("l", row)
+        place = self.in_rows = write(Affine.name(block) * row + Affine.name(inside), [block, inside])
+
+        def cut(node: Node) -> Node:
+            return place if node == Name(lane) else map_children(node, cut)
+
+        rest = [index for index in read.indices[len(self.points) :] if index != Name(lane)]
+        read = Access(read.tensor, (*map(Name, self.points), Name(block), *rest, Name(inside)))
+        return Formula(read, cut(taps.body)), read  # type: ignore[arg-type]
 
     def _transform(
         self, name: str, access: Access, windows: Mapping[int, Affine], matrix: str, summed: Sequence[str],
@@ -269,9 +317,11 @@ class _Rewrite:
 
     def _products(self, name: str, data: Access, filter_: Access) -> Formula:
         """`M[a, ..] = sum(.., O, R) V[a, ..] * U[a, ..]`."""
-        held = {*_axes((data, filter_), self.extents)}
+        held = {*_axes((data, filter_), self.extents)} | ({self.lane} if self.in_rows else set[str | None]())
         outputs = self._blocked(_axes(self.solved.formula.output.indices, self.extents))
         axes = self._in_order({axis: Name(axis) for axis in (*self.points, *outputs) if axis in held})
+        if self.in_rows is not None and self.lane is not None:
+            axes[self.lane] = self.in_rows
         target = Access(name, tuple(axes.values()))
         summed = tuple(self._blocked(self.found.sum.axes))
         body = Product(1, (data, filter_)).expression()
@@ -298,7 +348,8 @@ class _Rewrite:
             )
             for cut in self.cuts
         ]
-        indices = tuple(places.get(index.name, index) for index in products.indices if isinstance(index, Name))
+        read = (Name(self.lane or "") if index is self.in_rows else index for index in products.indices)
+        indices = tuple(places.get(index.name, index) for index in read if isinstance(index, Name))
         total: Expr = Reduce(
             "sum", self.points, (), Product(1, (*factors, replace(products, indices=indices))).expression()
         )
