@@ -201,14 +201,12 @@ class MemoryAccess:
         self, place: Place, pointer: Register, value: Register, condition: Register | None, past: bool = False
     ) -> None:
         """Store where a scalar condition holds; `past` the caches, of which the cell and its neighbours fill lines."""
-        size = BYTES[place.kind]
-        text = f"store {value.typed}, ptr {pointer.text}, align {size}"
+        alignment, note = BYTES[place.kind], ""
         if past:
-            text = (
-                f"store {value.typed}, ptr {pointer.text}, align {gcd(value.lanes * size, CACHE_LINE)}, !nontemporal !0"
-            )
+            alignment, note = gcd(value.lanes * alignment, CACHE_LINE), ", !nontemporal !0"
             self.code.define("!0 = !{i32 1}")
             self.code.streams = True
+        text = f"store {value.typed}, ptr {pointer.text}, align {alignment}{note}"
         if condition is None:
             self.code.line(text)
         else:

@@ -18,7 +18,7 @@ class Machine:
 
     `fma_rate` vector multiply-adds, `load_rate` vector loads and `broadcast_rate` loads of one element to all lanes
     issue each cycle, a multiply-add takes `latency` cycles, `l2_bandwidth` is what one core reads from its second
-    cache.
+    cache while it multiplies.
     """
 
     name: str
