@@ -15,7 +15,7 @@ from pellucid.bench.judge import largest_error
 from pellucid.bench.peers import set_threads
 from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
-from pellucid.emit.memory import empty
+from pellucid.emit.memory import aligned, empty
 from pellucid.equation import Equation, Kernel
 
 __all__ = ["CASES", "PASSES", "PEERS", "Convolution", "Dense", "bound_call", "measure", "plans", "random_arrays"]
@@ -139,9 +139,12 @@ def bound_call(
 
 
 def random_arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Gaussian numbers in float32, the same in every run."""
+    """Gaussian numbers in float32, the same in every run, in arrays that begin at a cache line as those of a step."""
     rng = np.random.default_rng(0)
-    return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    arrays = {name: aligned(shape, np.float32) for name, shape in shapes.items()}
+    for array in arrays.values():
+        rng.standard_normal(out=array, dtype=np.float32)
+    return arrays
 
 
 def compiled(case: Case, which: str, arrays: Mapping[str, Array]) -> tuple[Kernel, dict[str, Array], str]:

@@ -13,7 +13,7 @@ from pellucid.errors import OutOfMemoryError
 from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.streamed import STREAMED_BYTES
 
-__all__ = ["cleared", "empty"]
+__all__ = ["aligned", "cleared", "empty"]
 
 
 def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
@@ -26,11 +26,15 @@ def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array for an output, as `numpy.empty`. One so large that it may be streamed starts at a cache line."""
+    if prod(shape) * np.dtype(dtype).itemsize < STREAMED_BYTES:
+        return np.empty(shape, dtype)
+    return aligned(shape, dtype)
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """As `numpy.empty`, but it starts at a cache line."""
     kind = np.dtype(dtype)
-    size = prod(shape) * kind.itemsize
-    if size < STREAMED_BYTES:
-        return np.empty(shape, kind)
-    return _from_a_line(np.empty, size).view(kind).reshape(shape)
+    return _from_a_line(np.empty, prod(shape) * kind.itemsize).view(kind).reshape(shape)
 
 
 def _from_a_line(make: Callable[[int, Any], NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
