@@ -146,11 +146,12 @@ def _piecewise_cycles(
     machine: Machine,
     element_bytes: int,
 ) -> float:
-    """What it costs to read rows from memory in pieces: other pieces of them are not foreseen."""
+    """What it costs to read rows from memory in pieces, since no other piece of them is foreseen. Arrays of twice a
+    core's share of the last cache, and less, come from there often enough."""
     if vector is None or block >= extents[vector] or block * element_bytes >= LEAST_PIECE:
         return 0.0
     sizes = (footprint(operand, extents, extents, 1) for operand in operands)
-    return PIECE_CYCLES * sum(size for size in sizes if size * element_bytes > FAR * machine.l2)
+    return PIECE_CYCLES * sum(size for size in sizes if size * element_bytes > 2 * FAR * machine.l2)
 
 
 def choose_pointwise_tile(
