@@ -50,6 +50,27 @@ def test_rows_without_a_peer():
     assert all(row.peer is None and row.ratio is None and row.ours > 0 for row in rows)
 
 
+@pytest.mark.parametrize("which", kernels.PASSES)
+@pytest.mark.parametrize("accuracy", ["standard", "fast"])
+def test_as_a_network_computes_it(monkeypatch: pytest.MonkeyPatch, which: str, accuracy: str):
+    """With 64 channels that is Winograd's form, which is not what the equation alone computes, to the last bit."""
+    case = Convolution(2, 12, 64, 64, 3, 1, 1)
+    arrays = random_arrays(case.shapes)
+    call, result = kernels.graph_call(case, which, accuracy, arrays, 1)
+    call()
+    exact = case.equation.reference(None, x=arrays["x"], w=arrays["w"]) if which == "forward" else None
+    if exact is None:
+        exact = case.equation.gradient(which[1:]).reference(None, **arrays)
+    assert np.abs(result - exact).max() < 1e-5 * np.abs(exact).max()
+    kernel, given, output = compiled(case, which, arrays)
+    direct, alone = kernels.bound_call(kernel, given, output, 1)
+    direct()
+    assert (result != alone).any()
+    monkeypatch.setattr(kernels, "CASES", {"conv": case})
+    rows = list(kernels.measure(["conv"], [], [1], 1, [which], ["direct", accuracy]))
+    assert [row.which for row in rows] == [which, f"{which} {accuracy}"]
+
+
 def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("torch")
 

@@ -17,8 +17,20 @@ from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
 from pellucid.emit.memory import aligned, empty
 from pellucid.equation import Equation, Kernel
+from pellucid.network import Graph, compile_graph
 
-__all__ = ["CASES", "PASSES", "PEERS", "Convolution", "Dense", "bound_call", "measure", "plans", "random_arrays"]
+__all__ = [
+    "CASES",
+    "PASSES",
+    "PEERS",
+    "Convolution",
+    "Dense",
+    "bound_call",
+    "graph_call",
+    "measure",
+    "plans",
+    "random_arrays",
+]
 
 Array: TypeAlias = NDArray[Any]
 PASSES = ("forward", "dx", "dw")
@@ -157,16 +169,44 @@ def compiled(case: Case, which: str, arrays: Mapping[str, Array]) -> tuple[Kerne
     return case.equation.gradient(wrt).compile(None, **{wrt: arrays[wrt]}, **given), given, which
 
 
+def graph_call(
+    case: Case, which: str, accuracy: str, arrays: Mapping[str, Array], threads: int
+) -> tuple[Callable[[], None], Array]:
+    """A call of a pass as a network of that `accuracy` computes it, on memory fixed once, and the array that it writes.
+
+    What follows from weights alone (Winograd's form of them) is computed at every call, as in a training step.
+    """
+    wrt = which[1:]
+    equation = case.equation.gradient(wrt) if which != "forward" else case.equation
+    read = "xw" if which == "forward" else [name for name in arrays if name != wrt]
+    graph = Graph("float32", case.batch, accuracy)
+    bound = {name: graph.input(name, arrays[name].shape, of_images=name in "xg") for name in read}
+    shape = case.shapes["g" if which == "forward" else wrt]
+    output = graph.formula(equation.formula, bound, constants=equation.constants, output_extents=shape)
+    compiled = compile_graph(graph, [output], threads=threads).bind({name: arrays[name] for name in read})
+    result = empty(shape, np.float32)
+    return lambda: compiled.engine.run({}, {output: result}), result
+
+
 def measure(
-    names: Sequence[str], peers: Sequence[str], threads: Sequence[int], rounds: int, passes: Sequence[str] = PASSES
+    names: Sequence[str],
+    peers: Sequence[str],
+    threads: Sequence[int],
+    rounds: int,
+    passes: Sequence[str] = PASSES,
+    accuracies: Sequence[str] = ("direct",),
 ) -> Iterator[Row]:
-    """A row for every kernel, pass, number of threads and peer, each verified in float64 before it is timed."""
+    """A row for every kernel, pass, number of threads, accuracy and peer, each verified in float64 before it is timed.
+
+    For "direct" an equation of its own runs; for other accuracies it is a network, which may take Winograd's form.
+    """
     for count in threads:
         set_threads(peers, count)
         clock = clock_for(1 if "jax" not in peers and count == 1 else 2)  # JAX works in threads of its own
         for name in names:
             for which in CASES[name].passes(passes):
-                yield from _contest(name, which, peers, count, rounds, clock)
+                for accuracy in accuracies:
+                    yield from _contest(name, which, accuracy, peers, count, rounds, clock)
 
 
 def plans(names: Sequence[str], passes: Sequence[str] = PASSES) -> Iterator[str]:
@@ -178,12 +218,17 @@ def plans(names: Sequence[str], passes: Sequence[str] = PASSES) -> Iterator[str]
 
 
 def _contest(
-    name: str, which: str, peers: Sequence[str], threads: int, rounds: int, clock: Callable[[], float]
+    name: str, which: str, accuracy: str, peers: Sequence[str], threads: int, rounds: int, clock: Callable[[], float]
 ) -> Iterator[Row]:
     case = CASES[name]
     arrays = random_arrays(case.shapes)
-    kernel, given, output = compiled(case, which, arrays)
-    call, result = bound_call(kernel, given, output, threads)
+    if accuracy == "direct":
+        kernel, given, output = compiled(case, which, arrays)
+        call, result = bound_call(kernel, given, output, threads)
+    else:
+        output = "z" if which == "forward" else which
+        call, result = graph_call(case, which, accuracy, arrays, threads)
+    shown = which if accuracy == "direct" else f"{which} {accuracy}"
     ways: dict[str, Callable[[], object]] = {"ours": call}
     errors = dict[str, float]()
     for peer in peers:
@@ -195,4 +240,4 @@ def _contest(
     for peer in peers or [None]:
         found = [seconds for form, seconds in turns.seconds.items() if peer and form.startswith(f"{peer} ")]
         theirs, error = min(found, default=None), errors[peer] if peer else None
-        yield timed(name, which, threads, turns, case.operations, peer=peer, theirs=theirs, error=error)
+        yield timed(name, shown, threads, turns, case.operations, peer=peer, theirs=theirs, error=error)

@@ -77,14 +77,12 @@ def _options(*options: Decorator) -> Decorator:
     return lambda function: reduce(lambda wrapped, option: option(wrapped), reversed(options), function)
 
 
-def _accuracies() -> Decorator:
-    return _list_option(
-        "--accuracy", "standard,fast", ("standard", "fast", "direct"), "How convolutions may be computed."
-    )
+def _accuracies(default: str = "standard,fast") -> Decorator:
+    return _list_option("--accuracy", default, ("standard", "fast", "direct"), "How convolutions may be computed.")
 
 
 @command.command("kernels")
-@_options(_NAMES, _peers("torch", "torch", "jax"), _THREADS, _rounds(9), _JSON, debug_option)
+@_options(_NAMES, _peers("torch", "torch", "jax"), _THREADS, _accuracies("direct"), _rounds(9), _JSON, debug_option)
 @_list_option("--pass", "forward,dx,dw", ("forward", "dx", "dw"), "Passes of each layer.")
 @click.option("--plan", is_flag=True, help="Print how the kernels are scheduled, and measure nothing.")
 def kernels(**given: Any) -> None:
@@ -103,7 +101,8 @@ def kernels(**given: Any) -> None:
         raise ArgumentError(
             "`--threads` must be one number where JAX is a peer: it makes its threads once, at its start"
         )
-    _show(room.measure(names, given["peers"], given["threads"], given["rounds"], given["pass"]), names, given)
+    wanted = (given["peers"], given["threads"], given["rounds"], given["pass"], given["accuracy"])
+    _show(room.measure(names, *wanted), names, given)
 
 
 @command.command("step")
