@@ -55,7 +55,7 @@ class Kernel:
 
     def __call__(self, arrays: Arrays, threads: int = 1) -> Array:
         """The output for checked arrays of exactly the compiled shapes and types."""
-        from pellucid.emit.memory import empty
+        from pellucid.emit.allocation import empty
 
         result = empty(self.shape, self.dtype)
         self.executable.call({**arrays, self._output: result}, threads)

@@ -56,6 +56,10 @@ def test_every_command_has_help(name: str):
             ("kernels", "--peers", "jax", "--threads", "1,2"),
             "`--threads` must be one number where JAX is a peer: it makes its threads once, at its start",
         ),
+        (
+            ("kernels", "--plan", "--accuracy", "fast"),
+            "`--plan` shows the kernels of accuracy direct; networks show theirs in their summary",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

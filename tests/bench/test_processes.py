@@ -2,15 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pellucid.bench import alone, chart, growth, profile, resident, startup
+from pellucid.bench import alone, chart, equations, growth, profile, resident, startup
 from pellucid.bench.alone import Alone, Request, run_alone
 from pellucid.bench.alone import resident as resident_memory
 from pellucid.bench.growth import Point
 from pellucid.bench.networks import Named, plain
+from pellucid.emit import allocation
 from pellucid.errors import ArgumentError
+from pellucid.schedule import streamed
 
 POINTS = [
     Point("ours", "batch", 1, 1, 0.002, 3e6),
@@ -129,3 +132,22 @@ def test_profile_of_convolutions_with_fewer_multiplications(monkeypatch: pytest.
     monkeypatch.setattr(profile, "NETWORKS", {"small": small})
     found = profile.profile("small", 2, 1)
     assert any(share.output.endswith(".M") for share in found.shares)
+
+
+def test_profile_of_equations_whose_outputs_are_streamed(monkeypatch: pytest.MonkeyPatch):
+    """Alone an equation writes an output of its program; a large one must begin where its stores want it."""
+    monkeypatch.setattr(streamed, "STREAMED_BYTES", 1024)
+    monkeypatch.setattr(allocation, "STREAMED_BYTES", 1024)
+    small = Named(lambda: plain(((2, 32),), 4), (12, 12, 3), 4)
+    monkeypatch.setattr(profile, "NETWORKS", {"small": small})
+    made = list[bool]()
+    real = equations.assemble
+
+    def assemble(*given: Any, **options: Any):
+        found = real(*given, **options)
+        made.append(any(tensor.streamed for tensor in found.program.tensors))
+        return found
+
+    monkeypatch.setattr(equations, "assemble", assemble)
+    assert profile.profile("small", 2, 1).shares
+    assert any(made)

@@ -80,7 +80,7 @@ def test_forbidden_pages_let_a_right_nest_live() -> None:
 
 
 @pytest.mark.parametrize("at_end", [False, True])
-def test_what_is_asked_for_ahead_may_lie_on_a_forbidden_page(at_end: bool) -> None:
+def test_what_is_prefetched_may_lie_on_a_forbidden_page(at_end: bool) -> None:
     equation = Equation("w[c,k] = sum(j) x[j,c] * g[j,k]")
     x, g = guarded((1024, 80), "float32", at_end=at_end), guarded((1024, 32), "float32", at_end=at_end)
     w = guarded((80, 32), "float32", at_end=at_end)

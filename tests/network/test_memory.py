@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.network.memory import ALIGNMENT, Arena, Lifetime, plan_arena
+from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.schedule.machine import CACHE_LINE
 
 
 def overlaps(lifetimes: list[Lifetime], arena: Arena) -> list[tuple[str, str, int]]:
@@ -31,7 +32,7 @@ def test_no_byte_has_two_owners(lifetimes):
     arena = plan_arena(lifetimes)
     assert overlaps(lifetimes, arena) == []
     assert set(arena.offsets) == {entry.name for entry in lifetimes}
-    assert all(offset % ALIGNMENT == 0 for offset in arena.offsets.values())
+    assert all(offset % CACHE_LINE == 0 for offset in arena.offsets.values())
     assert all(arena.offsets[entry.name] + entry.size <= arena.size for entry in lifetimes)
 
 

@@ -393,9 +393,9 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
     assert [panel.operand.tensor for panel in plan.panels] == panels
 
 
-# ---------------------------------------------------------------- asked for ahead
+# ---------------------------------------------------------------- prefetching
 @pytest.mark.parametrize(
-    ("name", "ahead"),
+    ("name", "prefetched"),
     [
         # A tile takes 4 of 128 channels at each step along the columns: 16 bytes of a line, the next one 512 further.
         ("stride 2 dw", ["x"]),
@@ -406,18 +406,18 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
         ("dense", []),
     ],
 )
-def test_parts_of_lines_that_later_tiles_read_are_asked_for_ahead(name: str, ahead: list[str]) -> None:
+def test_parts_of_lines_that_later_tiles_read_are_prefetched(name: str, prefetched: list[str]) -> None:
     (plan,) = PLANNED[name].lowered(AVX512).plans
-    assert [operand.tensor for operand in plan.ahead] == ahead
-    assert ("\nahead   x\n" in str(plan)) == bool(ahead)
+    assert [operand.tensor for operand in plan.prefetched] == prefetched
+    assert ("\nprefetch x\n" in str(plan)) == bool(prefetched)
 
 
 @pytest.mark.parametrize(("size", "channels", "found"), [(24, 128, 1), (22, 128, 0), (24, 32, 0)])
-def test_nothing_is_asked_for_that_is_near(size: int, channels: int, found: int) -> None:
+def test_nothing_is_prefetched_that_is_near(size: int, channels: int, found: int) -> None:
     """As long as a walk's lines fill no more than the first cache, or where rows lie one behind the other."""
     rows = size * size
     plan = case("w[c,k] = sum(j) x[j,c] * g[j,k]", {"x": (rows, channels), "g": (rows, 32)}).lowered(AVX512).plans[0]
-    assert len(plan.ahead) == found
+    assert len(plan.prefetched) == found
 
 
 def test_a_row_read_in_large_pieces() -> None:

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.bench import jax_kernels, torch_kernels
+from pellucid.bench.equations import graph_call
 from pellucid.bench.judge import largest_error
 from pellucid.bench.peers import set_threads
 from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
-from pellucid.emit.memory import aligned, empty
+from pellucid.emit import target
+from pellucid.emit.allocation import aligned, empty
 from pellucid.equation import Equation, Kernel
-from pellucid.network import Graph, compile_graph
+from pellucid.network import Graph
+from pellucid.network.fast import with_fewer_multiplications
 
 __all__ = [
     "CASES",
@@ -26,7 +29,7 @@ __all__ = [
     "Convolution",
     "Dense",
     "bound_call",
-    "graph_call",
+    "graph_of",
     "measure",
     "plans",
     "random_arrays",
@@ -161,31 +164,43 @@ def random_arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
 
 def compiled(case: Case, which: str, arrays: Mapping[str, Array]) -> tuple[Kernel, dict[str, Array], str]:
     """The kernel of a pass, the arrays that it reads, and the name of what it writes."""
-    if which == "forward":
-        given = {"x": arrays["x"], "w": arrays["w"]}
-        return case.equation.compile(None, **given), given, "z"
-    wrt = which[1:]
-    given = {name: array for name, array in arrays.items() if name != wrt}
-    return case.equation.gradient(wrt).compile(None, **{wrt: arrays[wrt]}, **given), given, which
+    equation, unread = _equation(case, which), _unread(which)
+    given = {name: array for name, array in arrays.items() if name != unread}
+    shaped = {} if which == "forward" else {unread: arrays[unread]}
+    return equation.compile(None, **shaped, **given), given, equation.formula.output.tensor
 
 
-def graph_call(
+def graph_of(case: Case, which: str) -> tuple[Graph, str]:
+    """A graph of the one equation of a pass, and the name of its value."""
+    equation, unread = _equation(case, which), _unread(which)
+    graph = Graph(images=case.batch)
+    shapes = {name: shape for name, shape in case.shapes.items() if name != unread}
+    bound = {name: graph.input(name, shape, of_images=name in "xg") for name, shape in shapes.items()}
+    extents = case.shapes[unread]
+    return graph, graph.formula(equation.formula, bound, constants=equation.constants, output_extents=extents)
+
+
+def _equation(case: Case, which: str) -> Equation:
+    return case.equation if which == "forward" else case.equation.gradient(which[1:])
+
+
+def _unread(which: str) -> str:
+    """The one of x, w and g that a pass does not read: its result has that one's shape."""
+    return "g" if which == "forward" else which[1:]
+
+
+def _ours(
     case: Case, which: str, accuracy: str, arrays: Mapping[str, Array], threads: int
 ) -> tuple[Callable[[], None], Array]:
-    """A call of a pass as a network of that `accuracy` computes it, on memory fixed once, and the array that it writes.
-
-    What follows from weights alone (Winograd's form of them) is computed at every call, as in a training step.
-    """
-    wrt = which[1:]
-    equation = case.equation.gradient(wrt) if which != "forward" else case.equation
-    read = "xw" if which == "forward" else [name for name in arrays if name != wrt]
-    graph = Graph("float32", case.batch, accuracy)
-    bound = {name: graph.input(name, arrays[name].shape, of_images=name in "xg") for name in read}
-    shape = case.shapes["g" if which == "forward" else wrt]
-    output = graph.formula(equation.formula, bound, constants=equation.constants, output_extents=shape)
-    compiled = compile_graph(graph, [output], threads=threads).bind({name: arrays[name] for name in read})
-    result = empty(shape, np.float32)
-    return lambda: compiled.engine.run({}, {output: result}), result
+    """A call on memory fixed once, and the array that it writes. For "direct" it is the equation's kernel, else what a
+    network of that accuracy has in its place; transforms of weights are then part of every call, as in a step."""
+    if accuracy == "direct":
+        kernel, given, output = compiled(case, which, arrays)
+        return bound_call(kernel, given, output, threads)
+    graph, output = graph_of(case, which)
+    graph = with_fewer_multiplications(graph, accuracy, target().machine)
+    result = empty(case.shapes[_unread(which)], np.float32)
+    return graph_call(graph, [output], {**arrays, output: result}, threads), result
 
 
 def measure(
@@ -196,10 +211,7 @@ def measure(
     passes: Sequence[str] = PASSES,
     accuracies: Sequence[str] = ("direct",),
 ) -> Iterator[Row]:
-    """A row for every kernel, pass, number of threads, accuracy and peer, each verified in float64 before it is timed.
-
-    For "direct" an equation of its own runs; for other accuracies it is a network, which may take Winograd's form.
-    """
+    """A row for every kernel, pass, number of threads, accuracy and peer, verified in float64 before it is timed."""
     for count in threads:
         set_threads(peers, count)
         clock = clock_for(1 if "jax" not in peers and count == 1 else 2)  # JAX works in threads of its own
@@ -222,12 +234,8 @@ def _contest(
 ) -> Iterator[Row]:
     case = CASES[name]
     arrays = random_arrays(case.shapes)
-    if accuracy == "direct":
-        kernel, given, output = compiled(case, which, arrays)
-        call, result = bound_call(kernel, given, output, threads)
-    else:
-        output = "z" if which == "forward" else which
-        call, result = graph_call(case, which, accuracy, arrays, threads)
+    call, result = _ours(case, which, accuracy, arrays, threads)
+    output = _equation(case, which).formula.output.tensor
     shown = which if accuracy == "direct" else f"{which} {accuracy}"
     ways: dict[str, Callable[[], object]] = {"ours": call}
     errors = dict[str, float]()

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pellucid.bench.equations import graph_call
 from pellucid.bench.judge import largest_error
 from pellucid.bench.kernels import CASES as KERNELS
-from pellucid.bench.kernels import TOLERANCE, Convolution, random_arrays
+from pellucid.bench.kernels import TOLERANCE, Convolution, graph_of, random_arrays
 from pellucid.bench.rows import Row, timed
 from pellucid.bench.turns import clock_for, peak_limit, take_turns
 from pellucid.emit import compile_program, target
+from pellucid.emit.allocation import aligned
 from pellucid.language.extents import infer_extents
 from pellucid.language.winograd import Tile
-from pellucid.network import Graph
 from pellucid.network.fast import with_tiles
 from pellucid.schedule.lower import lower
 from pellucid.schedule.nest import Program, Tensor
@@ -75,7 +75,7 @@ def measure(names: Sequence[str], threads: Sequence[int], rounds: int) -> Iterat
     shape = KERNELS[SHAPE]
     assert isinstance(shape, Convolution)
     arrays = random_arrays(shape.shapes)
-    given, result = {"x": arrays["x"], "w": arrays["w"]}, np.empty_like(arrays["g"])
+    given, result = {"x": arrays["x"], "w": arrays["w"]}, aligned(arrays["g"].shape, np.float32)
     exact = reference(shape, arrays["x"], arrays["w"])
     for count in threads:
         for name in names:
@@ -108,14 +108,10 @@ def plan_of(rung: Rung) -> str:
 
 def _call(rung: Rung, shape: Convolution, arrays: Mapping[str, Array], threads: int) -> Callable[[], None]:
     if rung.tiles is not None:
-        graph = Graph(images=shape.batch)
-        graph.input("x", shape.shapes["x"], of_images=True)
-        graph.input("w", shape.shapes["w"])
-        equation = shape.equation
-        graph.formula(equation.formula, {"x": "x", "w": "w"}, constants=equation.constants)
+        graph, output = graph_of(shape, "forward")
         rows, columns = rung.tiles
         tiles = {"i": Tile(rows, shape.kernel), "j": Tile(columns, shape.kernel)}
-        return graph_call(with_tiles(graph, tiles), ["z"], arrays, threads)
+        return graph_call(with_tiles(graph, tiles), [output], arrays, threads)
     program, _ = _lowered(rung, shape)
     executable = compile_program(program)
     return lambda: executable.call(arrays, threads)

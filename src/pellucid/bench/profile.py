@@ -22,6 +22,7 @@ from pellucid.bench.equations import graph_call
 from pellucid.bench.networks import NETWORKS, Named, batch_for
 from pellucid.bench.step import RATE, built
 from pellucid.emit import target
+from pellucid.emit.allocation import empty
 from pellucid.language.render import to_text
 from pellucid.network import Equation, Graph, View
 from pellucid.network.fast import with_fewer_multiplications
@@ -67,7 +68,7 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
         if isinstance(node, View):
             values[node.output] = values[node.source].reshape(value.shape)
         else:
-            values[node.output] = np.empty(value.shape, value.dtype)
+            values[node.output] = empty(value.shape, value.dtype)
             calls.append((node, _alone(graph, node, values)))
     times: dict[str, list[float]] = {node.output: [] for node, _ in calls}
     steps = list[float]()

@@ -94,6 +94,8 @@ def kernels(**given: Any) -> None:
 
     names = _chosen("kernel", given["names"], room.CASES)
     if given["plan"]:
+        if given["accuracy"] != ["direct"]:
+            raise ArgumentError("`--plan` shows the kernels of accuracy direct; networks show theirs in their summary")
         for text in room.plans(names, given["pass"]):
             click.echo(text)
         return

@@ -75,8 +75,8 @@ class MemoryAccess:
     def _load_one(self, place: Place, cell: Cell, shift: Register | None, condition: Register | None) -> Register:
         code = self.code
         pointer = self.places.pointer(place, cell, 0, shift)
-        if place.operand.ahead and cell.point == 0 and cell.group.offset == 0:
-            self._ask_for(pointer, place.operand.ahead * BYTES[place.kind])
+        if place.operand.prefetch and cell.point == 0 and cell.group.offset == 0:
+            self._prefetch(pointer, place.operand.prefetch * BYTES[place.kind])
         if condition is None:
             return self._load_at(place, pointer)
         touched = condition
@@ -87,7 +87,7 @@ class MemoryAccess:
         outside = code.number(place.operand.outside, place.kind, condition.lanes)
         return code.select(condition, code.splat(value, condition.lanes), outside)
 
-    def _ask_for(self, pointer: Register, distance: int) -> None:
+    def _prefetch(self, pointer: Register, distance: int) -> None:
         """Have the line some bytes further brought into the first cache; nobody waits for it, and it need not exist."""
         ahead = self.code.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {distance}")
         self.code.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
@@ -198,11 +198,11 @@ class MemoryAccess:
         code.line(f"call void {name}({value.typed}, ptr {pointer.text}, i32 {BYTES[place.kind]}, {mask.typed})")
 
     def _store_at(
-        self, place: Place, pointer: Register, value: Register, condition: Register | None, past: bool = False
+        self, place: Place, pointer: Register, value: Register, condition: Register | None, streamed: bool = False
     ) -> None:
-        """Store where a scalar condition holds; `past` the caches, of which the cell and its neighbours fill lines."""
+        """Store where a scalar condition holds; past the caches what is `streamed`, a part of whole lines."""
         alignment, note = BYTES[place.kind], ""
-        if past:
+        if streamed:
             alignment, note = gcd(value.lanes * alignment, CACHE_LINE), ", !nontemporal !0"
             self.code.define("!0 = !{i32 1}")
             self.code.streams = True

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
-from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Operand, Program, Tensor
 from pellucid.schedule.touched import touched
 
@@ -73,8 +72,6 @@ def _check_array(tensor: Tensor, array: NDArray[Any]) -> None:
         )
     if tensor.role == "output" and not array.flags.writeable:
         raise ArgumentError(f"`{name}` is an output and must be writeable")
-    if tensor.streamed and array.ctypes.data % CACHE_LINE:
-        raise ArgumentError(f"`{name}` is written past the caches: it must start at a multiple of {CACHE_LINE} bytes")
 
 
 def _check_overlap(tensors: list[Tensor], arrays: Mapping[str, NDArray[Any]]) -> None:

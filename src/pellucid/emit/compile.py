@@ -10,10 +10,10 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.allocation import check_begin, cleared
 from pellucid.emit.cache import ObjectCache, cache_folder, entry_key
 from pellucid.emit.call import check_arrays, lookup_rules
 from pellucid.emit.entry import COMPILING, Entry, LoadedCode, llvm_version, load_object
-from pellucid.emit.memory import cleared
 from pellucid.emit.module import emit_module
 from pellucid.emit.target import Target, check_runnable, target_machine
 from pellucid.emit.target import target as find_target
@@ -92,6 +92,7 @@ class Executable:
         self._text = text
         self._checked = checked
         self._arguments = [tensor for tensor in program.tensors if tensor.role != "table"]
+        self._streamed = [place for place, tensor in enumerate(self._arguments) if tensor.streamed]
         self._entry = Entry(code, len(self._arguments))
         self._own: dict[str, NDArray[np.uint8]] = {}
         self._rules = lookup_rules(program)
@@ -108,9 +109,9 @@ class Executable:
     def run(self, pointers: Sequence[int | None], threads: int = 1) -> None:
         """Run on raw memory: one address for every tensor that is no table, in the program's order.
 
-        Nothing is checked but their number. What is streamed begins at a multiple of a cache line. Scratch needs room
-        for `threads` times its size. None (or 0) for a temporary or scratch: the Executable's own memory.
-        OutOfBoundsError in checked mode.
+        Nothing is checked but their number, and that what is streamed begins at a cache line. Scratch needs room for
+        `threads` times its size. None (or 0) for a temporary or scratch: the Executable's own memory. OutOfBoundsError
+        in checked mode.
         """
         needed = len(self._arguments)
         if len(pointers) != needed:
@@ -120,6 +121,8 @@ class Executable:
                 address or self._own_memory(tensor, threads)
                 for tensor, address in zip(self._arguments, pointers, strict=True)
             ]
+            for place in self._streamed:
+                check_begin(self._arguments[place].name, addresses[place])
             self._entry.errors[:] = 0
             self._entry.run(addresses, threads)
             if self._checked and self._entry.errors[0]:

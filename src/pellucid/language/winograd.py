@@ -168,9 +168,8 @@ class _Rewrite:
             for number, pair in enumerate(pair for pair in found.pairs if pair.output in tiles)
         ]
         self.blocks = {axis: block for cut in self.cuts for axis, block in cut.blocks.items()}
-        self.taps = found.taps
         self.lane = self._lane() if row else None
-        self.in_rows: Expr | None = None  # what stands for the lane where it is cut into rows
+        self.taps = self._turned_taps()
         self.points = tuple(cut.point for cut in self.cuts)
 
     def _cut(self, pair: Pair, tile: Tile, number: int) -> _Cut:
@@ -190,7 +189,7 @@ class _Rewrite:
 
     def _lane(self) -> str | None:
         """The last axis of the output, where it is the taps' alone and all theirs are bare; no axis of images is."""
-        last, taps = self.solved.formula.output.indices[-1], self.taps.indices
+        last, taps = self.solved.formula.output.indices[-1], self.found.taps.indices
         if not isinstance(last, Name) or not all(isinstance(index, Name) for index in taps):
             return None
         elsewhere = {*self.blocks, *_axes(self.found.data.indices, self.extents)}
@@ -206,10 +205,11 @@ class _Rewrite:
         """All steps and matrices."""
         names = [self.names.new(name) for name in ("V", "U", "M")]
         data, windows = self._transformed_data(names[0])
-        turned = self._turned_taps()
-        taps, weights = self._in_rows(*self._transformed_taps(names[1]))
+        taps, weights = self._transformed_taps(names[1])
         products = self._products(names[2], windows, weights)
-        steps = (*turned, data, taps, products, self._outputs(products.output))
+        outputs = self._outputs(products.output)
+        turned = [Formula(self.taps, self.found.taps)] if self.taps != self.found.taps else []
+        steps = (*turned, data, *self._in_rows(weights, taps, products), outputs)
         return Rewritten(tuple(self._solved(step) for step in steps), MappingProxyType(self._tables()))
 
     def _transformed_data(self, name: str) -> tuple[Formula, Access]:
@@ -245,29 +245,30 @@ class _Rewrite:
         taps = [cut.pair.tap for cut in self.cuts]
         return self._transform(name, self.taps, windows, "G", taps, tuple(conditions))
 
-    def _turned_taps(self) -> list[Formula]:
-        """`T[.., k] = w[.., k, ..]`, to be read in the place of the taps, where the lane is not their last axis."""
-        if self.lane is None or self.taps.indices[-1] == Name(self.lane):
-            return []
-        indices = tuple(sorted(self.taps.indices, key=lambda index: index == Name(self.lane or "")))
-        turned = Access(self.names.new("T"), indices)
-        step, self.taps = Formula(turned, self.taps), turned
-        return [step]
+    def _turned_taps(self) -> Access:
+        """The taps; where the lane is not their last axis, `T[.., k] = w[.., k, ..]`, in which it is."""
+        taps = self.found.taps
+        if self.lane is None or taps.indices[-1] == Name(self.lane):
+            return taps
+        others = (index for index in taps.indices if index != Name(self.lane))
+        return Access(self.names.new("T"), (*others, Name(self.lane)))
 
-    def _in_rows(self, taps: Formula, read: Access) -> tuple[Formula, Access]:
-        """The taps at the points, and how the products read them, with the lane cut into rows: `U[a,o,c,l]`."""
+    def _in_rows(self, weights: Access, *formulas: Formula) -> tuple[Formula, ...]:
+        """The formulas with the lane cut into rows, and the transformed taps `U[a,c,k]` as `U[a,o,c,l]`."""
         lane, row = self.lane, self.row
         if lane is None or row is None or self.extents[lane] % row or self.extents[lane] == row:
-            return taps, read
+            return formulas
         block, inside = self._new(lane.upper(), self.extents[lane] // row), self._new("l", row)
-        place = self.in_rows = write(Affine.name(block) * row + Affine.name(inside), [block, inside])
+        place = write(Affine.name(block) * row + Affine.name(inside), [block, inside])
+        points, rest = weights.indices[: len(self.points)], weights.indices[len(self.points) : -1]
+        laid = Access(weights.tensor, (*points, Name(block), *rest, Name(inside)))
 
         def cut(node: Node) -> Node:
+            if isinstance(node, Access) and node.tensor == weights.tensor:
+                return laid
             return place if node == Name(lane) else map_children(node, cut)
 
-        rest = [index for index in read.indices[len(self.points) :] if index != Name(lane)]
-        read = Access(read.tensor, (*map(Name, self.points), Name(block), *rest, Name(inside)))
-        return Formula(read, cut(taps.body)), read  # type: ignore[arg-type]
+        return tuple(Formula(cut(each.output), cut(each.body)) for each in formulas)  # type: ignore[arg-type]
 
     def _transform(
         self, name: str, access: Access, windows: Mapping[int, Affine], matrix: str, summed: Sequence[str],
@@ -317,11 +318,9 @@ class _Rewrite:
 
     def _products(self, name: str, data: Access, filter_: Access) -> Formula:
         """`M[a, ..] = sum(.., O, R) V[a, ..] * U[a, ..]`."""
-        held = {*_axes((data, filter_), self.extents)} | ({self.lane} if self.in_rows else set[str | None]())
+        held = {*_axes((data, filter_), self.extents)}
         outputs = self._blocked(_axes(self.solved.formula.output.indices, self.extents))
         axes = self._in_order({axis: Name(axis) for axis in (*self.points, *outputs) if axis in held})
-        if self.in_rows is not None and self.lane is not None:
-            axes[self.lane] = self.in_rows
         target = Access(name, tuple(axes.values()))
         summed = tuple(self._blocked(self.found.sum.axes))
         body = Product(1, (data, filter_)).expression()
@@ -348,8 +347,7 @@ class _Rewrite:
             )
             for cut in self.cuts
         ]
-        read = (Name(self.lane or "") if index is self.in_rows else index for index in products.indices)
-        indices = tuple(places.get(index.name, index) for index in read if isinstance(index, Name))
+        indices = tuple(places.get(index.name, index) for index in products.indices if isinstance(index, Name))
         total: Expr = Reduce(
             "sum", self.points, (), Product(1, (*factors, replace(products, indices=indices))).expression()
         )

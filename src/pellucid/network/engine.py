@@ -9,9 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from pellucid.emit.allocation import check_begin, cleared
 from pellucid.emit.cache import ObjectCache, cache_folder
 from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
-from pellucid.emit.memory import cleared
 from pellucid.emit.target import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
@@ -143,6 +143,8 @@ class CompiledEngine:
         order = [tensor.name for tensor in built.tensors if tensor.role != "table"]
         self._pointers = [known.get(name, 0) for name in order]
         self._open = [(place, name) for place, name in enumerate(order) if name not in known]
+        streamed = {tensor.name for tensor in built.tensors if tensor.streamed}
+        self._streamed = [(place, name) for place, name in enumerate(order) if name in streamed]
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
@@ -169,6 +171,8 @@ class CompiledEngine:
         pointers = self._pointers.copy()
         for place, name in self._open:
             pointers[place] = address(given[name])
+        for place, name in self._streamed:
+            check_begin(name, pointers[place])
         self._entry.run(pointers, self._threads)
         for name, source in self._copied.items():
             array = next(held[source] for held in (arrays, self._fixed, outputs) if source in held)

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 
 from pellucid.schedule.machine import CACHE_LINE
 
-__all__ = ["ALIGNMENT", "Arena", "Lifetime", "plan_arena"]
-
-# Every buffer starts at a cache line, which is as wide as the widest vector.
-ALIGNMENT = CACHE_LINE
+__all__ = ["Arena", "Lifetime", "plan_arena"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Arena:
-    """The byte offset of every buffer, multiples of `ALIGNMENT`, and the bytes that hold them all."""
+    """The byte offset of every buffer, a multiple of a cache line and so of the widest vector, and the bytes of all."""
 
     offsets: Mapping[str, int]
     size: int
@@ -57,7 +54,7 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
 
 
 def _rounded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 def _best_hole(taken: Sequence[tuple[int, int]], size: int) -> int:

@@ -160,7 +160,7 @@ class CompiledGraph:
 
 
 def _empty(value: Value) -> Array:
-    from pellucid.emit.memory import empty
+    from pellucid.emit.allocation import empty
 
     try:
         return empty(value.shape, value.dtype)

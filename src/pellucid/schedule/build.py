@@ -88,7 +88,7 @@ class _Builder:
         self.nest = plan.contraction
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
-        self.ahead = CACHE_LINE // 2 // ELEMENT_BYTES[dtype]
+        self.distance = CACHE_LINE // 2 // ELEMENT_BYTES[dtype]  # of what is prefetched
         self.is_plain = self.nest.result == Accumulated("value")
         # An axis that is walked outermost stands still in a tile, also where it is reduced.
         outer = {level.axis for level in plan.levels[: plan.outer]}
@@ -250,7 +250,7 @@ class _Builder:
             bound = bind_operand(operand, bindings)
             placed = self.panel_of.get(operand)
             if placed is None:
-                return replace(bound, ahead=self.ahead) if operand in plan.ahead else bound
+                return replace(bound, prefetch=self.distance) if operand in plan.prefetched else bound
             inner = self._inner_name(placed, points, plan.vector)
             return placed.operand(place.env, place.anchors[placed.name], bound, inner)
 

@@ -28,7 +28,7 @@ __all__ = ["decide"]
 # 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %, and by a
 # third where weights came again for each image. What is copied seldom needs few.
 LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
-# Bytes between two rows from which what is read of each is asked for ahead.
+# Bytes between two rows from which what is read of each is prefetched.
 LEAST_ROW = 4 * CACHE_LINE
 
 
@@ -54,7 +54,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = (*outer, *levels)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
-    ahead = choose_ahead(nest, vector, across, tile, panels, machine.l1, element_bytes)
+    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine.l1, element_bytes)
     levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -70,7 +70,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         reasons.append(f"{level.axis} is walked outermost, so that the nest may share a pass")
     return Plan(
         nest, lanes, vector, across, tile.points, tile.block, levels, tuple(axis for axis, _ in nest.reduced),
-        panels, ahead, chains, max(unroll, chains), tile.cycles, len(outer), tuple(reasons),
+        panels, prefetched, chains, max(unroll, chains), tile.cycles, len(outer), tuple(reasons),
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def choose_panels(
     return tuple(panels)
 
 
-def choose_ahead(
+def choose_prefetched(
     nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, panels: tuple[Panel, ...], l1: int,
     element_bytes: int,
 ) -> tuple[Operand, ...]:  # fmt: skip

@@ -135,8 +135,8 @@ class Operand:
     """A cell of `tensor`, seen as an array of `shape` (a view: same number of elements, C order).
 
     Where a guard fails the cell is not touched and the value is `outside`. Lookup values are checked to be
-    in range by the caller of the program before it runs. Where the first point of a tile is loaded, the element `ahead`
-    of it is asked for as well, for a later tile; it may lie beyond the tensor.
+    in range by the caller of the program before it runs. With the first point of a tile the element
+    `prefetch` further is brought into the first cache, for a later tile; it may lie beyond the tensor.
     """
 
     tensor: str
@@ -145,7 +145,7 @@ class Operand:
     guards: tuple[Guard, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     outside: float = 0.0
-    ahead: int = 0
+    prefetch: int = 0
 
     @property
     def address(self) -> Affine:

@@ -85,7 +85,7 @@ class Plan:
     levels: tuple[Level, ...]
     reductions: tuple[str, ...]
     panels: tuple[Panel, ...] = ()
-    ahead: tuple[Operand, ...] = ()  # asked for a cache line before they are read
+    prefetched: tuple[Operand, ...] = ()
     chains: int = 1
     unroll: int = 1
     cycles: float = 0.0
@@ -103,7 +103,7 @@ class Plan:
                 f"panel   {panel.operand.tensor} by {panel.axis}, inside {panel.depth} level(s)"
                 for panel in self.panels
             ),
-            *(f"ahead   {operand.tensor}" for operand in self.ahead),
+            *(f"prefetch {operand.tensor}" for operand in self.prefetched),
             *(f"because {reason}" for reason in self.reasons),
         ]
         return "\n".join(lines)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pellucid.errors import OutOfMemoryError
+from pellucid.errors import ArgumentError, OutOfMemoryError
 from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.streamed import STREAMED_BYTES
 
-__all__ = ["aligned", "cleared", "empty"]
+__all__ = ["aligned", "check_begin", "cleared", "empty"]
 
 
 def cleared(size: int, purpose: str) -> NDArray[np.uint8]:
@@ -35,6 +35,12 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """As `numpy.empty`, but it starts at a cache line."""
     kind = np.dtype(dtype)
     return _from_a_line(np.empty, prod(shape) * kind.itemsize).view(kind).reshape(shape)
+
+
+def check_begin(name: str, address: int) -> None:
+    """ArgumentError where what is streamed does not begin at a cache line: its stores would end the process."""
+    if address % CACHE_LINE:
+        raise ArgumentError(f"`{name}` is written past the caches: it must start at a multiple of {CACHE_LINE} bytes")
 
 
 def _from_a_line(make: Callable[[int, Any], NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
