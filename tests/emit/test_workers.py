@@ -178,6 +178,38 @@ def test_threads_are_found_in_the_lobby_or_woken() -> None:
     workers.close()
 
 
+def test_no_call_is_missed_by_who_is_about_to_lie_down() -> None:
+    """Threads look for work for some 90 microseconds; pauses around that, on processors that are wanted elsewhere."""
+    workers, stopped = Workers(), threading.Event()
+    others = [threading.Thread(target=_spin, args=(stopped,)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for number in range(300):
+        end = time.perf_counter() + 1e-6 * (number % 150)
+        while time.perf_counter() < end:
+            pass
+        assert run_together(workers, 3) == [0, 1, 2]
+    stopped.set()
+    for other in others:
+        other.join()
+    workers.close()
+
+
+def _spin(stopped: threading.Event) -> None:
+    while not stopped.is_set():
+        np.sort(np.arange(20_000)[::-1])
+
+
+def test_threads_yield_in_the_lobby_where_they_crowd_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only there: elsewhere another program's spinning threads would take their place."""
+    monkeypatch.setattr("pellucid.emit.workers.available_cores", lambda: 3)
+    workers = Workers()
+    for threads, crowded in ((2, False), (3, False), (4, True), (2, True)):
+        assert run_together(workers, threads) == list(range(threads))
+        assert bool(workers._board.words[1]) == crowded
+    workers.close()
+
+
 def test_callers_take_turns() -> None:
     """Two Python threads with one executable and one with another, all on the same workers."""
     first, second = compile_program(relay_program(6, 32)), compile_program(copy_program())

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pellucid.cli.group import debug_option
-from pellucid.cli.threads import available_cores
 
 if TYPE_CHECKING:
     from pellucid.emit.cache import CacheUse
@@ -37,6 +36,7 @@ def command(*, measure: bool, clear_cache: bool) -> None:
     """
     from pellucid import __version__
     from pellucid.emit import cache, target
+    from pellucid.emit.workers import available_cores
 
     if clear_cache:
         click.echo(f"removed {cache.clear_cache()} entries from {cache.cache_folder()}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pellucid.cli.group import debug_option, name_option
-from pellucid.cli.threads import available_cores
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, recipe_for
 
 if TYPE_CHECKING:
@@ -96,6 +95,7 @@ def command(
     if validation is not None:
         data = data.with_validation(validation, seed)
     data = data.normalised()
+    from pellucid.emit.workers import available_cores
     from pellucid.train.build import build_model
 
     trained = build_model(recipe, data, seed=seed, threads=threads or min(available_cores(), _MOST_THREADS))

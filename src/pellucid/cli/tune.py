@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pellucid.cli.group import debug_option, unknown_name
-from pellucid.cli.threads import available_cores
 from pellucid.errors import ArgumentError
 from pellucid.train.recipe import MODELS, recipe_for
 
@@ -63,6 +62,8 @@ def command(
         raise ArgumentError("`MODEL` is missing")
     if model not in MODELS:
         raise ArgumentError(unknown_name("model", model, MODELS))
+    from pellucid.emit.workers import available_cores
+
     batch = batch_size or recipe_for(model).batch_size
     shape = _shape(input_shape or _INPUT.get(model, "32x32x3"))
     _tune(model, batch, shape, threads or min(available_cores(), 8), seconds)

@@ -6,7 +6,7 @@ else holds up is not waited for, unless it is in the middle of a piece, and when
 
 The first thread, the caller's, leads: it opens a door, runs the program, closes the door and waits for those inside.
 The others stand in the lobby and look at the door: who finds it open in time comes in. Nobody who is not inside touches
-a program or its memory. Who has found nothing for a while leaves the lobby, and must be woken.
+a program or its memory. Who has found nothing for a while lies down, and is woken when a door is opened.
 
 Which thread does a piece changes no result: no two pieces write one cell, and no sum is cut by pieces.
 """
@@ -15,15 +15,31 @@ from __future__ import annotations
 
 from pellucid.emit.target import Target
 
-__all__ = ["BOARD_WORDS", "LEAD", "LOBBY", "LOOPS", "YIELD_WORD", "meeting", "record_words"]
+__all__ = [
+    "BOARD_WORDS",
+    "CALLS_WORD",
+    "CONDITION_WORD",
+    "LEAD",
+    "LOBBY",
+    "LOOPS",
+    "MUTEX_WORD",
+    "OVER_WORD",
+    "YIELD_WORD",
+    "meeting",
+    "record_words",
+]
 
 # The C names of what the first thread calls, and the others:
 # `void lead(ptr board, ptr record, ptr program, ptr args, i64 threads, ptr errors, i64 run)`, where `run` is above 0
-# and new each time, and `i64 lobby(ptr board, i64 thread, i64 before)`: the run that the thread was in last, before and
-# after.
+# and new each time, and `void lobby(ptr board, i64 thread)`, which a thread leaves when the pool is over.
 LEAD, LOBBY = "lead", "lobby"
-# The board of a pool, in words of 8 bytes: the record of the run that was opened last, the address of sched_yield.
-BOARD_WORDS = 2
+# The board of a pool, in words of 8 bytes:
+#   0  the record of the run that was opened last
+#   1  the address of sched_yield where the pool has more threads than there are processors, else 0
+#   2  1 when the pool is over           3  how many threads lie down
+#   4  the addresses of pthread_mutex_lock and _unlock, pthread_cond_wait and _broadcast
+#   8  the mutex under which threads lie down      16  the condition by which they are woken
+BOARD_WORDS, OVER_WORD, CALLS_WORD, MUTEX_WORD, CONDITION_WORD = 24, 2, 4, 8, 16
 # The record of the threads that run programs together, in words of 8 bytes, what many write 64 bytes apart:
 #   0  the door: the number of the run that is going on, above how many other threads are in it; 0 when it is closed
 #   1  what they run, its arguments, its errors, the number of threads
@@ -38,9 +54,11 @@ _DOOR_BITS = 16
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
 # give a whole slice away to whatever else spins, another framework's idle workers for one.
 _SPINS = 1000
-# Looks at the door before a thread leaves the lobby, those after `_SPINS` with a yield between them: some 200
-# microseconds, which is longer than a loop over batches is between two steps. To be woken takes 30, and the caller 15.
-_LOOKS = 1500
+# Looks at the door before a thread lies down, some 90 microseconds: longer than a loop over batches is between
+# two steps; to be woken takes 50. Where threads crowd the processors, those after `_SPINS` have a yield between them.
+# Elsewhere who yields gives its place to another program's spinning thread, time slice after time slice: behind a step
+# of PyTorch the second thread missed every step of LeNet-5 so.
+_LOOKS = 3000
 
 _FUNCTIONS = """
 define internal ptr @loop(ptr %record, i64 %threads, i64 %number) {
@@ -210,7 +228,20 @@ entry:
   store atomic i64 %threads, ptr %word4 monotonic, align 8
   store atomic ptr %record, ptr %board release, align 8
   %open = shl i64 %run, DOOR_BITS
-  store atomic i64 %open, ptr %record release, align 8
+  store atomic i64 %open, ptr %record seq_cst, align 8
+  ; Who lies down says so and looks at the door once more; so it is seen here, or sees that.
+  %resting = getelementptr i64, ptr %board, i64 3
+  %asleep = load atomic i64, ptr %resting seq_cst, align 8
+  %none = icmp eq i64 %asleep, 0
+  br i1 %none, label %run_it, label %wake
+wake:
+  %mutex = getelementptr i64, ptr %board, i64 MUTEX_WORD
+  %condition = getelementptr i64, ptr %board, i64 CONDITION_WORD
+  %ignored_locked = call i32 @ask(ptr %board, i64 0, ptr %mutex, ptr null)
+  %ignored_woken = call i32 @ask(ptr %board, i64 3, ptr %condition, ptr null)
+  %ignored_unlocked = call i32 @ask(ptr %board, i64 1, ptr %mutex, ptr null)
+  br label %run_it
+run_it:
   call void %program(ptr %args, i64 0, i64 %threads, ptr %record, ptr %errors)
   %door = atomicrmw xchg ptr %record, i64 0 acq_rel
   %others = sub i64 %door, %open
@@ -226,7 +257,7 @@ entry:
   %words = mul i64 %each, %loops
   br label %clear
 clear:
-  %number = phi i64 [ 0, %entry ], [ %next, %clear_word ]
+  %number = phi i64 [ 0, %run_it ], [ %next, %clear_word ]
   %left = icmp ult i64 %number, %words
   br i1 %left, label %clear_word, label %done
 clear_word:
@@ -238,27 +269,53 @@ done:
   ret void
 }
 
-define i64 @lobby(ptr %board, i64 %thread, i64 %before) {
+; The number of the run that this thread may join: its door is open, it is another than `seen`, and the thread is one of
+; its threads. Else 0.
+define internal i64 @invited(ptr %board, i64 %thread, i64 %seen) {
 entry:
-  br label %look
-look:
-  %seen = phi i64 [ %before, %entry ], [ %seen, %again ], [ %going_on, %in ]
-  %looks = phi i64 [ 0, %entry ], [ %more, %again ], [ 0, %in ]
   %record = load atomic ptr, ptr %board acquire, align 8
   %exists = icmp ne ptr %record, null
-  br i1 %exists, label %door, label %idle
+  br i1 %exists, label %door, label %no
 door:
-  %found = load atomic i64, ptr %record acquire, align 8
-  %going_on = lshr i64 %found, DOOR_BITS
-  %open = icmp ne i64 %going_on, 0
-  %new = icmp ne i64 %going_on, %seen
+  %found = load atomic i64, ptr %record seq_cst, align 8
+  %run = lshr i64 %found, DOOR_BITS
+  %new = icmp ne i64 %run, %seen
   %word4 = getelementptr i64, ptr %record, i64 4
   %threads = load atomic i64, ptr %word4 monotonic, align 8
   %mine = icmp ult i64 %thread, %threads
-  %open_and_new = and i1 %open, %new
-  %may = and i1 %open_and_new, %mine
-  br i1 %may, label %try, label %idle
+  %may = and i1 %new, %mine
+  br i1 %may, label %yes, label %no
+yes:
+  ret i64 %run
+no:
+  ret i64 0
+}
+
+; A function of the system's, by its place on the board.
+define internal i32 @ask(ptr %board, i64 %which, ptr %one, ptr %two) noinline {
+  %word = add i64 %which, CALLS_WORD
+  %slot = getelementptr i64, ptr %board, i64 %word
+  %function = load ptr, ptr %slot, align 8
+  %result = call i32 %function(ptr %one, ptr %two)
+  ret i32 %result
+}
+
+define void @lobby(ptr %board, i64 %thread) {
+entry:
+  br label %look
+look:
+  %seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %run, %in ], [ %seen, %up ]
+  %looks = phi i64 [ 0, %entry ], [ %more, %again ], [ 0, %in ], [ 0, %up ]
+  %run = call i64 @invited(ptr %board, i64 %thread, i64 %seen)
+  %called = icmp ne i64 %run, 0
+  br i1 %called, label %try, label %idle
 try:
+  %record = load atomic ptr, ptr %board acquire, align 8
+  %found = load atomic i64, ptr %record acquire, align 8
+  %going_on = lshr i64 %found, DOOR_BITS
+  %same = icmp eq i64 %going_on, %run
+  br i1 %same, label %enter, label %idle
+enter:
   %one_more = add i64 %found, 1
   %pair = cmpxchg ptr %record, i64 %found, i64 %one_more acquire monotonic
   %counted = extractvalue { i64, i1 } %pair, 1
@@ -267,30 +324,56 @@ in:
   %word1 = getelementptr i64, ptr %record, i64 1
   %word2 = getelementptr i64, ptr %record, i64 2
   %word3 = getelementptr i64, ptr %record, i64 3
+  %word4 = getelementptr i64, ptr %record, i64 4
   %program = load atomic ptr, ptr %word1 monotonic, align 8
   %args = load atomic ptr, ptr %word2 monotonic, align 8
   %errors = load atomic ptr, ptr %word3 monotonic, align 8
+  %threads = load atomic i64, ptr %word4 monotonic, align 8
   call void %program(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors)
   %through = getelementptr i64, ptr %record, i64 8
   %ignored = atomicrmw add ptr %through, i64 1 release
   br label %look
 idle:
   %more = add i64 %looks, 1
-  %patient = icmp ult i64 %more, SPINS
-  br i1 %patient, label %again, label %tired
-tired:
   %leaves = icmp uge i64 %more, LOOKS
-  br i1 %leaves, label %out, label %give
-give:
+  br i1 %leaves, label %down, label %stay
+stay:
   %slot = getelementptr i64, ptr %board, i64 1
   %yield = load ptr, ptr %slot, align 8
+  %crowded = icmp ne ptr %yield, null
+  %tired = icmp uge i64 %more, SPINS
+  %gives = and i1 %crowded, %tired
+  br i1 %gives, label %give, label %again
+give:
   %nothing = call i32 %yield()
   br label %again
 again:
   PAUSE
   br label %look
+down:
+  %mutex = getelementptr i64, ptr %board, i64 MUTEX_WORD
+  %condition = getelementptr i64, ptr %board, i64 CONDITION_WORD
+  %resting = getelementptr i64, ptr %board, i64 3
+  %over_word = getelementptr i64, ptr %board, i64 OVER_WORD
+  %ignored_locked = call i32 @ask(ptr %board, i64 0, ptr %mutex, ptr null)
+  %ignored_count = atomicrmw add ptr %resting, i64 1 seq_cst
+  br label %last_look
+last_look:
+  %over = load atomic i64, ptr %over_word acquire, align 8
+  %is_over = icmp ne i64 %over, 0
+  %next = call i64 @invited(ptr %board, i64 %thread, i64 %seen)
+  %has_next = icmp ne i64 %next, 0
+  %rises = or i1 %is_over, %has_next
+  br i1 %rises, label %up, label %sleep
+sleep:
+  %ignored_woken = call i32 @ask(ptr %board, i64 2, ptr %condition, ptr %mutex)
+  br label %last_look
+up:
+  %ignored_less = atomicrmw sub ptr %resting, i64 1 seq_cst
+  %ignored_unlocked = call i32 @ask(ptr %board, i64 1, ptr %mutex, ptr null)
+  br i1 %is_over, label %out, label %look
 out:
-  ret i64 %seen
+  ret void
 }
 """
 
@@ -300,7 +383,8 @@ def meeting(target: Target) -> str:
     pause = 'call void asm sideeffect "pause", ""()' if target.is_x86 else ""
     words = {
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
-        "PAUSE": pause,
+        "PAUSE": pause, "OVER_WORD": OVER_WORD, "CALLS_WORD": CALLS_WORD, "MUTEX_WORD": MUTEX_WORD,
+        "CONDITION_WORD": CONDITION_WORD,
     }  # fmt: skip
     text = _FUNCTIONS
     for name, value in words.items():

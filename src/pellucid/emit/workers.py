@@ -1,7 +1,7 @@
 """Threads that stay: each comes into a compiled program as long as there is something to do in it.
 
-After a program they stand in the lobby for a while, in compiled code, which runs without the interpreter's lock: who
-calls programs in a loop finds them there. Then they park on a lock. All that starts the threads of a call and waits for
+After a program they stand in the lobby for a while: who calls programs in a loop finds them there. Then they lie down.
+All that is compiled code, which runs without the interpreter's lock. What wakes the threads of a call and waits for
 them happens inside one call of C, in which the interpreter looks at no signal: an interrupt (Ctrl-C) arrives before a
 program or after it, never in the middle. How they share the program is said in `meeting.py`.
 """
@@ -12,21 +12,26 @@ import atexit
 import ctypes
 import os
 import threading
-from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache, partial
-from operator import call
+from functools import cache
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.emit.meeting import BOARD_WORDS, YIELD_WORD, record_words
+from pellucid.emit.meeting import (
+    BOARD_WORDS,
+    CALLS_WORD,
+    CONDITION_WORD,
+    MUTEX_WORD,
+    OVER_WORD,
+    YIELD_WORD,
+    record_words,
+)
 from pellucid.emit.turns import hold_all
 
-__all__ = ["Code", "Workers", "shared_workers"]
+__all__ = ["Code", "Workers", "available_cores", "shared_workers"]
 
 
 class Code(Protocol):
@@ -56,14 +61,12 @@ class Workers:
 
     def __init__(self) -> None:
         self._records: dict[int, NDArray[np.int64]] = {}
-        self._board = np.zeros(BOARD_WORDS, np.int64)
-        self._board[1] = _yield_address()
-        self._board_address = self._board.ctypes.data
         self._addresses: dict[int, int] = {}
+        self._board = _Board()
         self._runs = 0
         self._turn = threading.Lock()
-        self._threads: list[_Worker] = []
-        finalize(self, _end, self._threads).atexit = False  # that has an order: see below
+        self._threads: list[threading.Thread] = []
+        finalize(self, _end, self._threads, self._board).atexit = False  # that has an order: see below
 
     def run(self, code: Code, arguments: int, errors: int | None, threads: int) -> None:
         """Run a program in this thread, and in as many others as come before it is done; then nobody is inside.
@@ -72,68 +75,86 @@ class Workers:
         """
         with self._turn:
             while len(self._threads) < threads - 1:
-                self._threads.append(_Worker(len(self._threads) + 1, code, self._board, self._records))
+                self._threads.append(_worker(len(self._threads) + 1, code, self._board, self._records))
+                self._board.crowd(len(self._threads) >= available_cores())
             self._runs += 1
-            record = self._record(threads)
-            lead = partial(code.lead, self._board_address, record, code.address, arguments, threads, errors, self._runs)
-            # Who parks is woken; who is still in the lobby passes it once more before parking, and so misses nothing.
-            # No step is Python code, so nothing is looked at between two of them.
-            asleep = [worker.wake.release for worker in self._threads[: threads - 1] if worker.wake.locked()]
-            deque(map(call, [*asleep, lead]), maxlen=0)
+            code.lead(self._board.address, self._record(threads), code.address, arguments, threads, errors, self._runs)
 
     def close(self) -> None:
         """Let the threads end, and wait for that; the next run has new ones."""
         with self._turn:
-            _end(self._threads)
+            _end(self._threads, self._board)
 
     def forget(self) -> None:
         """In a forked child: the threads are its parent's."""
         self._threads.clear()
+        self._board.begin()
 
     def _record(self, threads: int) -> int:
         """The address of the record of so many threads of this pool."""
         if threads not in self._addresses:
             self._records[threads] = np.zeros(record_words(threads), np.int64)
-            self._records[threads][YIELD_WORD] = _yield_address()
+            self._records[threads][YIELD_WORD] = _system_address("sched_yield")
             self._addresses[threads] = self._records[threads].ctypes.data
         return self._addresses[threads]
 
 
-class _Worker:
-    """One thread: woken, it stands in the lobby until nothing has happened for a while, and parks again, or ends."""
+class _Board:
+    """What the threads of a pool look at; see `meeting.py`."""
 
-    def __init__(
-        self, number: int, code: Code, board: NDArray[np.int64], records: Mapping[int, NDArray[np.int64]]
-    ) -> None:
-        self.is_over = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-        self._number, self._lobby, self._board_address = number, code.lobby, board.ctypes.data
-        self._held = code, board, records  # what it runs, and looks at
-        self.thread = threading.Thread(target=self._live, name=f"pellucid-{number}", daemon=True)
-        self.thread.start()
+    def __init__(self) -> None:
+        self.words = np.zeros(BOARD_WORDS, np.int64)
+        self.address = self.words.ctypes.data
+        self.begin()
 
-    def _live(self) -> None:
-        last = 0
-        while True:
-            self.wake.acquire()
-            if self.is_over:
-                return
-            last = self._lobby(self._board_address, self._number, last)
+    def begin(self) -> None:
+        """Nothing has been run, and nobody is there."""
+        self.words[:] = 0
+        names = ("pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast")
+        self.words[CALLS_WORD : CALLS_WORD + len(names)] = [_system_address(name) for name in names]
+        _system().pthread_mutex_init(self._mutex, None)
+        _system().pthread_cond_init(self._condition, None)
+
+    def crowd(self, crowded: bool) -> None:
+        """Whether there are more threads than processors."""
+        self.words[1] = _system_address("sched_yield") if crowded else 0
 
     def end(self) -> None:
-        """Let the thread end, and wait for that."""
-        self.is_over = True
-        with suppress(RuntimeError):  # it has been woken already
-            self.wake.release()
-        if self.thread is not threading.current_thread():
-            self.thread.join()
+        """Let every thread leave the lobby."""
+        _system().pthread_mutex_lock(self._mutex)
+        self.words[OVER_WORD] = 1
+        _system().pthread_cond_broadcast(self._condition)
+        _system().pthread_mutex_unlock(self._mutex)
+
+    @property
+    def _mutex(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.address + 8 * MUTEX_WORD)
+
+    @property
+    def _condition(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.address + 8 * CONDITION_WORD)
 
 
-def _end(workers: list[_Worker]) -> None:
-    """Let idle workers end, and wait for that: afterwards none is in machine code."""
-    while workers:
-        workers.pop().end()
+def _worker(number: int, code: Code, board: _Board, records: Mapping[int, NDArray[np.int64]]) -> threading.Thread:
+    """A new thread in the lobby; it holds what it runs and looks at."""
+
+    def live(*_held: object) -> None:
+        code.lobby(board.address, number)
+
+    thread = threading.Thread(target=live, args=(board, records), name=f"pellucid-{number}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _end(threads: list[threading.Thread], board: _Board) -> None:
+    """Let idle threads end, and wait for that: afterwards none is in machine code."""
+    if threads:
+        board.end()
+    while threads:
+        thread = threads.pop()
+        if thread is not threading.current_thread():
+            thread.join()
+    board.begin()
 
 
 _shared: WeakSet[Workers] = WeakSet()
@@ -166,8 +187,17 @@ os.register_at_fork(after_in_child=_forget_all)
 atexit.register(_end_all)
 
 
+def available_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
-def _yield_address() -> int:
-    """The address of the system's `sched_yield`, by which a waiting thread gives its processor away."""
-    library = ctypes.CDLL(None)
-    return ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0
+def _system() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+@cache
+def _system_address(name: str) -> int:
+    """Where a function of the system's is, for compiled code."""
+    return ctypes.cast(getattr(_system(), name), ctypes.c_void_p).value or 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,10 +81,16 @@ def with_rows(program: Program, arrays: Mapping[str, Array], dtype: str) -> dict
     if program.shared is None:
         return dict(arrays)
     rows = len(next(iter(arrays.values())))
-    live = np.zeros(program.rows, dtype)
-    live[:rows] = 1
     given = {name: filled(array, program.rows) for name, array in arrays.items()}
-    return {**given, LIVE: live, ROWS: np.asarray(rows, dtype)}
+    return {**given, **_live(rows, program.rows, dtype)}
+
+
+@lru_cache(maxsize=64)
+def _live(rows: int, all_rows: int, dtype: str) -> Mapping[str, Array]:
+    """Which of all rows are there, and how many: what no program writes."""
+    live = np.zeros(all_rows, dtype)
+    live[:rows] = 1
+    return {LIVE: live, ROWS: np.asarray(rows, dtype)}
 
 
 def filled(array: Array, rows: int) -> Array:

@@ -23,6 +23,7 @@ from pellucid.nn.losses import Loss
 from pellucid.nn.programs import Program, Target
 from pellucid.nn.state import ParameterView, State, draw_mask
 from pellucid.nn.summary import summary_text
+from pellucid.nn.targets import is_labels
 from pellucid.nn.update import scalar_name
 from pellucid.optim import Optimizer
 from pellucid.optim.schedules import rate_at
@@ -300,7 +301,7 @@ class Model:
         if t.ndim and len(t) != len(x):
             raise ShapeError(f"`x` has {len(x)} rows and `t` has {len(t)}")
         t = self._loss.take(t, (len(x), *self.output_shape), self.dtype)
-        return x, t, Target(t.shape, str(t.dtype))
+        return x, t, Target(t.shape, "int64" if is_labels(t) else self.dtype)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -317,7 +318,7 @@ class Model:
             raise DtypeError(f"`x` has dtype {x.dtype}; the model takes floats{hint}")
         if len(x) == 0:
             raise ArgumentError(f"`x` {x.shape} is an empty batch; at least 1 row is needed")
-        return np.ascontiguousarray(x, self.dtype)
+        return np.asarray(x, self.dtype, order="C")
 
 
 def _blocks(rows: int, block: int) -> Iterator[tuple[slice, int]]:
