@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.errors import ArgumentError
-from pellucid.language.interpolation import Transforms, default_points, matrices
+from pellucid.language.interpolation import Transforms, default_points, matrices, residues
 
 RATIONALS = st.fractions(-4, 4, max_denominator=6)
 
@@ -23,12 +23,13 @@ def drawn(draw: st.DrawFn) -> tuple[int, int, list[Fraction]]:
     return outputs, taps, draw(st.lists(RATIONALS, min_size=size, max_size=size, unique=True))
 
 
-def assert_correlates(found: Transforms, outputs: int, taps: int) -> None:
-    """`sum(j) A[o,j] * G[j,s] * B[j,p]` is 1 where p = o + s and 0 elsewhere."""
-    cells = range(outputs + taps - 1)
+def assert_correlates(found: Transforms, outputs: int, taps: int, steps: tuple[int, int] = (1, 1)) -> None:
+    """`sum(j) A[o,j] * G[j,s] * B[j,p]` is 1 where p = o + s, each times its step, and 0 elsewhere."""
+    cells = range(steps[0] * (outputs - 1) + steps[1] * (taps - 1) + 1)
+    points = range(len(found.data))
     for o, s, p in product(range(outputs), range(taps), cells):
-        total = sum(found.outputs[o][j] * found.taps[j][s] * found.data[j][p] for j in cells)
-        assert total == (p == o + s)
+        total = sum(found.outputs[o][j] * found.taps[j][s] * found.data[j][p] for j in points)
+        assert total == (p == steps[0] * o + steps[1] * s)
 
 
 @given(drawn(), st.booleans())
@@ -42,6 +43,29 @@ def test_default_points_fit_their_tiles(cells: int) -> None:
     for taps in range(1, cells + 1):
         outputs = cells + 1 - taps
         assert_correlates(matrices(outputs, taps, default_points(cells)), outputs, taps)
+
+
+@given(drawn(), st.integers(2, 4), st.booleans(), st.booleans())
+def test_steps_give_blocks(
+    case: tuple[int, int, list[Fraction]], step: int, along_outputs: bool, divide_outputs: bool
+) -> None:
+    outputs, taps, points = case
+    steps = (step, 1) if along_outputs else (1, step)
+    parts = residues(outputs, taps, steps)
+    largest = max(len(own) + len(other) for own, other in parts) - 2
+    for chosen in (None, points[:largest]):
+        found = matrices(outputs, taps, chosen, steps=steps, divide_outputs=divide_outputs)
+        assert_correlates(found, outputs, taps, steps)
+        assert len(found.data) == sum(len(own) + len(other) - 1 for own, other in parts)
+
+
+def test_a_stride_of_two() -> None:
+    """Four outputs of three taps: of nine cells the even ones meet two of the taps, the odd ones the third."""
+    assert residues(4, 3, (2, 1)) == [(range(4), range(0, 3, 2)), (range(4), range(1, 3, 2))]
+    found = matrices(2, 3, steps=(2, 1))
+    assert found.data == ((-1, 0, 1, 0, 0), (0, 0, 1, 0, 0), (0, 0, -1, 0, 1), (0, 1, 0, 0, 0), (0, 0, 0, 1, 0))
+    assert found.taps == ((-1, 0, 0), (1, 0, 1), (0, 0, 1), (0, 1, 0), (0, 1, 0))
+    assert found.outputs == ((1, 1, 0, 1, 0), (0, 1, 1, 0, 1))
 
 
 def test_integer_points_give_the_data_matrix_of_lavin_and_gray() -> None:
@@ -90,6 +114,19 @@ def test_rows_of_a_pair_share_their_halves_and_have_ends_of_one() -> None:
 def test_wrong_sizes(outputs: int, taps: int, points: tuple[int, ...], message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         matrices(outputs, taps, points)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ((0, 1), "`steps` (=0, 1) must be 1 or more, and one of them 1"),
+        ((2, 3), "`steps` (=2, 3) must be 1 or more, and one of them 1"),
+    ],
+)
+def test_wrong_steps(steps: tuple[int, int], message: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        matrices(2, 3, steps=steps)
     assert str(caught.value) == message
 
 

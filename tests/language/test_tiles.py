@@ -64,12 +64,44 @@ def test_short_sums_get_small_tiles() -> None:
     assert chosen("standard", 3, channels=64) == {"i": Tile(2, 3), "j": Tile(4, 3)}
     assert chosen("standard", 3, channels=255) == {"i": Tile(2, 3), "j": Tile(4, 3)}
     assert chosen("standard", 3, channels=256) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert chosen("standard", 3, "x", channels=31) == {"y": Tile(2, 3), "x": Tile(2, 3)}
+    assert chosen("standard", 3, "x", channels=32) == {"y": Tile(2, 3), "x": Tile(4, 3)}
     assert chosen("standard", 3, "x", channels=127) == {"y": Tile(2, 3), "x": Tile(4, 3)}
     assert chosen("standard", 3, "x", channels=128) == {"y": Tile(4, 3), "x": Tile(4, 3)}
     assert chosen("standard", 3, "w", size=8) == {"s": Tile(3, 2), "t": Tile(3, 2)}
     assert chosen("standard", 3, "w", size=9) == {"s": Tile(3, 2), "t": Tile(3, 4)}
     assert chosen("standard", 3, "w", size=36) == {"s": Tile(3, 2), "t": Tile(3, 4)}
     assert chosen("fast", 3, channels=1) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+
+
+def stepped(mode: str, stride: int, dilation: int, kernel: int = 3, wrt: str = "") -> dict[str, Tile]:
+    extents = {"n": 8, "i": 12, "j": 12, "k": 64, "s": kernel, "t": kernel, "c": 64}
+    formula = parse("z[n,i,j,k] = sum(s,t,c) x[n,S*i+D*s-1,S*j+D*t-1,c] * w[s,t,c,k]")
+    if wrt:
+        derived = derive(formula, wrt)
+        extents |= {copy: extents[origin] for copy, origin in derived.copies.items()}
+        formula = derived.formula
+    (solved,) = solve(formula, {"S": stride, "D": dilation}, extents)
+    return tiles_of(solved, mode)
+
+
+def test_a_stride_leaves_tiles_as_large() -> None:
+    """Each residue has one or two of the three taps."""
+    assert stepped("standard", 2, 1) == {"i": Tile(2, 3), "j": Tile(4, 3)}
+    assert stepped("fast", 2, 1) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert stepped("fast", 2, 1, wrt="w") == {"s": Tile(3, 4), "t": Tile(3, 4)}
+
+
+@pytest.mark.parametrize("mode", ["standard", "fast"])
+def test_a_dilation_gives_every_residue_two(mode: str) -> None:
+    assert stepped(mode, 1, 2) == {"i": Tile(4, 3), "j": Tile(4, 3)}
+    assert stepped(mode, 1, 3) == {"i": Tile(6, 3), "j": Tile(6, 3)}
+    assert stepped(mode, 1, 2, wrt="w") == {"s": Tile(3, 4), "t": Tile(3, 4)}
+
+
+def test_what_saves_nothing_with_steps() -> None:
+    """Two taps at a stride of 2 fall into residues of one."""
+    assert stepped("fast", 2, 1, kernel=2) == stepped("fast", 3, 1) == {}
 
 
 def test_an_unknown_mode() -> None:

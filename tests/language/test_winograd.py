@@ -16,6 +16,7 @@ from pellucid.errors import ArgumentError
 from pellucid.language.correlation import Correlation, Pair, recognise
 from pellucid.language.extents import inputs
 from pellucid.language.gradient import derive
+from pellucid.language.interpolation import residues
 from pellucid.language.parse import parse
 from pellucid.language.render import to_text
 from pellucid.language.solve import Solved, solve
@@ -35,6 +36,9 @@ TRUE_CONVOLUTION = "z[n,i,k] = sum(s,c) x[n,i-s+Q,c] * w[s,c,k]"
 MIRRORED = "z[n,i,k] = -(sum(s,c) x[n,s-i+Q,c] * w[s,c,k])"
 MIRRORED_BOTH = "z[n,i,k] = sum(s,c) x[n,Q-s-i,c] * w[s,c,k] * 3"
 STRIDED_ROWS = "z[n,i,j,k] = sum(s,t,c) x[n,2*i+s-P,j+t-P,c] * w[s,t,c,k]"
+STEPS = "z[n,i,k] = sum(s,c) x[n,S*i+D*s-P,c] * w[s,c,k]"
+STEPS_BACK = "z[n,i,k] = sum(s,c) x[n,Q-S*i+D*s,c] * w[s,c,k]"
+STRIDED = "z[n,i,j,k] = sum(s,t,c) x[n,2*i+s-P,2*j+t-P,c] * w[s,t,c,k]"
 VOLUME = "z[h,i,j,k] = sum(r,s,t,c) x[h+r-P,i+s-P,j+t-P,c] * w[r,s,t,c,k]"
 
 POINTS = st.fractions(-3, 3, max_denominator=4)
@@ -188,6 +192,54 @@ def test_one_dimension(data: st.DataObject) -> None:
     )
 
 
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_steps(data: st.DataObject) -> None:
+    """Strides and dilations, forward and towards the weights."""
+    taps, outputs, padding = (data.draw(st.integers(*limits)) for limits in ((2, 5), (2, 7), (0, 2)))
+    stride, dilation = data.draw(st.sampled_from([(2, 1), (3, 1), (1, 2), (1, 3)]))
+    cells = max(1, stride * (outputs - 1) + dilation * (taps - 1) + 1 - 2 * padding + data.draw(st.integers(0, 1)))
+    text, constants = data.draw(
+        st.sampled_from([(STEPS, {"P": padding}), (STEPS_BACK, {"Q": stride * (outputs - 1) - padding})])
+    )
+    wrt = data.draw(st.sampled_from(["", "w"]))
+    extents = {"n": 1, "i": outputs, "s": taps, "c": 1, "k": 1}
+    (case,) = cases(text, extents, (1, cells, 1), wrt, S=stride, D=dilation, **constants)
+    (pair,) = pairs_of(case)
+    sizes = [data.draw(st.integers(1, min(case.solved.extents[axis], 4))) for axis in (pair.output, pair.tap)]
+    points = max(len(own) + len(other) for own, other in residues(sizes[0], sizes[1], pair.steps)) - 2
+    drawn = data.draw(st.none() | st.lists(POINTS, min_size=points, max_size=points, unique=True))
+    one = Tile(sizes[0], sizes[1], None if drawn is None else tuple(drawn))
+    assert_same(case, {pair.output: one}, data.draw(st.integers(0, 99)))
+
+
+def test_dilation_towards_the_input() -> None:
+    (case,) = cases(STEPS, {"n": 1, "i": 9, "s": 3, "c": 2, "k": 2}, (1, 9, 2), "x", S=1, D=2, P=2)
+    assert pairs_of(case) == (Pair("x", "s", 1, True, (1, 2)),)
+    rewritten = assert_same(case, {"x": Tile(4, 3)})
+    assert texts(rewritten)[0] == "V[a,n,X,k] = sum(p) B0[a,p] * g[n,4*X+p-2,k]"
+    assert len(rewritten.tables["B0"]) == 8
+
+
+def test_a_stride_of_two() -> None:
+    extents = {"n": 1, "i": 5, "j": 4, "k": 2, "s": 3, "t": 3, "c": 2}
+    (case,) = cases(STRIDED, extents, (1, 10, 8, 2), P=1)
+    rewritten = assert_same(case, {"i": Tile(2, 3), "j": Tile(4, 3)})
+    assert texts(rewritten) == [
+        "V[a,b,n,I,c] = sum(p,q) B0[a,p] * B1[b,q] * x[n,4*I+p-1,q-1,c]",
+        "U[a,b,c,k] = sum(s,t) G0[a,s] * G1[b,t] * w[s,t,c,k]",
+        "M[a,b,n,I,k] = sum(c) V[a,b,n,I,c] * U[a,b,c,k]",
+        "z[n,i,j,k] = sum(a,b) A0[i%2,a] * A1[j,b] * M[a,b,n,i//2,k]",
+    ]
+    assert {axis: rewritten.steps[0].extents[axis] for axis in "abpq"} == {"a": 5, "b": 9, "p": 5, "q": 9}
+    (towards_w,) = cases(STRIDED, extents, (1, 10, 8, 2), "w", P=1)
+    rewritten = assert_same(towards_w, {"s": Tile(3, 2), "t": Tile(3, 4)})
+    assert texts(rewritten)[:2] == [
+        "V[a,b,n,I,c] = sum(p,q) B0[a,p] * B1[b,q] * x[n,4*I+p-1,q-1,c]",
+        "U[a,b,n,I,k] = sum(i,j) G0[a,i] * G1[b,j] * g[n,2*I+i,j,k]",
+    ]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_two_dimensions(data: st.DataObject) -> None:
@@ -323,6 +375,8 @@ def test_pairs() -> None:
     assert isinstance(found, Correlation)
     assert found.pairs == (Pair("i", "s", 1, False), Pair("j", "t", 2, False))
     assert str(found) == "i walks with s and j walks with t in x"
+    (case,) = cases(STRIDED_ROWS, {"n": 1, "i": 3, "j": 5, "k": 2, "s": 3, "t": 3, "c": 2}, (1, 6, 5, 2), P=1)
+    assert pairs_of(case) == (Pair("i", "s", 1, False, (2, 1)), Pair("j", "t", 2, False))
 
 
 @pytest.mark.parametrize(
@@ -338,8 +392,7 @@ def test_pairs() -> None:
         ("z[i] = sum(s) exp(x[i+s]) * w[s]", "what is summed is no product of two accesses"),
         ("z[i] = sum(s) x[i+s] / w[s]", "what is summed is no product of two accesses"),
         ("z[i] = sum(s) x[y[i]+s] * w[s]", "an index of x is not affine"),
-        ("z[i] = sum(s) x[2*i+s] * w[s]", "index `2*i+s` of x takes steps of 2 along i"),
-        ("z[i] = sum(s) x[i+3*s] * w[s]", "index `i+3*s` of x takes steps of 3 along s"),
+        ("z[i] = sum(s) x[2*i+3*s] * w[s]", "index `2*i+3*s` of x takes steps of 2 along i and of 3 along s"),
         ("z[i] = sum(s,t) x[i+s+t] * w[s,t]", "index `i+s+t` of x has 3 axes"),
         ("z[i] = sum(s) x[i+s,i] * w[s]", "an axis of index `i+s` of x stands in another index too"),
         ("z[i] = sum(s) x[i+s] * w[i,s]", "i of index `i+s` of x stands in w too"),

@@ -21,11 +21,13 @@ from pellucid.language import tiles
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph, differentiate, engine
 
-CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]")
+CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c,k]")
 LOSS = parse("l = sum(n,i,j,k) z[n,i,j,k] * g[n,i,j,k]")
 ONE = parse("one = 1")
-# channels, size of the map, images
+# channels, size of the map that comes out, images
 SHAPES = ((32, 12, 8), (64, 10, 8), (128, 10, 8), (256, 8, 4), (512, 6, 4))
+# The same with a stride of 2, whose maps are twice as large before it.
+STRIDED = ((32, 12, 8, 2), (64, 12, 8, 2), (128, 8, 8, 2), (256, 8, 4, 2))
 FORMS = tiles.FORMS
 PASSES = ("forward", "dx", "dw")
 
@@ -33,9 +35,9 @@ PASSES = ("forward", "dx", "dw")
 @cache
 def arrays(shape, data):
     """x (after a ReLU, or positive), w and the upstream gradient."""
-    channels, size, images = shape
+    channels, size, images, stride = (*shape, 1)[:4]
     rng = np.random.default_rng(channels)
-    x = np.maximum(rng.standard_normal((images, size, size, channels)), 0)
+    x = np.maximum(rng.standard_normal((images, stride * size, stride * size, channels)), 0)
     w = rng.standard_normal((3, 3, channels, channels)) / np.sqrt(4.5 * channels)
     g = rng.standard_normal((images, size, size, channels))
     if data == "positive":
@@ -45,15 +47,19 @@ def arrays(shape, data):
 
 def graph_of(shape, accuracy, dtype="float32"):
     """The graph of z, dx and dw, and the names of the three."""
-    channels, size, images = shape
+    channels, size, images, stride = (*shape, 1)[:4]
     graph = Graph(dtype, images=images, accuracy=accuracy)
     bound = {
-        "x": graph.input("x", (images, size, size, channels), of_images=True),
+        "x": graph.input("x", (images, stride * size, stride * size, channels), of_images=True),
         "w": graph.input("w", (3, 3, channels, channels)),
         "g": graph.input("g", (images, size, size, channels), of_images=True),
     }
     bound["z"] = graph.formula(
-        CONV, bound, extents={"i": size, "j": size}, output_extents=(images, size, size, channels)
+        CONV,
+        bound,
+        constants={"S": stride},
+        extents={"i": size, "j": size},
+        output_extents=(images, size, size, channels),
     )
     loss = graph.formula(LOSS, bound)
     found = differentiate(graph, loss, graph.formula(ONE, {}), ["x", "w"])
@@ -69,10 +75,19 @@ def products(windows, w):
 def exact(shape, data):
     """z, dx and dw in float64."""
     given = {name: array.astype("float64") for name, array in arrays(shape, data).items()}
-    windows = {name: windows_of(given[name]) for name in ("x", "g")}
+    windows = both_windows(shape, given)
     turned = given["w"][::-1, ::-1].transpose(0, 1, 3, 2)
     dw = np.einsum("nijstc,nijk->stck", windows["x"], given["g"], optimize=True)
     return [products(windows["x"], given["w"]), products(windows["g"], turned), dw]
+
+
+def both_windows(shape, given):
+    """What the forward pass and dw read of x, and what dx reads of g: with a stride, zeros stand between the latter."""
+    stride = (*shape, 1)[3]
+    images, size, _, channels = given["g"].shape
+    spread = np.zeros((images, stride * size, stride * size, channels), given["g"].dtype)
+    spread[:, ::stride, ::stride] = given["g"]
+    return {"x": windows_of(given["x"])[:, ::stride, ::stride], "g": windows_of(spread)}
 
 
 def windows_of(x):
@@ -93,7 +108,7 @@ def pytorch(shape, data):
     w = given["w"].permute(3, 2, 0, 1)
     x.requires_grad_()
     w.requires_grad_()
-    z = torch.nn.functional.conv2d(x, w, padding=1)
+    z = torch.nn.functional.conv2d(x, w, stride=(*shape, 1)[3], padding=1)
     dx, dw = torch.autograd.grad(z, (x, w), g)
     back = ((z, (0, 2, 3, 1)), (dx, (0, 2, 3, 1)), (dw, (2, 3, 1, 0)))
     return [array.detach().permute(order).numpy() for array, order in back]
@@ -104,15 +119,14 @@ def plain(shape, data):
     """z, dx and dw of a plain float32 kernel: every sum one term after the other."""
     given = arrays(shape, data)
     turned = np.ascontiguousarray(given["w"][::-1, ::-1].transpose(0, 1, 3, 2))
-    channels, size, images = shape
-    rows = images * size * size
-    columns = {name: windows_of(given[name]).reshape(rows, 9 * channels) for name in ("x", "g")}
+    channels = shape[0]
+    columns = {name: rows.reshape(-1, 9 * channels) for name, rows in both_windows(shape, given).items()}
     forward, dx = (
-        chain(columns[name], w.reshape(9 * channels, channels)).reshape(given["x"].shape)
-        for name, w in (("x", given["w"]), ("g", turned))
+        chain(columns[name], w.reshape(9 * channels, channels)).reshape(given[like].shape)
+        for name, w, like in (("x", given["w"], "g"), ("g", turned, "x"))
     )
     # Of dw some channels are enough to know the errors of all.
-    dw = chain(np.ascontiguousarray(columns["x"].T), given["g"].reshape(rows, channels)[:, :32])
+    dw = chain(np.ascontiguousarray(columns["x"].T), given["g"].reshape(-1, channels)[:, :32])
     return [forward, dx, dw.reshape(3, 3, channels, -1)]
 
 
@@ -153,8 +167,9 @@ def table(chains):
     """Prints the figures."""
     modes = ["plain", "pytorch", "direct", *((mode, length) for length in chains for mode in ("standard", "fast"))]
     for data in ("Gaussian", "positive"):
-        for shape in SHAPES:
-            print(f"\n{data}, {shape[0]} channels, {shape[2]} maps of {shape[1]}x{shape[1]}: max / rms in 1e-7")
+        for shape in (*SHAPES, *STRIDED):
+            by = f" with stride {shape[3]}" if shape in STRIDED else ""
+            print(f"\n{data}, {shape[0]} channels{by}, {shape[2]} maps of {shape[1]}x{shape[1]}: max / rms in 1e-7")
             for mode in modes:
                 if mode in ("plain", "pytorch"):
                     found = plain(shape, data) if mode == "plain" else pytorch(shape, data)

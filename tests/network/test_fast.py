@@ -65,16 +65,41 @@ def test_what_a_rewrite_adds():
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Conv2d(64, 3, stride=2, padding=1),
-        nn.Conv2d(64, 3, dilation=2, padding=2),
+        nn.Conv2d(64, 3, stride=3, padding=1),
+        nn.Conv2d(64, 2, stride=2),
         nn.Conv2d(64, 1),
     ],
-    ids=["stride", "dilation", "1x1"],
+    ids=["stride", "strided 2x2", "1x1"],
 )
 def test_what_is_left_alone(layer):
     model = nn.Sequential(layer).build((8, 8, 64), accuracy="fast")
     plans = model._inference(4).compiled.engine.built.plans
     assert [name for name in plans if name.endswith(".M")] == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "passes"),
+    [
+        (nn.Conv2d(128, 3, stride=2, padding=1), {"0.z", "d.0.weight.dw"}),
+        (nn.Conv2d(128, 3, dilation=2, padding=2), {"0.z", "d.0.weight.dw"}),
+    ],
+    ids=["stride", "dilation"],
+)
+def test_steps(layer, passes):
+    """Trained as with direct kernels. The first layer has no dx."""
+    x = np.random.default_rng(0).normal(size=(8, 32, 32, 128)).astype("float32")
+    t = np.arange(8) % 4
+    found = {}
+    for accuracy_mode in ("fast", "direct"):
+        network = nn.Sequential(layer, nn.Flatten(), nn.Linear(4))
+        model = network.build(x.shape[1:], loss=nn.CrossEntropyLoss(), seed=0, accuracy=accuracy_mode)
+        loss, gradients = model.gradients(x, t)
+        found[accuracy_mode] = (loss, gradients["0.weight"], model.predict(x))
+        plans = model._programs.of("gradients")[0].compiled.engine.plans
+        made = {name.removesuffix(".M") for name in plans if name.endswith(".M")}
+        assert made == (passes if accuracy_mode == "fast" else set())
+    for own, other in zip(found["fast"], found["direct"], strict=True):
+        np.testing.assert_allclose(own, other, rtol=0, atol=2e-5 * np.abs(other).max())
 
 
 def test_groups_are_judged_like_any_sum():
@@ -107,6 +132,22 @@ NOISE = np.array([1.3, 1.15])
 @pytest.mark.parametrize("data", ["Gaussian", "positive"])
 @pytest.mark.parametrize("shape", accuracy.SHAPES, ids=lambda shape: f"{shape[0]} channels")
 def test_errors_of_every_pass(shape, data):
+    assert_errors(shape, data)
+
+
+@pytest.mark.parametrize("data", ["Gaussian", "positive"])
+@pytest.mark.parametrize("shape", accuracy.STRIDED, ids=lambda shape: f"{shape[0]} channels")
+def test_errors_with_a_stride(shape, data, monkeypatch, tmp_path):
+    """Forward and dw, whether their form is worth it or not."""
+    monkeypatch.setattr(fast, "WORTHWHILE", 9)
+    monkeypatch.setattr(engine, "_LOADED", {})
+    monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path))
+    graph, (z, _, dw) = accuracy.graph_of(shape, "standard")
+    assert rewritten(graph) == [z, dw]
+    assert_errors(shape, data)
+
+
+def assert_errors(shape, data):
     plain = accuracy.errors(accuracy.plain(shape, data), shape, data)
     standard = accuracy.errors(accuracy.compiled(shape, data, "standard"), shape, data)
     coarse = accuracy.errors(accuracy.compiled(shape, data, "fast"), shape, data)

@@ -24,12 +24,14 @@ __all__ = ["Correlation", "Pair", "recognise"]
 @dataclass(frozen=True)
 class Pair:
     """An output axis and a summed axis that walk together through dimension `dimension` of the data; `is_turned` where
-    one walks against the other, as in the gradient towards an input."""
+    one walks against the other, as in the gradient towards an input. One of them may take `steps`: (2, 1) is a stride
+    of 2, (1, 2) a dilation."""
 
     output: str
     tap: str
     dimension: int
     is_turned: bool
+    steps: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class Correlation:
 def recognise(solved: Solved) -> Correlation | str:
     """The correlation that a formula is, or why it is none.
 
-    The body holds one plain sum, of a product of two accesses: the data has an index `+-o +-r + number` of an output
-    axis o and a summed axis r that stand in no other index of it; the other access has r, in an index of its own, and
-    not o.
+    The body holds one plain sum, of a product of two accesses: the data has an index `+-S*o +-r + number`, or
+    `+-o +-S*r + number`, of an output axis o and a summed axis r that stand in no other index of it; the other access
+    has r, in an index of its own, and not o.
     """
     formula = solved.formula
     reductions = [node for node in walk(formula.body) if isinstance(node, Reduce)]
@@ -94,8 +96,9 @@ def _pairs(solved: Solved, reduction: Reduce, data: Access, other: Access, reaso
         steps = [(name, abs(value)) for name, value in form.terms if abs(value) != 1]
         if len(form.names) != 2:
             reasons.append(f"{index} has {len(form.names)} axes")
-        elif steps:
-            reasons.append(f"{index} takes steps of {steps[0][1]} along {steps[0][0]}")
+        elif len(steps) > 1:
+            (one, first), (two, second) = steps
+            reasons.append(f"{index} takes steps of {first} along {one} and of {second} along {two}")
         elif any(name in rest.names for at, rest in enumerate(forms) if at != dimension for name in form.names):
             reasons.append(f"an axis of {index} stands in another index too")
         elif any(moving[0] in rest.names for rest in others):
@@ -103,5 +106,5 @@ def _pairs(solved: Solved, reduction: Reduce, data: Access, other: Access, reaso
         elif [rest.names for rest in others if summed[0] in rest.names] != [(summed[0],)]:
             reasons.append(f"{summed[0]} of {index} stands in no index of its own of {other.tensor}")
         else:
-            is_turned = form.coefficient(moving[0]) != form.coefficient(summed[0])
-            yield Pair(moving[0], summed[0], dimension, is_turned)
+            one, two = form.coefficient(moving[0]), form.coefficient(summed[0])
+            yield Pair(moving[0], summed[0], dimension, (one > 0) != (two > 0), (abs(one), abs(two)))

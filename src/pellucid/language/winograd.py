@@ -26,6 +26,7 @@ in the gradient towards the weights the few outputs are covered and the summed a
     x[.., o+r+k, ..]  ->  x[.., m*O + q*R + p + k, ..]          o = m*O + o',  r = q*R + r',  p = o' + r'
     x[.., o-r+k, ..]  ->  x[.., m*O - q*R + p + k-(q-1), ..]    the taps turned: p = o' + q-1-r', columns of G reversed
     both negated          the same with a minus sign in front, except in front of k
+    x[.., S*o+r+k, ..]    with steps along one of them O and o', or R and r', stand with a factor S
 
 What a tile reads beyond an array is 0, as everywhere under a sum; what it would compute beyond an extent is not
 written.
@@ -44,7 +45,7 @@ from pellucid.language.affine import Affine
 from pellucid.language.binding import names_of, numbered, tensors_of
 from pellucid.language.correlation import Correlation, Pair, recognise
 from pellucid.language.index_forms import read, write
-from pellucid.language.interpolation import Matrix, default_points, matrices
+from pellucid.language.interpolation import Matrix, matrices, residues
 from pellucid.language.simplify import Product
 from pellucid.language.solve import Solved
 from pellucid.language.syntax import (
@@ -78,10 +79,13 @@ class Tile:
     taps: int
     points: tuple[Fraction, ...] | None = None
 
-    @property
-    def cells(self) -> int:
-        """The number of input cells, of points, and so of products of a tile."""
-        return self.outputs + self.taps - 1
+    def cells(self, steps: tuple[int, int]) -> int:
+        """The number of input cells."""
+        return steps[0] * (self.outputs - 1) + steps[1] * (self.taps - 1) + 1
+
+    def products(self, steps: tuple[int, int]) -> int:
+        """The number of points in all residues, and so of products; as many as there are cells, but for idle ones."""
+        return sum(len(outputs) + len(taps) - 1 for outputs, taps in residues(self.outputs, self.taps, steps))
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,8 @@ class _Rewrite:
                 raise ArgumentError(f"{message} (={extent})")
             count = -(-extent // size)
             blocks.append(self._new(axis.upper(), count) if count > 1 else None)
-        point, cell = self._new(_POINTS[number % 3], tile.cells), self._new(_CELLS[number % 3], tile.cells)
+        point = self._new(_POINTS[number % 3], tile.products(pair.steps))
+        cell = self._new(_CELLS[number % 3], tile.cells(pair.steps))
         tables = {letter: self.names.new(f"{letter}{number}") for letter in "ABG"}
         return _Cut(pair, tile, point, cell, blocks[0], blocks[1], MappingProxyType(tables))
 
@@ -217,14 +222,15 @@ class _Rewrite:
         windows: dict[int, Affine] = {}
         for cut in self.cuts:
             form = self._form(self.found.data.indices[cut.pair.dimension])
-            turned = self._is_turned(cut)
+            turned, (along_outputs, along_taps) = cut.pair.is_turned, cut.pair.steps
             terms = {cut.cell: 1}
             if cut.output_block:
-                terms[cut.output_block] = cut.tile.outputs
+                terms[cut.output_block] = along_outputs * cut.tile.outputs
             if cut.tap_block:
-                terms[cut.tap_block] = -cut.tile.taps if turned else cut.tile.taps
-            window = Affine.of(1 - cut.tile.taps if turned else 0, terms)
-            windows[cut.pair.dimension] = window * form.coefficient(cut.pair.output) + form.const
+                terms[cut.tap_block] = along_taps * (-cut.tile.taps if turned else cut.tile.taps)
+            window = Affine.of(along_taps * (1 - cut.tile.taps) if turned else 0, terms)
+            sign = 1 if form.coefficient(cut.pair.output) > 0 else -1
+            windows[cut.pair.dimension] = window * sign + form.const
         return self._transform(name, self.found.data, windows, "B", [cut.cell for cut in self.cuts])
 
     def _transformed_taps(self, name: str) -> tuple[Formula, Access]:
@@ -358,10 +364,6 @@ class _Rewrite:
 
         return replace(self.solved.formula, body=replaced(self.solved.formula.body))  # type: ignore[arg-type]
 
-    def _is_turned(self, cut: _Cut) -> bool:
-        form = self._form(self.found.data.indices[cut.pair.dimension])
-        return form.coefficient(cut.pair.output) != form.coefficient(cut.pair.tap)
-
     def _tables(self) -> dict[str, Matrix]:
         tables: dict[str, Matrix] = {}
         sizes = [
@@ -369,9 +371,9 @@ class _Rewrite:
             for indices in (self.solved.formula.output.indices, self.found.taps.indices)
         ]
         for cut in self.cuts:
-            points = default_points(cut.tile.cells) if cut.tile.points is None else cut.tile.points
-            exact = matrices(cut.tile.outputs, cut.tile.taps, points, divide_outputs=sizes[0] < sizes[1])
-            taps = tuple(row[::-1] for row in exact.taps) if self._is_turned(cut) else exact.taps
+            tile, steps = cut.tile, cut.pair.steps
+            exact = matrices(tile.outputs, tile.taps, tile.points, steps=steps, divide_outputs=sizes[0] < sizes[1])
+            taps = tuple(row[::-1] for row in exact.taps) if cut.pair.is_turned else exact.taps
             for letter, matrix in (("A", exact.outputs), ("B", exact.data), ("G", taps)):
                 tables[cut.tables[letter]] = matrix
         return tables

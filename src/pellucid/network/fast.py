@@ -13,22 +13,26 @@ from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
-from pellucid.language.correlation import recognise
+from pellucid.language.correlation import Pair, recognise
 from pellucid.language.extents import output_shape
-from pellucid.language.interpolation import default_points
+from pellucid.language.interpolation import default_points, residues
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import choose_form, choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
-from pellucid.network.rounds import group_of
-from pellucid.schedule.machine import Machine
+from pellucid.network.rounds import LARGEST_PARTS, MOST_PARTS, group_of
+from pellucid.schedule.machine import FAR, Machine
+from pellucid.schedule.maps import LARGEST_MAP
 
 __all__ = ["with_fewer_multiplications", "with_tiles"]
 
 # The products of the form run near the peak, and each number between two steps costs this many vector operations.
 PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
+# Bytes a cycle of what is too large for the caches' share of one core, or is not used up image by image: it goes to
+# memory and comes back. Between what was measured of large kernels, 10, and of whole batches, 3.
+FAR_BYTES = 6.0
 # What the form must save: its estimate leaves out what does not show in operations.
 WORTHWHILE = 0.8
 # Products of one chain where tiles are asked for.
@@ -41,7 +45,7 @@ _ROW = 64
 def with_fewer_multiplications(
     graph: Graph, accuracy: str, machine: Machine, reasons: dict[str, str] | None = None
 ) -> Graph:
-    """The graph with every equation replaced that is a correlation of stride 1, in float32, where it saves time.
+    """The graph with every equation replaced that is a correlation, in float32, where it saves time.
 
     `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none. `reasons` gets, by the
     output of each sum of products, its form and why.
@@ -136,16 +140,25 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
     tiles = choose_tiles(solved, correlation, accuracy)
     if not tiles:
         return "no tile saves products"
+    pairs = {pair.output: pair for pair in correlation.pairs}
+    points = prod(tile.products(pairs[axis].steps) for axis, tile in tiles.items())
+    if points > LARGEST_MAP:
+        return f"tiles of {points} points are too large"
     found = rewrite(solved, tiles, first, _ROW)
-    cost = _cost(found, machine) / _direct_cost(solved, machine)
-    described = ", ".join(
-        f"{axis} {tile.outputs} outputs of {tile.taps} taps at {' '.join(map(str, default_points(tile.cells)))} inf"
-        for axis, tile in tiles.items()
-    )
+    cost = _cost(found, machine, first) / _direct_cost(solved, machine)
+    described = ", ".join(_described(pairs[axis], tile) for axis, tile in tiles.items())
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
     chain = choose_form(solved, correlation, accuracy).chain
     return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
+
+
+def _described(pair: Pair, tile: Tile) -> str:
+    parts = residues(tile.outputs, tile.taps, pair.steps)
+    most = max(len(outputs) + len(taps) - 1 for outputs, taps in parts)
+    points = " ".join(map(str, default_points(most)))
+    by = f" in {len(parts)} residues" if len(parts) > 1 else ""
+    return f"{pair.output} {tile.outputs} outputs of {tile.taps} taps{by} at {points} inf"
 
 
 def _direct_cost(solved: Solved, machine: Machine) -> float:
@@ -153,13 +166,29 @@ def _direct_cost(solved: Solved, machine: Machine) -> float:
     return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate
 
 
-def _cost(found: Rewritten, machine: Machine) -> float:
+def _cost(found: Rewritten, machine: Machine, first: str | None) -> float:
     """Cycles of the products, and of the passes over what is between the steps."""
     *between, products, _ = found.steps
     cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK
     for step in (*between, products):
         cycles += PASS_COST * prod(_shape(step))
-    return cycles / machine.lanes(4) / machine.fma_rate
+    return cycles / machine.lanes(4) / machine.fma_rate + _far_bytes(found, machine, first) / FAR_BYTES
+
+
+def _far_bytes(found: Rewritten, machine: Machine, first: str | None) -> float:
+    """Bytes of what is between the steps that go to memory and come back, beyond what the caches hold.
+
+    What belongs to images, the axis `first`, is used up image by image, unless it becomes a sum over them whose parts
+    are too large for that.
+    """
+    *between, products, _ = found.steps
+    by_image = _has_axis(products, first) or 4 * prod(_shape(products)) * MOST_PARTS <= LARGEST_PARTS
+    sizes = [4 * prod(_shape(step)) for step in (*between, products) if not (by_image and _has_axis(step, first))]
+    return 2 * sum(max(0, size - FAR * machine.l2) for size in sizes)
+
+
+def _has_axis(step: Solved, axis: str | None) -> bool:
+    return Name(axis) in step.formula.output.indices if axis else False
 
 
 def _shape(step: Solved) -> tuple[int, ...]:

@@ -42,10 +42,11 @@ from pellucid.schedule.rewrite import bind_operand, bind_value, names_of
 from pellucid.schedule.traits import stride
 from pellucid.schedule.vectors import lane_groups, vector_pieces
 
-__all__ = ["Map", "build_map", "find_map"]
+__all__ = ["LARGEST_MAP", "Map", "build_map", "find_map"]
 
-# The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64.
-LARGEST_MAP = 64
+# The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64, two
+# for four outputs of three taps with a stride of 2 are 81.
+LARGEST_MAP = 81
 
 
 @dataclass(frozen=True)
