@@ -25,7 +25,20 @@ from pellucid.schedule.plan import Options, Plan, near_equal
 from pellucid.schedule.show import show
 from pellucid.schedule.traits import is_product, sliding_axis
 from pellucid.schedule.vectors import exact_groups, lane_groups, side_by_side, vector_pieces
-from schedule.cases import AVX2, AVX512, EQUATIONS, MACHINES, NEON, SSE2, TOY, Case, case, compiled, gradients
+from schedule.cases import (
+    AVX2,
+    AVX512,
+    EQUATIONS,
+    MACHINES,
+    NEON,
+    SSE2,
+    TOY,
+    Case,
+    case,
+    check_nest,
+    compiled,
+    gradients,
+)
 from schedule.renaming import renamed
 
 
@@ -154,6 +167,23 @@ def test_sums_over_rows_read_them_as_whole_as_registers_allow(
         assert (plan.tile, plan.block) == (tile, block)
 
 
+# ---------------------------------------------------------------- elementwise
+@pytest.mark.parametrize(("text", "window", "tile", "block"), [
+    ("y[n,i,s,j,t,c] = d[n,i,j,c] * p[n,i,s,j,t,c]", (2, 2), (("s", 2), ("t", 2)), 16),  # d is read once for four cells
+    ("y[n,i,s,j,t,c] = d[n,i,j,c] * p[n,i,s,j,t,c]", (1, 3), (("t", 3),), 16),
+    ("y[n,i,s,j,t,c] = d[n,i,j,c] * p[n,i,s,j,t,c]", (3, 3), (), 64),  # too many
+    ("y[n,i,s,j,t,c] = d[c] * p[n,i,s,j,t,c]", (1, 1), (), 64),  # all axes but c are one long one
+    ("y[n,i,s,j,t,c] = p[n,i,s,j,t,c] * 2", (2, 2), (), 64),
+])  # fmt: skip
+def test_cells_that_share_what_they_read(
+    text: str, window: tuple[int, int], tile: tuple[tuple[str, int], ...], block: int
+) -> None:
+    shapes = {"p": (2, 5, window[0], 6, window[1], 96)}
+    shapes |= {"d": (2, 5, 6, 96)} if "d[n" in text else {"d": (96,)} if "d[c" in text else {}
+    plan = case(text, shapes).lowered(AVX512).plans[0]
+    assert (plan.vector, plan.tile, plan.block) == ("c", tile, block)
+
+
 # ---------------------------------------------------------------- sliding windows
 @pytest.mark.parametrize(("text", "shapes", "sliding"), [
     ("z[n,i,j,c] = sum(s,t) x[n,i+s-1,j+t-1,c] * w[s,t,c]", {"x": (2, 9, 9, 8), "w": (3, 3, 8)}, ("i", 1)),
@@ -255,6 +285,13 @@ def test_panels_only_where_their_axis_is_a_bare_dimension(name: str) -> None:
             assert uses == [Affine.name(panel.axis)]
             assert not panel.operand.lookups
             assert all(panel.axis not in guard.index.names for guard in panel.operand.guards)
+
+
+def test_nothing_is_copied_of_what_is_never_there() -> None:
+    """Every product reads beyond w: the sums are 0."""
+    never = case("z[i,j,k] = sum(a,c) x[i,j+1,c] * w[k,a,c+1]", {"x": (1, 4, 1), "w": (2, 2, 1)}, {}, {"j": 4})
+    assert never.lowered(AVX512).plans[0].panels == ()
+    check_nest(never, AVX512)
 
 
 def test_panels_can_be_forbidden() -> None:

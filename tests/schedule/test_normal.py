@@ -59,7 +59,8 @@ def test_a_temporary_lies_as_what_is_read() -> None:
     text = "d[n,c] = sum(i,j) g[n,i,j,c] * [argmax(s) x[n,i,j+s,c] == 1]"
     sizes = {"n": 2, "i": 5, "j": 6, "s": 2}
     assert stages(text, c=8, **sizes)[0] == "t.1[n,i,j,c] = argmax(s) x[n,i,j+s,c]"
-    assert stages(text, c=7, **sizes)[0] == "t.1[n,c,i,j] = argmax(s) x[n,i,j+s,c]"
+    assert stages(text, c=5, **sizes)[0] == "t.1[n,i,j,c] = argmax(s) x[n,i,j+s,c]"
+    assert stages(text, c=4, **sizes)[0] == "t.1[n,c,i,j] = argmax(s) x[n,i,j+s,c]"
 
 
 def test_winners_are_floats_where_floats_count_as_far() -> None:

@@ -57,7 +57,7 @@ def _engine(
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
     entry = Entry(code, sum(tensor.role != "table" for tensor in built.tensors))
-    return CompiledEngine(built, entry, Memory(built, threads), copied, threads)
+    return CompiledEngine(built, entry, Memory(built, threads), written, copied, threads)
 
 
 # What this process has loaded already, by key: a folder that cannot be used must not make a model compile twice.
@@ -120,8 +120,8 @@ class Memory:
 class CompiledEngine:
     """The program of a graph, compiled, with the memory of its temporaries.
 
-    `copied` names the outputs that no nest writes under their own name (inputs, values that took over an input's
-    memory, second views of one output), each with the input or output that holds it.
+    `written` has the outputs that nests write, by the tensor that they write. `copied` names the others (inputs, values
+    that took over an input's memory, second views of one output), each with the input or output that holds it.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class CompiledEngine:
         built: Built,
         entry: Entry,
         memory: Memory,
+        written: Mapping[str, str],
         copied: Mapping[str, str],
         threads: int,
         fixed: Mapping[str, NDArray[Any]] | None = None,
@@ -136,13 +137,16 @@ class CompiledEngine:
         self.memory = memory
         self.built = built
         self._entry = entry
+        self._written = written
         self._copied = copied
         self._threads = threads
         self._fixed = dict(fixed or {})
         known = {**memory.addresses, **{name: address(array) for name, array in self._fixed.items()}}
         order = [tensor.name for tensor in built.tensors if tensor.role != "table"]
         self._pointers = [known.get(name, 0) for name in order]
-        self._open = [(place, name) for place, name in enumerate(order) if name not in known]
+        open_ = [(place, name) for place, name in enumerate(order) if name not in known]
+        self._given = [(place, name) for place, name in open_ if name not in written]
+        self._made = [(place, written[name]) for place, name in open_ if name in written]
         streamed = {tensor.name for tensor in built.tensors if tensor.streamed}
         self._streamed = [(place, name) for place, name in enumerate(order) if name in streamed]
 
@@ -154,23 +158,23 @@ class CompiledEngine:
     def bound(self, arrays: Mapping[str, NDArray[Any]]) -> CompiledEngine:
         """See `Engine`."""
         fixed = {**self._fixed, **arrays}
-        return CompiledEngine(self.built, self._entry, self.memory, self._copied, self._threads, fixed)
+        return CompiledEngine(self.built, self._entry, self.memory, self._written, self._copied, self._threads, fixed)
 
     @property
     def ready(self) -> bool:
         """Whether every argument is bound."""
-        return not self._open
+        return not self._given and not self._made
 
     def refresh(self) -> None:
         """See `Engine`; everything is computed at every call."""
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """See `Engine`."""
-        written = {self.built.places[name]: array for name, array in outputs.items() if name not in self._copied}
-        given = {**written, **arrays}
         pointers = self._pointers.copy()
-        for place, name in self._open:
-            pointers[place] = address(given[name])
+        for place, name in self._given:
+            pointers[place] = address(arrays[name])
+        for place, name in self._made:
+            pointers[place] = address(outputs[name])
         for place, name in self._streamed:
             check_begin(name, pointers[place])
         self._entry.run(pointers, self._threads)

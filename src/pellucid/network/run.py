@@ -62,6 +62,7 @@ class CompiledGraph:
         self._made = {value.name: value for value in self._outputs.values()}
         # Two outputs may have been found to be one value; each of them is an array of its own.
         self._first = {value.name: wish for wish, value in reversed(self._outputs.items())}
+        self._all_as_made = all(wish == value.name for wish, value in self._outputs.items())
         self._updates = updates
         self._lookups = lookups_of_inputs(graph)
         self._fixed = dict(fixed or {})
@@ -113,6 +114,8 @@ class CompiledGraph:
         check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
         made = {name: _empty(value) for name, value in self._made.items()}
         self.engine.run(given, made)
+        if self._all_as_made:
+            return made
         return {
             wish: made[value.name] if self._first[value.name] == wish else made[value.name].copy()
             for wish, value in self._outputs.items()

@@ -156,9 +156,17 @@ def choose_panels(
         uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
         axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, uses, is_seldom)
         if axis is not None and bare_dimension(operand, axis) is not None and not operand.lookups:
+            if _is_absent(operand, extents):
+                continue
             depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
             panels.append(Panel(operand, axis, depth))
     return tuple(panels)
+
+
+def _is_absent(operand: Operand, extents: Mapping[str, int]) -> bool:
+    """Whether a guard never holds: there is nothing to be copied."""
+    spans = ((guard, *guard.index.span(extents)) for guard in operand.guards)
+    return any(high < guard.low or low >= guard.high for guard, low, high in spans)
 
 
 def choose_prefetched(

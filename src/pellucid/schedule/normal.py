@@ -47,8 +47,9 @@ __all__ = ["normalise", "stage"]
 # Every integer up to these is a number of the type. A temporary for winners' positions has half the bytes of integers
 # then, and is compared in vectors of as many lanes as the values have.
 EXACT_INTEGERS = {"float32": 1 << 24, "float64": 1 << 53}
-# Half a vector of the widest registers: what is shorter is not worth having innermost.
-SHORTEST_INNERMOST = 8
+# More than half of 8 lanes: what is shorter is not worth having innermost. With 6 channels the winners of a pool are
+# found twice as fast so as in vectors along a row, whose lanes lie apart.
+SHORTEST_INNERMOST = 5
 
 
 def normalise(

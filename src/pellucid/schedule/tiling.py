@@ -34,6 +34,8 @@ LEAST_PIECE, PIECE_CYCLES = 256, 1.0
 LONG_ROW = 8
 # Short rows of a product that are reduced side by side: a gradient towards few channels is twice as fast as by four.
 NEIGHBOURS = 12
+# Points of an elementwise tile that share what they read, at most.
+SHARED = 4
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,20 @@ def choose_pointwise_tile(
         return _windows_tile(nest, vector, lanes, *sliding)
     # Rows that are read whole are read in the order of memory: a part of every row comes half as fast.
     widest = machine.registers // (4 if nest.position is not None else 2) if nest.reduction is not None else 4
-    return RegisterTile((), min(widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
+    points = _shared_points(nest, vector)
+    return RegisterTile(points, min(1 if points else widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
+
+
+def _shared_points(nest: Contraction, vector: str) -> tuple[tuple[str, int], ...]:
+    """Short axes of an elementwise equation that some vectors do not depend on, as the cells of a window, to which a
+    pool's gradient goes: they are read once for all."""
+    vectors = [operand for operand in nest.late_loads if stride(operand, vector)]
+    points = tuple(
+        (axis, extent)
+        for axis, extent in nest.free
+        if axis != vector and 1 < extent <= SHARED and any(axis not in names_of(operand) for operand in vectors)
+    )
+    return points if nest.reduction is None and prod(extent for _, extent in points) <= SHARED else ()
 
 
 def _rows_tile(nest: Contraction, vector: str, lanes: int) -> RegisterTile:
