@@ -47,7 +47,7 @@ from pellucid.language.correlation import Correlation
 from pellucid.language.solve import Solved
 from pellucid.language.winograd import Tile
 
-__all__ = ["FORMS", "Form", "choose_form", "choose_tiles"]
+__all__ = ["FORMS", "MOST_POINTS", "Form", "choose_form", "choose_tiles"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class Form:
     others: int
     chain: int
 
+
+# The most points of a tile in all directions, and so numbers that one transform writes as straight-line code: two
+# six-point tiles have 36, three four-point ones 64, two of four outputs and three taps with a stride of 2 81.
+MOST_POINTS = 81
 
 _SHORT, _LONGER = Form(0, 4, 4, 32), Form(576, 6, 4, 32)
 _FAST = (Form(0, 6, 6, 128),)
@@ -91,11 +95,21 @@ def choose_form(solved: Solved, correlation: Correlation, mode: str) -> Form:
 def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[str, Tile]:
     """The tiles for `rewrite`, by the output axis of each pair; empty where none saves products, or the sum is short.
 
-    The shorter axis of a pair is covered whole; the longer one gets what remains of the cells. With a stride that is as
-    many as without: no residue then has more cells. With a dilation every residue gets two, since the points of all
-    residues count. A pair that saves nothing so stays as it is. ArgumentError where `mode` is unknown.
+    Those of the mode's form, or where they have more than `MOST_POINTS` those of the smallest; none where they have,
+    too. ArgumentError where `mode` is unknown.
     """
-    form = choose_form(solved, correlation, mode)
+    for form in (choose_form(solved, correlation, mode), _SHORT):
+        tiles = _tiles(solved, correlation, form)
+        steps = {pair.output: pair.steps for pair in correlation.pairs}
+        if prod(tile.products(steps[axis]) for axis, tile in tiles.items()) <= MOST_POINTS:
+            return tiles
+    return {}
+
+
+def _tiles(solved: Solved, correlation: Correlation, form: Form) -> dict[str, Tile]:
+    """The shorter axis of a pair is covered whole; the longer one gets what remains of the cells. With a stride that is
+    as many as without: no residue then has more cells. With a dilation every residue gets two, since the points of all
+    residues count. A pair that saves nothing so stays as it is."""
     tiles: dict[str, Tile] = {}
     for number, pair in enumerate(reversed(correlation.pairs)):
         outputs, taps = solved.extents[pair.output], solved.extents[pair.tap]

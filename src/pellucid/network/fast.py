@@ -24,7 +24,6 @@ from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
 from pellucid.network.rounds import LARGEST_PARTS, MOST_PARTS, group_of
 from pellucid.schedule.machine import FAR, Machine
-from pellucid.schedule.maps import LARGEST_MAP
 
 __all__ = ["with_fewer_multiplications", "with_tiles"]
 
@@ -140,12 +139,9 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
     tiles = choose_tiles(solved, correlation, accuracy)
     if not tiles:
         return "no tile saves products"
-    pairs = {pair.output: pair for pair in correlation.pairs}
-    points = prod(tile.products(pairs[axis].steps) for axis, tile in tiles.items())
-    if points > LARGEST_MAP:
-        return f"tiles of {points} points are too large"
     found = rewrite(solved, tiles, first, _ROW)
     cost = _cost(found, machine, first) / _direct_cost(solved, machine)
+    pairs = {pair.output: pair for pair in correlation.pairs}
     described = ", ".join(_described(pairs[axis], tile) for axis, tile in tiles.items())
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"

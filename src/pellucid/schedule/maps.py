@@ -16,6 +16,7 @@ from itertools import product
 from math import prod
 
 from pellucid.language.affine import Affine
+from pellucid.language.tiles import MOST_POINTS
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.linear import Matrix, combine, operations
 from pellucid.schedule.machine import Machine
@@ -42,11 +43,7 @@ from pellucid.schedule.rewrite import bind_operand, bind_value, names_of
 from pellucid.schedule.traits import stride
 from pellucid.schedule.vectors import lane_groups, vector_pieces
 
-__all__ = ["LARGEST_MAP", "Map", "build_map", "find_map"]
-
-# The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64, two
-# for four outputs of three taps with a stride of 2 are 81.
-LARGEST_MAP = 81
+__all__ = ["Map", "build_map", "find_map"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def find_map(nest: Contraction, tensors: Mapping[str, Tensor]) -> Map | None:
         )
     rows = [row for row, _ in matrices.values() if row is not None]
     sizes = prod(extents[axis] for axis in matrices), prod(extents[axis] for axis in rows)
-    if set(matrices) != {axis for axis, _ in nest.reduced} or len(set(rows)) < len(rows) or max(sizes) > LARGEST_MAP:
+    if set(matrices) != {axis for axis, _ in nest.reduced} or len(set(rows)) < len(rows) or max(sizes) > MOST_POINTS:
         return None
     vector = _vector(nest, load)
     return None if vector is None else Map(nest, load, vector, matrices)
