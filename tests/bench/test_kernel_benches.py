@@ -7,7 +7,11 @@ from pellucid.bench import bandwidth, kernels, ladder, torch_kernels
 from pellucid.bench.kernels import Convolution, Dense, compiled, random_arrays
 from pellucid.errors import VerificationError
 
-SMALL = {"conv": Convolution(2, 7, 5, 8, 3, 2, 1), "dense": Dense(4, 6, 5)}
+SMALL = {
+    "conv": Convolution(2, 7, 5, 8, 3, 2, 1),
+    "dilated": Convolution(2, 7, 5, 8, 3, 1, 2, 2),
+    "dense": Dense(4, 6, 5),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +49,7 @@ def test_a_peer_computes_the_same(peer: str, name: str, which: str):
 
 
 def test_rows_without_a_peer():
-    rows = list(kernels.measure(["conv", "dense"], [], [1], 1))
+    rows = list(kernels.measure(list(SMALL), [], [1], 1))
     assert [(row.name, row.which) for row in rows] == [(n, w) for n in SMALL for w in kernels.PASSES]
     assert all(row.peer is None and row.ratio is None and row.ours > 0 for row in rows)
 

@@ -21,6 +21,7 @@ import pytest
 
 from emit.planted import copy_program
 from pellucid.emit import compile_program
+from pellucid.emit.meeting import CROWDED_WORD
 from pellucid.emit.workers import Workers, shared_workers
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Apply, Bound, Constant, For, Group, Load, Nest, Operand, Program, Store, Tensor, Tile
@@ -52,7 +53,7 @@ class Calling:
 
 def came(workers: Workers, threads: int) -> bool:
     """Whether all others are inside."""
-    return int(workers._records[threads][DOOR]) & 0xFFFF == threads - 1
+    return int(workers._board.records[threads][DOOR]) & 0xFFFF == threads - 1
 
 
 def relay_program(nests: int, size: int) -> Program:
@@ -116,7 +117,7 @@ def test_who_is_done_does_the_rounds_of_who_is_late(in_parts: bool) -> None:
         np.testing.assert_array_equal(z, x[::-1] + 1)
     workers.close()
     assert done == [True] * 3
-    record = workers._records[2]
+    record = workers._board.records[2]
     assert not record[[DOOR, THROUGH, OVER, DONE]].any()
     assert not record[LOOP_WORD:].any()  # the next program begins to count at 0
 
@@ -206,7 +207,7 @@ def test_threads_yield_in_the_lobby_where_they_crowd_the_processors(monkeypatch:
     workers = Workers()
     for threads, crowded in ((2, False), (3, False), (4, True), (2, True)):
         assert run_together(workers, threads) == list(range(threads))
-        assert bool(workers._board.words[1]) == crowded
+        assert bool(workers._board.words[CROWDED_WORD]) == crowded
     workers.close()
 
 

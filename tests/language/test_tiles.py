@@ -95,7 +95,7 @@ def test_a_stride_leaves_tiles_as_large() -> None:
 @pytest.mark.parametrize("mode", ["standard", "fast"])
 def test_a_dilation_gives_every_residue_two(mode: str) -> None:
     assert stepped(mode, 1, 2) == {"i": Tile(4, 3), "j": Tile(4, 3)}
-    assert stepped(mode, 1, 3) == {}  # 12 points in each direction
+    assert stepped(mode, 1, 3) == {"i": Tile(6, 3), "j": Tile(6, 3)}
     assert stepped(mode, 1, 2, wrt="w") == {"s": Tile(3, 4), "t": Tile(3, 4)}
 
 
@@ -106,11 +106,14 @@ def test_what_saves_nothing_with_steps() -> None:
 
 @pytest.mark.parametrize("mode", ["standard", "fast"])
 def test_three_dimensions_get_small_tiles(mode: str) -> None:
-    """Six points in three directions would be 216."""
+    """Six points in three directions would be 216; what is too large even with four gets none."""
     volume = parse("z[n,h,i,j,k] = sum(r,s,t,c) x[n,h+r-1,i+s-1,j+t-1,c] * w[r,s,t,c,k]")
     extents = {"n": 2, "h": 8, "i": 8, "j": 8, "k": 64, "r": 3, "s": 3, "t": 3, "c": 64}
     (solved,) = solve(volume, {}, extents)
-    assert tiles_of(solved, mode) == {axis: Tile(2, 3) for axis in "hij"}
+    found = recognise(solved)
+    assert isinstance(found, Correlation)
+    assert choose_tiles(solved, found, mode, 64) == {axis: Tile(2, 3) for axis in "hij"}
+    assert choose_tiles(solved, found, mode, 63) == {}
 
 
 def test_an_unknown_mode() -> None:

@@ -2,7 +2,8 @@
 
     PYTHONPATH=src:tests python tests/network/accuracy.py [CHAIN ...]
 
-Forward pass, dx and dw of a convolution with as many channels in as out and padding 1, on small maps. Errors are
+Forward pass, dx and dw of a convolution with as many channels in as out, on small maps; one with a stride or a
+dilation in Winograd's form whether it is worth it or not. Errors are
 against float64: the largest relative to the largest result, the root mean square relative to that of the result, in
 units of 1e-7. `plain` sums in float32 one term after the other; PyTorch's kernels, where it is installed, stand beside.
 """
@@ -14,28 +15,44 @@ import sys
 from dataclasses import replace
 from functools import cache
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 
 from pellucid.language import tiles
 from pellucid.language.parse import parse
-from pellucid.network import Graph, compile_graph, differentiate, engine
+from pellucid.network import Graph, compile_graph, differentiate, engine, fast
 
-CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c,k]")
+CONV = parse("z[n,i,j,k] = sum(s,t,c) x[n,S*i+D*s-D,S*j+D*t-D,c] * w[s,t,c,k]")
 LOSS = parse("l = sum(n,i,j,k) z[n,i,j,k] * g[n,i,j,k]")
 ONE = parse("one = 1")
-# channels, size of the map that comes out, images
-SHAPES = ((32, 12, 8), (64, 10, 8), (128, 10, 8), (256, 8, 4), (512, 6, 4))
-# The same with a stride of 2, whose maps are twice as large before it.
-STRIDED = ((32, 12, 8, 2), (64, 12, 8, 2), (128, 8, 8, 2), (256, 8, 4, 2))
-FORMS = tiles.FORMS
+
+
+class Shape(NamedTuple):
+    """A 3x3 convolution whose padding is its dilation: channels, rows = columns of the result, images."""
+
+    channels: int
+    size: int
+    images: int
+    stride: int = 1
+    dilation: int = 1
+
+    def __str__(self):
+        steps = {"stride": self.stride, "dilation": self.dilation}
+        return " ".join([f"{self.channels} channels", *(f"{name} {n}" for name, n in steps.items() if n > 1)])
+
+
+SHAPES = tuple(Shape(*sizes) for sizes in ((32, 12, 8), (64, 10, 8), (128, 10, 8), (256, 8, 4), (512, 6, 4)))
+STRIDED = tuple(Shape(*sizes, stride=2) for sizes in ((32, 12, 8), (64, 12, 8), (128, 8, 8), (256, 8, 4)))
+DILATED = tuple(Shape(*sizes, dilation=2) for sizes in ((32, 12, 8), (64, 12, 8), (128, 12, 4)))
+FORMS, WORTHWHILE, ALWAYS = tiles.FORMS, fast.WORTHWHILE, float("inf")
 PASSES = ("forward", "dx", "dw")
 
 
 @cache
 def arrays(shape, data):
     """x (after a ReLU, or positive), w and the upstream gradient."""
-    channels, size, images, stride = (*shape, 1)[:4]
+    channels, size, images, stride, _ = shape
     rng = np.random.default_rng(channels)
     x = np.maximum(rng.standard_normal((images, stride * size, stride * size, channels)), 0)
     w = rng.standard_normal((3, 3, channels, channels)) / np.sqrt(4.5 * channels)
@@ -47,7 +64,7 @@ def arrays(shape, data):
 
 def graph_of(shape, accuracy, dtype="float32"):
     """The graph of z, dx and dw, and the names of the three."""
-    channels, size, images, stride = (*shape, 1)[:4]
+    channels, size, images, stride, dilation = shape
     graph = Graph(dtype, images=images, accuracy=accuracy)
     bound = {
         "x": graph.input("x", (images, stride * size, stride * size, channels), of_images=True),
@@ -57,7 +74,7 @@ def graph_of(shape, accuracy, dtype="float32"):
     bound["z"] = graph.formula(
         CONV,
         bound,
-        constants={"S": stride},
+        constants={"S": stride, "D": dilation},
         extents={"i": size, "j": size},
         output_extents=(images, size, size, channels),
     )
@@ -83,17 +100,18 @@ def exact(shape, data):
 
 def both_windows(shape, given):
     """What the forward pass and dw read of x, and what dx reads of g: with a stride, zeros stand between the latter."""
-    stride = (*shape, 1)[3]
-    images, size, _, channels = given["g"].shape
-    spread = np.zeros((images, stride * size, stride * size, channels), given["g"].dtype)
+    stride, dilation = shape.stride, shape.dilation
+    spread = np.zeros_like(given["x"])
     spread[:, ::stride, ::stride] = given["g"]
-    return {"x": windows_of(given["x"])[:, ::stride, ::stride], "g": windows_of(spread)}
+    return {"x": windows_of(given["x"], dilation)[:, ::stride, ::stride], "g": windows_of(spread, dilation)}
 
 
-def windows_of(x):
-    """`[n, i, j, s, t, c]` of x padded by 1."""
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2)).transpose(0, 1, 2, 4, 5, 3)
+def windows_of(x, dilation):
+    """`[n, i, j, s, t, c]` of x padded by the dilation."""
+    sides, reach = (dilation, dilation), 2 * dilation + 1
+    padded = np.pad(x, ((0, 0), sides, sides, (0, 0)))
+    whole = np.lib.stride_tricks.sliding_window_view(padded, (reach, reach), (1, 2))
+    return whole[..., ::dilation, ::dilation].transpose(0, 1, 2, 4, 5, 3)
 
 
 @cache
@@ -108,7 +126,7 @@ def pytorch(shape, data):
     w = given["w"].permute(3, 2, 0, 1)
     x.requires_grad_()
     w.requires_grad_()
-    z = torch.nn.functional.conv2d(x, w, stride=(*shape, 1)[3], padding=1)
+    z = torch.nn.functional.conv2d(x, w, None, shape.stride, shape.dilation, shape.dilation)
     dx, dw = torch.autograd.grad(z, (x, w), g)
     back = ((z, (0, 2, 3, 1)), (dx, (0, 2, 3, 1)), (dw, (2, 3, 1, 0)))
     return [array.detach().permute(order).numpy() for array, order in back]
@@ -119,7 +137,7 @@ def plain(shape, data):
     """z, dx and dw of a plain float32 kernel: every sum one term after the other."""
     given = arrays(shape, data)
     turned = np.ascontiguousarray(given["w"][::-1, ::-1].transpose(0, 1, 3, 2))
-    channels = shape[0]
+    channels = shape.channels
     columns = {name: rows.reshape(-1, 9 * channels) for name, rows in both_windows(shape, given).items()}
     forward, dx = (
         chain(columns[name], w.reshape(9 * channels, channels)).reshape(given[like].shape)
@@ -167,9 +185,9 @@ def table(chains):
     """Prints the figures."""
     modes = ["plain", "pytorch", "direct", *((mode, length) for length in chains for mode in ("standard", "fast"))]
     for data in ("Gaussian", "positive"):
-        for shape in (*SHAPES, *STRIDED):
-            by = f" with stride {shape[3]}" if shape in STRIDED else ""
-            print(f"\n{data}, {shape[0]} channels{by}, {shape[2]} maps of {shape[1]}x{shape[1]}: max / rms in 1e-7")
+        for shape in (*SHAPES, *STRIDED, *DILATED):
+            fast.WORTHWHILE = ALWAYS if shape in (*STRIDED, *DILATED) else WORTHWHILE
+            print(f"\n{data}, {shape}, {shape.images} maps of {shape.size}x{shape.size}: max / rms in 1e-7")
             for mode in modes:
                 if mode in ("plain", "pytorch"):
                     found = plain(shape, data) if mode == "plain" else pytorch(shape, data)

@@ -37,7 +37,7 @@ def rewritten(graph, mode=None):
 def test_which_passes_are_rewritten(channels, found):
     names = {}
     for mode in ("standard", "fast", "direct"):
-        graph, (z, dx, dw) = accuracy.graph_of((channels, 6, 8), mode)
+        graph, (z, dx, dw) = accuracy.graph_of(accuracy.Shape(channels, 6, 8), mode)
         known = {z: "z", dx: "d.z.dx", dw: "d.z.dw"}
         names[mode] = [known[name] for name in rewritten(graph)]
         names[mode].sort(key=["z", "d.z.dx", "d.z.dw"].index)
@@ -45,12 +45,12 @@ def test_which_passes_are_rewritten(channels, found):
 
 
 def test_none_in_float64():
-    graph, _ = accuracy.graph_of((64, 6, 8), "fast", "float64")
+    graph, _ = accuracy.graph_of(accuracy.Shape(64, 6, 8), "fast", "float64")
     assert rewritten(graph) == []
 
 
 def test_what_a_rewrite_adds():
-    graph, (z, *_) = accuracy.graph_of((64, 6, 8), "standard")
+    graph, (z, *_) = accuracy.graph_of(accuracy.Shape(64, 6, 8), "standard")
     own = with_fewer_multiplications(graph, "standard", SMALL)
     made = [node.output for node in own.nodes if node.output.startswith(z)]
     assert made == [f"{z}.V", f"{z}.U", f"{z}.M", z]
@@ -90,14 +90,14 @@ def test_steps(layer, passes):
     x = np.random.default_rng(0).normal(size=(8, 32, 32, 128)).astype("float32")
     t = np.arange(8) % 4
     found = {}
-    for accuracy_mode in ("fast", "direct"):
+    for mode in ("fast", "direct"):
         network = nn.Sequential(layer, nn.Flatten(), nn.Linear(4))
-        model = network.build(x.shape[1:], loss=nn.CrossEntropyLoss(), seed=0, accuracy=accuracy_mode)
+        model = network.build(x.shape[1:], loss=nn.CrossEntropyLoss(), seed=0, accuracy=mode)
         loss, gradients = model.gradients(x, t)
-        found[accuracy_mode] = (loss, gradients["0.weight"], model.predict(x))
+        found[mode] = (loss, gradients["0.weight"], model.predict(x))
         plans = model._programs.of("gradients")[0].compiled.engine.plans
         made = {name.removesuffix(".M") for name in plans if name.endswith(".M")}
-        assert made == (passes if accuracy_mode == "fast" else set())
+        assert made == (passes if mode == "fast" else set())
     for own, other in zip(found["fast"], found["direct"], strict=True):
         np.testing.assert_allclose(own, other, rtol=0, atol=2e-5 * np.abs(other).max())
 
@@ -130,20 +130,21 @@ NOISE = np.array([1.3, 1.15])
 
 
 @pytest.mark.parametrize("data", ["Gaussian", "positive"])
-@pytest.mark.parametrize("shape", accuracy.SHAPES, ids=lambda shape: f"{shape[0]} channels")
+@pytest.mark.parametrize("shape", accuracy.SHAPES, ids=str)
 def test_errors_of_every_pass(shape, data):
     assert_errors(shape, data)
 
 
 @pytest.mark.parametrize("data", ["Gaussian", "positive"])
-@pytest.mark.parametrize("shape", accuracy.STRIDED, ids=lambda shape: f"{shape[0]} channels")
-def test_errors_with_a_stride(shape, data, monkeypatch, tmp_path):
-    """Forward and dw, whether their form is worth it or not."""
-    monkeypatch.setattr(fast, "WORTHWHILE", 9)
+@pytest.mark.parametrize("shape", [*accuracy.STRIDED, *accuracy.DILATED], ids=str)
+def test_errors_with_steps(shape, data, monkeypatch, tmp_path):
+    """Of every pass that has a form, whether that is worth it or not: dx of a stride has a formula for each residue."""
+    monkeypatch.setattr(fast, "WORTHWHILE", accuracy.ALWAYS)
     monkeypatch.setattr(engine, "_LOADED", {})
     monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path))
-    graph, (z, _, dw) = accuracy.graph_of(shape, "standard")
-    assert rewritten(graph) == [z, dw]
+    for mode in ("standard", "fast"):
+        graph, (z, dx, dw) = accuracy.graph_of(shape, mode)
+        assert set(rewritten(graph)) == ({z, dw} if shape.stride > 1 else {z, dx, dw})
     assert_errors(shape, data)
 
 
@@ -156,7 +157,7 @@ def assert_errors(shape, data):
         assert (coarse[name] <= 4 * plain[name]).all(), (name, coarse[name], plain[name])
 
 
-@pytest.mark.parametrize("shape", accuracy.SHAPES, ids=lambda shape: f"{shape[0]} channels")
+@pytest.mark.parametrize("shape", accuracy.SHAPES, ids=str)
 def test_errors_beside_pytorchs(shape):
     """Forward and dx; towards the weights PyTorch sums in blocks, and loses less than a plain kernel."""
     found = accuracy.pytorch(shape, "Gaussian")
@@ -174,7 +175,7 @@ def test_errors_beside_pytorchs(shape):
 @pytest.fixture
 def always(monkeypatch, tmp_path):
     """What can be rewritten is, whether it pays or not; nothing compiled is taken from elsewhere."""
-    monkeypatch.setattr(fast, "WORTHWHILE", float("inf"))
+    monkeypatch.setattr(fast, "WORTHWHILE", accuracy.ALWAYS)
     monkeypatch.setattr(engine, "_LOADED", {})
     monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path))
 

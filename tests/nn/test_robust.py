@@ -335,7 +335,7 @@ print(found.count(0), found.count(1), found == sorted(found), len(begun))
 """
     before, behind, ordered, steps = run(script)
     assert int(before) > 50
-    assert int(behind) > 3  # `train_step` had not come back, yet the step was made
+    assert int(behind) > 4  # `train_step` had not come back, yet the step was made
     assert ordered == "True"
     assert int(steps) > 10
 

@@ -42,4 +42,7 @@ def _forward(case: Any) -> Callable[[Any, Any], Any]:
         return lambda x, w: x @ w
     sides = [(case.padding, case.padding)] * 2
     form = ("NHWC", "HWIO", "NHWC")
-    return lambda x, w: jax.lax.conv_general_dilated(x, w, (case.stride,) * 2, sides, dimension_numbers=form)
+    strides, dilations = (case.stride,) * 2, (case.dilation,) * 2
+    return lambda x, w: jax.lax.conv_general_dilated(
+        x, w, strides, sides, rhs_dilation=dilations, dimension_numbers=form
+    )

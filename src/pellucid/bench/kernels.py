@@ -43,7 +43,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution: batch, rows = columns, input channels, output channels, kernel, stride, padding."""
+    """A convolution: batch, rows = columns, input channels, output channels, kernel, stride, padding, dilation."""
 
     batch: int
     size: int
@@ -52,11 +52,12 @@ class Convolution:
     kernel: int
     stride: int = 1
     padding: int = 0
+    dilation: int = 1
 
     @property
     def result(self) -> int:
         """Rows and columns of the output."""
-        return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
+        return (self.size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
 
     @property
     def operations(self) -> int:
@@ -66,8 +67,8 @@ class Convolution:
     @property
     def equation(self) -> Equation:
         """Channels last."""
-        text = "z[n,i,j,k] = sum(s,t,c) x[n, i*S+s-P, j*S+t-P, c] * w[s,t,c,k]"
-        return Equation(text, S=self.stride, P=self.padding)
+        text = "z[n,i,j,k] = sum(s,t,c) x[n, i*S+D*s-P, j*S+D*t-P, c] * w[s,t,c,k]"
+        return Equation(text, S=self.stride, P=self.padding, D=self.dilation)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -129,6 +130,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "56x56x64 1x1-256": Convolution(8, 56, 64, 256, 1),
         "14x14x1024 1x1-256": Convolution(8, 14, 1024, 256, 1),
         "56x56x128 3x3/2-128": Convolution(8, 56, 128, 128, 3, 2, 1),
+        "28x28x128 3x3*2-128": Convolution(8, 28, 128, 128, 3, 1, 2, 2),
         "224x224x3 7x7/2-64": Convolution(8, 224, 3, 64, 7, 2, 3),
         "dense 128x1024-512": Dense(128, 1024, 512),
         "dense 64x2048-10": Dense(64, 2048, 10),

@@ -38,13 +38,13 @@ def _convolution(case: Any, which: str, arrays: Mapping[str, NDArray[Any]]) -> C
 
     def call_on(x: Any, w: Any, g: Any) -> Callable[[], Any]:
         if which == "forward":
-            return lambda: torch.nn.functional.conv2d(x, w, stride=case.stride, padding=case.padding)
+            return lambda: torch.nn.functional.conv2d(x, w, None, case.stride, case.padding, case.dilation)
         mask = [which == "dx", which == "dw", False]
-        stride, padding, one = [case.stride] * 2, [case.padding] * 2, [1, 1]
+        stride, padding, dilation = [case.stride] * 2, [case.padding] * 2, [case.dilation] * 2
 
         def backward() -> Any:
             run = torch.ops.aten.convolution_backward
-            dx, dw, _ = run(g, x, w, None, stride, padding, one, False, [0, 0], 1, mask)
+            dx, dw, _ = run(g, x, w, None, stride, padding, dilation, False, [0, 0], 1, mask)
             return dx if which == "dx" else dw
 
         return backward

@@ -27,7 +27,7 @@ COMPILING = new_turn()
 _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 _ENTER = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER)
 _LEAD = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER)
-_WAIT = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER)
+_LOBBY = ctypes.CFUNCTYPE(None, _POINTER, _NUMBER)
 _MOST_THREADS = 1024
 
 
@@ -62,7 +62,7 @@ def _load(content: bytes, chosen: Target) -> LoadedCode:
     # One object may be loaded twice, by two threads at once for one: each gets a library of its own.
     library = builder.link(_linker(chosen), uuid4().hex)
     entry, lead, lobby = (library[name] for name in (ENTRY, LEAD, LOBBY))
-    return LoadedCode(library, _ENTER(entry), entry, _LEAD(lead), _WAIT(lobby), len(content))
+    return LoadedCode(library, _ENTER(entry), entry, _LEAD(lead), _LOBBY(lobby), len(content))
 
 
 @cache

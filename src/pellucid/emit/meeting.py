@@ -19,6 +19,7 @@ __all__ = [
     "BOARD_WORDS",
     "CALLS_WORD",
     "CONDITION_WORD",
+    "CROWDED_WORD",
     "LEAD",
     "LOBBY",
     "LOOPS",
@@ -39,7 +40,7 @@ LEAD, LOBBY = "lead", "lobby"
 #   2  1 when the pool is over           3  how many threads lie down
 #   4  the addresses of pthread_mutex_lock and _unlock, pthread_cond_wait and _broadcast
 #   8  the mutex under which threads lie down      16  the condition by which they are woken
-BOARD_WORDS, OVER_WORD, CALLS_WORD, MUTEX_WORD, CONDITION_WORD = 24, 2, 4, 8, 16
+BOARD_WORDS, CROWDED_WORD, OVER_WORD, CALLS_WORD, MUTEX_WORD, CONDITION_WORD = 24, 1, 2, 4, 8, 16
 # The record of the threads that run programs together, in words of 8 bytes, what many write 64 bytes apart:
 #   0  the door: the number of the run that is going on, above how many other threads are in it; 0 when it is closed
 #   1  what they run, its arguments, its errors, the number of threads
@@ -269,8 +270,8 @@ done:
   ret void
 }
 
-; The number of the run that this thread may join: its door is open, it is another than `seen`, and the thread is one of
-; its threads. Else 0.
+; The word of an open door by which this thread may come in: that of another run than `seen`, of which the thread is one
+; of the threads. Else 0.
 define internal i64 @invited(ptr %board, i64 %thread, i64 %seen) {
 entry:
   %record = load atomic ptr, ptr %board acquire, align 8
@@ -286,7 +287,7 @@ door:
   %may = and i1 %new, %mine
   br i1 %may, label %yes, label %no
 yes:
-  ret i64 %run
+  ret i64 %found
 no:
   ret i64 0
 }
@@ -306,16 +307,13 @@ entry:
 look:
   %seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %run, %in ], [ %seen, %up ]
   %looks = phi i64 [ 0, %entry ], [ %more, %again ], [ 0, %in ], [ 0, %up ]
-  %run = call i64 @invited(ptr %board, i64 %thread, i64 %seen)
+  %found = call i64 @invited(ptr %board, i64 %thread, i64 %seen)
+  %run = lshr i64 %found, DOOR_BITS
   %called = icmp ne i64 %run, 0
   br i1 %called, label %try, label %idle
 try:
+  ; Should the record be another one by now, its door's word is another, too: no two runs have one number.
   %record = load atomic ptr, ptr %board acquire, align 8
-  %found = load atomic i64, ptr %record acquire, align 8
-  %going_on = lshr i64 %found, DOOR_BITS
-  %same = icmp eq i64 %going_on, %run
-  br i1 %same, label %enter, label %idle
-enter:
   %one_more = add i64 %found, 1
   %pair = cmpxchg ptr %record, i64 %found, i64 %one_more acquire monotonic
   %counted = extractvalue { i64, i1 } %pair, 1
@@ -338,7 +336,7 @@ idle:
   %leaves = icmp uge i64 %more, LOOKS
   br i1 %leaves, label %down, label %stay
 stay:
-  %slot = getelementptr i64, ptr %board, i64 1
+  %slot = getelementptr i64, ptr %board, i64 CROWDED_WORD
   %yield = load ptr, ptr %slot, align 8
   %crowded = icmp ne ptr %yield, null
   %tired = icmp uge i64 %more, SPINS
@@ -362,7 +360,8 @@ last_look:
   %over = load atomic i64, ptr %over_word acquire, align 8
   %is_over = icmp ne i64 %over, 0
   %next = call i64 @invited(ptr %board, i64 %thread, i64 %seen)
-  %has_next = icmp ne i64 %next, 0
+  %next_run = lshr i64 %next, DOOR_BITS
+  %has_next = icmp ne i64 %next_run, 0
   %rises = or i1 %is_over, %has_next
   br i1 %rises, label %up, label %sleep
 sleep:
@@ -384,7 +383,7 @@ def meeting(target: Target) -> str:
     words = {
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
         "PAUSE": pause, "OVER_WORD": OVER_WORD, "CALLS_WORD": CALLS_WORD, "MUTEX_WORD": MUTEX_WORD,
-        "CONDITION_WORD": CONDITION_WORD,
+        "CONDITION_WORD": CONDITION_WORD, "CROWDED_WORD": CROWDED_WORD,
     }  # fmt: skip
     text = _FUNCTIONS
     for name, value in words.items():

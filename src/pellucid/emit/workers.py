@@ -12,7 +12,6 @@ import atexit
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
@@ -24,6 +23,7 @@ from pellucid.emit.meeting import (
     BOARD_WORDS,
     CALLS_WORD,
     CONDITION_WORD,
+    CROWDED_WORD,
     MUTEX_WORD,
     OVER_WORD,
     YIELD_WORD,
@@ -60,8 +60,6 @@ class Workers:
     """
 
     def __init__(self) -> None:
-        self._records: dict[int, NDArray[np.int64]] = {}
-        self._addresses: dict[int, int] = {}
         self._board = _Board()
         self._runs = 0
         self._turn = threading.Lock()
@@ -75,10 +73,11 @@ class Workers:
         """
         with self._turn:
             while len(self._threads) < threads - 1:
-                self._threads.append(_worker(len(self._threads) + 1, code, self._board, self._records))
+                self._threads.append(_worker(len(self._threads) + 1, code, self._board))
                 self._board.crowd(len(self._threads) >= available_cores())
             self._runs += 1
-            code.lead(self._board.address, self._record(threads), code.address, arguments, threads, errors, self._runs)
+            record = self._board.record(threads)
+            code.lead(self._board.address, record, code.address, arguments, threads, errors, self._runs)
 
     def close(self) -> None:
         """Let the threads end, and wait for that; the next run has new ones."""
@@ -90,19 +89,13 @@ class Workers:
         self._threads.clear()
         self._board.begin()
 
-    def _record(self, threads: int) -> int:
-        """The address of the record of so many threads of this pool."""
-        if threads not in self._addresses:
-            self._records[threads] = np.zeros(record_words(threads), np.int64)
-            self._records[threads][YIELD_WORD] = _system_address("sched_yield")
-            self._addresses[threads] = self._records[threads].ctypes.data
-        return self._addresses[threads]
-
 
 class _Board:
-    """What the threads of a pool look at; see `meeting.py`."""
+    """What the threads of a pool look at, and the records by how many threads meet there; see `meeting.py`."""
 
     def __init__(self) -> None:
+        self.records: dict[int, NDArray[np.int64]] = {}
+        self._addresses: dict[int, int] = {}
         self.words = np.zeros(BOARD_WORDS, np.int64)
         self.address = self.words.ctypes.data
         self.begin()
@@ -115,9 +108,17 @@ class _Board:
         _system().pthread_mutex_init(self._mutex, None)
         _system().pthread_cond_init(self._condition, None)
 
+    def record(self, threads: int) -> int:
+        """The address of the record at which so many threads meet."""
+        if threads not in self._addresses:
+            self.records[threads] = np.zeros(record_words(threads), np.int64)
+            self.records[threads][YIELD_WORD] = _system_address("sched_yield")
+            self._addresses[threads] = self.records[threads].ctypes.data
+        return self._addresses[threads]
+
     def crowd(self, crowded: bool) -> None:
         """Whether there are more threads than processors."""
-        self.words[1] = _system_address("sched_yield") if crowded else 0
+        self.words[CROWDED_WORD] = _system_address("sched_yield") if crowded else 0
 
     def end(self) -> None:
         """Let every thread leave the lobby."""
@@ -135,13 +136,13 @@ class _Board:
         return ctypes.c_void_p(self.address + 8 * CONDITION_WORD)
 
 
-def _worker(number: int, code: Code, board: _Board, records: Mapping[int, NDArray[np.int64]]) -> threading.Thread:
-    """A new thread in the lobby; it holds what it runs and looks at."""
+def _worker(number: int, code: Code, board: _Board) -> threading.Thread:
+    """A new thread in the lobby; it holds the code that it runs and the board that it looks at."""
 
-    def live(*_held: object) -> None:
+    def live() -> None:
         code.lobby(board.address, number)
 
-    thread = threading.Thread(target=live, args=(board, records), name=f"pellucid-{number}", daemon=True)
+    thread = threading.Thread(target=live, name=f"pellucid-{number}", daemon=True)
     thread.start()
     return thread
 

@@ -27,7 +27,7 @@ from fractions import Fraction
 
 from pellucid.errors import ArgumentError
 
-__all__ = ["Matrix", "Transforms", "default_points", "matrices", "residues"]
+__all__ = ["Matrix", "Transforms", "cells", "default_points", "largest", "matrices", "residues"]
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 Rational = int | Fraction
@@ -74,6 +74,16 @@ def residues(outputs: int, taps: int, steps: tuple[int, int] = (1, 1)) -> list[t
     return [(own, other) for own, other in found if own and other]
 
 
+def largest(parts: Sequence[tuple[range, range]]) -> int:
+    """The points of the largest residue, infinity among them."""
+    return max(len(own) + len(other) - 1 for own, other in parts)
+
+
+def cells(outputs: int, taps: int, steps: tuple[int, int] = (1, 1)) -> int:
+    """The cells of the data under so many outputs and taps."""
+    return steps[0] * (outputs - 1) + steps[1] * (taps - 1) + 1
+
+
 def matrices(
     outputs: int,
     taps: int,
@@ -91,21 +101,20 @@ def matrices(
     below 1, two steps above 1, and points that are not as many distinct ones as the largest block needs.
     """
     parts = residues(outputs, taps, steps)
-    most = max(len(own) + len(other) for own, other in parts) - 2
-    exact = default_points(most + 1) if points is None else [Fraction(point) for point in points]
-    if len(exact) != most or len(set(exact)) != len(exact):
+    most, width = largest(parts) - 1, cells(outputs, taps, steps)
+    exact = None if points is None else [Fraction(point) for point in points]
+    if exact is not None and (len(exact) != most or len(set(exact)) != most):
         listed = ", ".join(str(point) for point in exact)
         message = f"`points` (={listed}) must be {most} distinct numbers for {outputs} outputs and {taps} taps"
         raise ArgumentError(message)
-    cells = steps[0] * (outputs - 1) + steps[1] * (taps - 1) + 1
     columns, rows, windows = list[list[Fraction]](), list[tuple[Fraction, ...]](), list[tuple[Fraction, ...]]()
     for number, (own, other) in enumerate(parts):
         count = len(own) + len(other) - 1
-        use = default_points(count) if points is None else exact[: count - 1]
+        use = default_points(count) if exact is None else exact[: count - 1]
         block = _block(len(own), len(other), use, divide_outputs=divide_outputs)
         columns += _spread(list(zip(*block.outputs, strict=True)), own, outputs)
         rows += map(tuple, _spread(block.taps, other, taps))
-        windows += map(tuple, _spread(block.data, range(number, cells, max(steps)), cells))
+        windows += map(tuple, _spread(block.data, range(number, width, max(steps)), width))
     return Transforms(tuple(zip(*columns, strict=True)), tuple(rows), tuple(windows))
 
 
@@ -113,7 +122,7 @@ def _spread(rows: Sequence[Sequence[Fraction]], places: range, size: int) -> lis
     """The rows with their entries at `places` of `size`, 0 elsewhere."""
     spread = [[Fraction(0)] * size for _ in rows]
     for found, row in zip(spread, rows, strict=True):
-        for place, entry in zip(places, row, strict=False):
+        for place, entry in zip(places, row, strict=True):
             found[place] = entry
     return spread
 

@@ -47,7 +47,7 @@ from pellucid.language.correlation import Correlation
 from pellucid.language.solve import Solved
 from pellucid.language.winograd import Tile
 
-__all__ = ["FORMS", "MOST_POINTS", "Form", "choose_form", "choose_tiles"]
+__all__ = ["FORMS", "Form", "choose_form", "choose_tiles"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,6 @@ class Form:
     others: int
     chain: int
 
-
-# The most points of a tile in all directions, and so numbers that one transform writes as straight-line code: two
-# six-point tiles have 36, three four-point ones 64, two of four outputs and three taps with a stride of 2 81.
-MOST_POINTS = 81
 
 _SHORT, _LONGER = Form(0, 4, 4, 32), Form(576, 6, 4, 32)
 _FAST = (Form(0, 6, 6, 128),)
@@ -92,16 +88,16 @@ def choose_form(solved: Solved, correlation: Correlation, mode: str) -> Form:
     return next(form for form in reversed(forms) if terms >= form.least)
 
 
-def choose_tiles(solved: Solved, correlation: Correlation, mode: str) -> dict[str, Tile]:
+def choose_tiles(solved: Solved, correlation: Correlation, mode: str, most: int | None = None) -> dict[str, Tile]:
     """The tiles for `rewrite`, by the output axis of each pair; empty where none saves products, or the sum is short.
 
-    Those of the mode's form, or where they have more than `MOST_POINTS` those of the smallest; none where they have,
+    Those of the mode's form, or where these have more than `most` points those of the smallest; none where they have,
     too. ArgumentError where `mode` is unknown.
     """
+    steps = {pair.output: pair.steps for pair in correlation.pairs}
     for form in (choose_form(solved, correlation, mode), _SHORT):
         tiles = _tiles(solved, correlation, form)
-        steps = {pair.output: pair.steps for pair in correlation.pairs}
-        if prod(tile.products(steps[axis]) for axis, tile in tiles.items()) <= MOST_POINTS:
+        if most is None or prod(tile.products(steps[axis]) for axis, tile in tiles.items()) <= most:
             return tiles
     return {}
 

@@ -45,7 +45,7 @@ from pellucid.language.affine import Affine
 from pellucid.language.binding import names_of, numbered, tensors_of
 from pellucid.language.correlation import Correlation, Pair, recognise
 from pellucid.language.index_forms import read, write
-from pellucid.language.interpolation import Matrix, matrices, residues
+from pellucid.language.interpolation import Matrix, cells, matrices, residues
 from pellucid.language.simplify import Product
 from pellucid.language.solve import Solved
 from pellucid.language.syntax import (
@@ -81,7 +81,7 @@ class Tile:
 
     def cells(self, steps: tuple[int, int]) -> int:
         """The number of input cells."""
-        return steps[0] * (self.outputs - 1) + steps[1] * (self.taps - 1) + 1
+        return cells(self.outputs, self.taps, steps)
 
     def products(self, steps: tuple[int, int]) -> int:
         """The number of points in all residues, and so of products; as many as there are cells, but for idle ones."""

@@ -15,15 +15,16 @@ from types import MappingProxyType
 
 from pellucid.language.correlation import Pair, recognise
 from pellucid.language.extents import output_shape
-from pellucid.language.interpolation import default_points, residues
+from pellucid.language.interpolation import default_points, largest, residues
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import choose_form, choose_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
-from pellucid.network.rounds import LARGEST_PARTS, MOST_PARTS, group_of
+from pellucid.network.rounds import MOST_PARTS, group_of, parts_fit
 from pellucid.schedule.machine import FAR, Machine
+from pellucid.schedule.maps import LARGEST_MAP
 
 __all__ = ["with_fewer_multiplications", "with_tiles"]
 
@@ -136,9 +137,9 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
     if any(not isinstance(index, Name) or index.name in moving for index in last):
         return "vectors would run along an axis of the windows"
-    tiles = choose_tiles(solved, correlation, accuracy)
+    tiles = choose_tiles(solved, correlation, accuracy, LARGEST_MAP)
     if not tiles:
-        return "no tile saves products"
+        return f"no tile of {LARGEST_MAP} points or fewer saves products"
     found = rewrite(solved, tiles, first, _ROW)
     cost = _cost(found, machine, first) / _direct_cost(solved, machine)
     pairs = {pair.output: pair for pair in correlation.pairs}
@@ -151,8 +152,7 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
 
 def _described(pair: Pair, tile: Tile) -> str:
     parts = residues(tile.outputs, tile.taps, pair.steps)
-    most = max(len(outputs) + len(taps) - 1 for outputs, taps in parts)
-    points = " ".join(map(str, default_points(most)))
+    points = " ".join(map(str, default_points(largest(parts))))
     by = f" in {len(parts)} residues" if len(parts) > 1 else ""
     return f"{pair.output} {tile.outputs} outputs of {tile.taps} taps{by} at {points} inf"
 
@@ -178,7 +178,7 @@ def _far_bytes(found: Rewritten, machine: Machine, first: str | None) -> float:
     are too large for that.
     """
     *between, products, _ = found.steps
-    by_image = _has_axis(products, first) or 4 * prod(_shape(products)) * MOST_PARTS <= LARGEST_PARTS
+    by_image = _has_axis(products, first) or parts_fit(4 * prod(_shape(products)), MOST_PARTS)
     sizes = [4 * prod(_shape(step)) for step in (*between, products) if not (by_image and _has_axis(step, first))]
     return 2 * sum(max(0, size - FAR * machine.l2) for size in sizes)
 

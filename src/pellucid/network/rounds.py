@@ -13,7 +13,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import ELEMENT_BYTES
 from pellucid.schedule.plan import Options
 
-__all__ = ["by_image", "group_of", "parts_of"]
+__all__ = ["MOST_PARTS", "by_image", "group_of", "parts_fit", "parts_of"]
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
 MOST_PARTS = 4
@@ -28,6 +28,11 @@ POSITIONS, LEAST_ROUNDS = 256, 4
 def parts_of(rounds: int) -> int:
     """The parts into which a sum over `rounds` is cut: the largest divisor up to `MOST_PARTS`."""
     return _largest_divisor(rounds, MOST_PARTS)
+
+
+def parts_fit(size: int, parts: int) -> bool:
+    """Whether a sum of `size` bytes may be made in so many parts beside it."""
+    return size * parts <= LARGEST_PARTS
 
 
 def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
@@ -63,7 +68,7 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
         if other is not None:
             return f"its {other} over the images is no sum of parts"
         parts = parts_of(graph.images // group)
-        if parts < 2 or prod(shape) * parts * element > LARGEST_PARTS:
+        if parts < 2 or not parts_fit(prod(shape) * element, parts):
             return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
         again += 2 * prod(shape)
     size = again * element

@@ -19,7 +19,7 @@ from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels,
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Panel, Plan
 from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
-from pellucid.schedule.traits import bare_dimension, footprint, guarded_names, is_product, reuse, stride
+from pellucid.schedule.traits import bare_dimension, footprint, guarded_names, is_product, never_holds, reuse, stride
 
 __all__ = ["decide"]
 
@@ -155,18 +155,12 @@ def choose_panels(
         is_seldom = operand.tensor in options.seldom
         uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
         axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, uses, is_seldom)
-        if axis is not None and bare_dimension(operand, axis) is not None and not operand.lookups:
-            if _is_absent(operand, extents):
-                continue
+        if axis is None or operand.lookups or any(never_holds(guard, extents) for guard in operand.guards):
+            continue
+        if bare_dimension(operand, axis) is not None:
             depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
             panels.append(Panel(operand, axis, depth))
     return tuple(panels)
-
-
-def _is_absent(operand: Operand, extents: Mapping[str, int]) -> bool:
-    """Whether a guard never holds: there is nothing to be copied."""
-    spans = ((guard, *guard.index.span(extents)) for guard in operand.guards)
-    return any(high < guard.low or low >= guard.high for guard, low, high in spans)
 
 
 def choose_prefetched(

@@ -16,7 +16,6 @@ from itertools import product
 from math import prod
 
 from pellucid.language.affine import Affine
-from pellucid.language.tiles import MOST_POINTS
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.linear import Matrix, combine, operations
 from pellucid.schedule.machine import Machine
@@ -40,10 +39,14 @@ from pellucid.schedule.parallel import as_nest
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Level, Options, Plan
 from pellucid.schedule.rewrite import bind_operand, bind_value, names_of
-from pellucid.schedule.traits import stride
+from pellucid.schedule.traits import never_holds, stride
 from pellucid.schedule.vectors import lane_groups, vector_pieces
 
-__all__ = ["Map", "build_map", "find_map"]
+__all__ = ["LARGEST_MAP", "Map", "build_map", "find_map"]
+
+# The most cells that straight-line code reads or writes: two six-point transforms are 36, three four-point ones 64, two
+# for four outputs of three taps with a stride of 2 are 81.
+LARGEST_MAP = 81
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def find_map(nest: Contraction, tensors: Mapping[str, Tensor]) -> Map | None:
         )
     rows = [row for row, _ in matrices.values() if row is not None]
     sizes = prod(extents[axis] for axis in matrices), prod(extents[axis] for axis in rows)
-    if set(matrices) != {axis for axis, _ in nest.reduced} or len(set(rows)) < len(rows) or max(sizes) > MOST_POINTS:
+    if set(matrices) != {axis for axis, _ in nest.reduced} or len(set(rows)) < len(rows) or max(sizes) > LARGEST_MAP:
         return None
     vector = _vector(nest, load)
     return None if vector is None else Map(nest, load, vector, matrices)
@@ -197,11 +200,12 @@ def _stores(found: Map, bound: Mapping[str, Affine]) -> tuple[Store, ...]:
 def _loaded(found: Map, bindings: Mapping[str, Affine]) -> Value:
     """A cell, without the guards that are known to hold; 0 where one is known to fail."""
     operand = bind_operand(found.load, bindings)
+    extents = found.contraction.extents
+    if any(never_holds(guard, extents) for guard in operand.guards):
+        return Constant(operand.outside)
     unknown: list[Guard] = []
     for guard in operand.guards:
-        low, high = guard.index.span(found.contraction.extents)
-        if high < guard.low or low >= guard.high:
-            return Constant(operand.outside)
+        low, high = guard.index.span(extents)
         if low < guard.low or high >= guard.high:
             unknown.append(guard)
     return Load(replace(operand, guards=tuple(unknown)))

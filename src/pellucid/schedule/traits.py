@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import CACHE_LINE
-from pellucid.schedule.nest import Apply, Load, Operand, Value
+from pellucid.schedule.nest import Apply, Guard, Load, Operand, Value
 from pellucid.schedule.rewrite import names_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "is_product",
     "lead_operand",
     "lines",
+    "never_holds",
     "reuse",
     "sliding_axis",
     "stride",
@@ -69,6 +70,12 @@ def guarded_names(nest: Contraction) -> set[str]:
     every = (*nest.loads, *nest.late_loads)
     names = {name for operand in every for guard in operand.guards for name in guard.index.names}
     return names | {name for guard in nest.guards for name in guard.index.names}
+
+
+def never_holds(guard: Guard, extents: Mapping[str, int]) -> bool:
+    """Whether a guard fails for all values of its axes."""
+    low, high = guard.index.span(extents)
+    return high < guard.low or low >= guard.high
 
 
 def reuse(nest: Contraction, operand: Operand, vector: str | None) -> int:
