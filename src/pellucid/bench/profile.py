@@ -24,7 +24,7 @@ from pellucid.bench.step import RATE, built
 from pellucid.emit import target
 from pellucid.emit.allocation import empty
 from pellucid.language.render import to_text
-from pellucid.network import Equation, Graph, View
+from pellucid.network import Equation, Graph, Loop, View
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
@@ -62,13 +62,13 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
     x, t = batch_for(named, batch)
     graph = _step_graph(named, batch, accuracy, fused=fused)
     values = _values(graph, model.parameters, x, t)
-    calls: list[tuple[Equation, Callable[[], None]]] = []
+    calls: list[tuple[Equation | Loop, Callable[[], None]]] = []
     for node in graph.nodes:
-        value = graph.values[node.output]
+        made = [graph.values[name] for name in node.outputs]
         if isinstance(node, View):
-            values[node.output] = values[node.source].reshape(value.shape)
+            values[node.output] = values[node.source].reshape(made[0].shape)
         else:
-            values[node.output] = empty(value.shape, value.dtype)
+            values |= {value.name: empty(value.shape, value.dtype) for value in made}
             calls.append((node, _alone(graph, node, values)))
     times: dict[str, list[float]] = {node.output: [] for node, _ in calls}
     steps = list[float]()
@@ -78,7 +78,7 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
         steps.append(_timed(lambda: model.train_step(x, t)))
     # Two rounds to fill the caches.
     shares = [
-        Share(node.output, graph.values[node.output].shape, to_text(node.formula), statistics.median(found[2:]))
+        Share(node.output, graph.values[node.output].shape, _text(node), statistics.median(found[2:]))
         for (node, _), found in zip(calls, times.values(), strict=True)
     ]
     return Profile(tuple(sorted(shares, key=lambda share: -share.seconds)), statistics.median(steps[2:]))
@@ -95,6 +95,11 @@ def lines(found: Profile, top: int) -> Iterator[str]:
         yield f"{_cell(sum(share.seconds for share in rest), total)}  the other {len(rest)} equations"
     yield f"{_cell(total, total)}  all {len(found.shares)} equations, one by one"
     yield f"{found.step * 1e6:9.1f} us          a step as one program"
+
+
+def _text(node: Equation | Loop) -> str:
+    formulas = node.recurrence.formulas if isinstance(node, Loop) else (node.formula,)
+    return "; ".join(map(to_text, formulas))
 
 
 def _cell(seconds: float, total: float) -> str:
@@ -135,16 +140,16 @@ def _values(graph: Graph, parameters: Mapping[str, Array], x: Array, t: Array) -
     return found
 
 
-def _alone(graph: Graph, node: Equation, values: Mapping[str, Array]) -> Callable[[], None]:
-    """A call of the one equation, which reads and writes `values`."""
+def _alone(graph: Graph, node: Equation | Loop, values: Mapping[str, Array]) -> Callable[[], None]:
+    """A call of the one equation or recurrence, which reads and writes `values`."""
     part = Graph(graph.dtype, graph.images)
     tables = {name: graph.tables[name] for name in node.sources if name in graph.tables}
     for name in node.sources:
         if name not in tables:
             first = graph.values[name].shape[:1] == (graph.images,)
             part.input(name, graph.values[name].shape, graph.values[name].dtype, of_images=first)
-    new = {name: graph.values[name] for name in (node.output, *tables)}
-    return graph_call(part.replace_nodes((node,), new, tables), [node.output], values)
+    new = {name: graph.values[name] for name in (*node.outputs, *tables)}
+    return graph_call(part.replace_nodes((node,), new, tables), list(node.outputs), values)
 
 
 def _timed(call: Callable[[], object]) -> float:

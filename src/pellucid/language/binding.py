@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from pellucid.language.syntax import Access, Name, Node, Reduce, map_children, walk
+from pellucid.language.syntax import Access, Name, Node, Reduce, map_children, substitute, walk
 
-__all__ = ["AxisCopies", "names_of", "numbered", "separate", "tensors_of"]
+__all__ = ["AxisCopies", "alike", "names_of", "numbered", "separate", "tensors_of"]
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
@@ -25,6 +25,21 @@ def names_of(nodes: Iterable[Node]) -> frozenset[str]:
 def tensors_of(nodes: Iterable[Node]) -> frozenset[str]:
     """The names of the tensors read at or below the nodes."""
     return frozenset(node.tensor for top in nodes for node in walk(top) if isinstance(node, Access))
+
+
+def alike(one: Node, other: Node) -> bool:
+    """Whether two values say the same in the same words, names of axes that they bind themselves excepted."""
+    return type(one) is type(other) and _by_place(one, 0) == _by_place(other, 0)
+
+
+def _by_place(node: Node, depth: int) -> Node:
+    """The node with the axes that it binds renamed by the order in which they are bound around each place."""
+    if isinstance(node, Reduce):
+        names = {axis: f"%{depth + number}" for number, axis in enumerate(node.axes)}
+        inside = map_children(node, lambda child: substitute(child, {axis: Name(new) for axis, new in names.items()}))
+        node = replace(inside, axes=tuple(names.values()))  # type: ignore[arg-type]
+        depth += len(names)
+    return map_children(node, lambda child: _by_place(child, depth))
 
 
 def numbered(name: str, taken: Collection[str]) -> str:

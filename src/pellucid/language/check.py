@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pellucid.errors import EquationError
+from pellucid.language.recurrence import recurrence_of
 from pellucid.language.syntax import (
     Access,
     Binary,
@@ -25,7 +26,8 @@ MAX_DEPTH = 100
 
 
 def check_formula(formula: Formula) -> None:
-    """EquationError unless the output is written once a cell, read nowhere, and the right side has a meaning."""
+    """EquationError unless the output is written once a cell and read at most one step before (a recurrence), and the
+    right side has a meaning."""
     output = formula.output
     seen: set[str] = set()
     for index in output.indices:
@@ -41,6 +43,8 @@ def check_formula(formula: Formula) -> None:
     axes = frozenset(node.name for index in output.indices for node in walk(index) if isinstance(node, Name))
     _check_output_not_read(formula.body, output.tensor, axes)
     check_expression(formula.body, axes)
+    if any(isinstance(node, Access) and node.tensor == output.tensor for node in walk(formula.body)):
+        recurrence_of((formula,))
 
 
 def check_expression(expression: Expr, axes: frozenset[str] = frozenset()) -> None:
@@ -71,8 +75,7 @@ def _check_depth(expression: Expr) -> None:
 
 
 def _check_output_not_read(node: Node, output: str, axes: frozenset[str]) -> None:
-    named = node.tensor if isinstance(node, Access) else node.name if isinstance(node, Name) else ""
-    if named == output and not (isinstance(node, Name) and named in axes):
+    if isinstance(node, Name) and node.name == output and output not in axes:
         raise EquationError(f"`{output}` is the output and is also read", node.span)
     if isinstance(node, Reduce):
         axes = axes | frozenset(node.axes)

@@ -20,7 +20,17 @@ from pellucid.language.index import Linear, interval, linear
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Binary, Compare, Expr, Formula, Name, Node, Number, Reduce, children, walk
 
-__all__ = ["affine", "axes", "determined", "infer_extents", "inputs", "interval", "output_shape", "scalars"]
+__all__ = [
+    "affine",
+    "axes",
+    "determined",
+    "infer_extents",
+    "inputs",
+    "interval",
+    "known_extents",
+    "output_shape",
+    "scalars",
+]
 
 Constants = Mapping[str, int | float]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -122,6 +132,20 @@ def infer_extents(formula: Formula, constants: Constants, shapes: Shapes, given:
             )
             raise ShapeError(message, _first_span(formula, name))
     return {name: known[name] for name in names}
+
+
+def known_extents(
+    formula: Formula, constants: Constants, shapes: Shapes, given: Mapping[str, int], *, close: bool
+) -> dict[str, int]:
+    """The extents that the arrays of known shape tell, those by the field's rule among them where `close`; as
+    `infer_extents` otherwise."""
+    names = axes(formula, constants)
+    _check_names(formula, names, constants)
+    accesses = tuple(_accesses(formula, shapes))
+    known = _fixed_extents(names, accesses, given)
+    if close:
+        _close_open_extents(names, accesses, constants, known)
+    return known
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Graphs of equations: built, differentiated in reverse, planned in memory, and run as one program."""
 
-from pellucid.network.graph import ACCURACIES, Equation, Graph, Value, View
+from pellucid.network.graph import ACCURACIES, Equation, Graph, Loop, Value, View
 from pellucid.network.reverse import add_values, differentiate, zeros
 from pellucid.network.run import BACKENDS, CompiledGraph, compile_graph
 
@@ -10,6 +10,7 @@ __all__ = [
     "CompiledGraph",
     "Equation",
     "Graph",
+    "Loop",
     "Value",
     "View",
     "add_values",

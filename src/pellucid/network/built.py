@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.emit.cache import entry_key
-from pellucid.network.graph import Equation, Graph
+from pellucid.network.graph import Equation, Graph, Loop
 from pellucid.network.memory import Arena
 from pellucid.schedule.nest import Tensor
 
@@ -101,6 +101,9 @@ def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str])
                 formula = formulas[id(node.formula)] = repr(node.formula)
             given = [list(part.items()) for part in (node.constants, node.extents, node.bindings)]
             nodes.append((node.output, formula, given))
+        elif isinstance(node, Loop):
+            given = [list(part.items()) for part in (node.constants, node.extents, node.bindings, node.made)]
+            nodes.append((repr(node.recurrence), given))
         else:
             nodes.append((node.output, node.source))
     values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]

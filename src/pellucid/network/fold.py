@@ -48,7 +48,7 @@ def folded(graph: Graph, kept: Collection[str], wanted: Collection[str]) -> Grap
     for node in graph.nodes:
         nodes[node.output] = node
         if all(source in early for source in node.sources):
-            early.add(node.output)
+            early.update(node.outputs)
             continue
         for source in node.sources:
             if readers[source] > 1 or source in wanted:

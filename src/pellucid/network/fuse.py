@@ -52,6 +52,8 @@ class _Work:
         self.state_of = {value: state for state, value in updates.items()}
         self.values: dict[str, Value] = dict(graph.values)
         self.nodes: dict[str, GraphNode] = {node.output: node for node in graph.nodes}
+        # By which of its values a node with several is called.
+        self.called = {name: node.output for node in graph.nodes for name in node.outputs}
         self.places = {node.output: place for place, node in enumerate(graph.nodes)}
         self.readers: dict[str, dict[str, None]] = {}
         for node in graph.nodes:
@@ -65,12 +67,12 @@ class _Work:
 
     def _drop_unread(self, name: str) -> None:
         node = self.nodes.get(name)
-        if node is None or name in self.wanted or self.readers.get(name):
+        if node is None or any(made in self.wanted or self.readers.get(made) for made in node.outputs):
             return
         del self.nodes[name]
         for source in node.sources:
             self.readers[source].pop(node.output, None)
-            self._drop_unread(source)
+            self._drop_unread(self.called.get(source, source))
 
     def _replace(self, old: str, node: GraphNode) -> None:
         """Puts `node` where the node of `old` was."""
@@ -79,7 +81,7 @@ class _Work:
             self.readers[source].pop(old, None)
         self._add(node, self.places[old])
         for source in before.sources:
-            self._drop_unread(source)
+            self._drop_unread(self.called.get(source, source))
 
     def _add(self, node: GraphNode, place: int) -> None:
         self.nodes[node.output] = node
@@ -204,7 +206,8 @@ class _Work:
                     yield self.nodes[name]
                 else:
                     waiting.append((name, True))
-                    waiting += [(before, False) for before in self.nodes[name].sources]
+                    sources = self.nodes[name].sources
+                    waiting += [(self.called.get(before, before), False) for before in sources]
 
 
 @dataclass(frozen=True)

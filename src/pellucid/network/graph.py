@@ -2,6 +2,7 @@
 
     Node = Equation(output, formula, constants, extents, bindings)     one formula applied to values
          | View(output, source)                                        the same memory with another shape
+         | Loop(recurrence, constants, extents, bindings, made)        a recurrence applied to values
 
 A formula speaks of its tensors by *local* names (`x`, `w`, `z`); `bindings` says which value of the graph each of
 them is. Nodes stand in an order in which they can run. The graph knows no array: it is what `reverse.py`
@@ -10,7 +11,7 @@ differentiates and what `run.py` executes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
@@ -19,12 +20,13 @@ from typing import Any, TypeAlias
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
+from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
 from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
 from pellucid.schedule.nest import ELEMENT_BYTES
 
-__all__ = ["ACCURACIES", "Equation", "Graph", "Node", "Value", "View", "fresh", "rename_sources"]
+__all__ = ["ACCURACIES", "Equation", "Graph", "Loop", "Node", "Value", "View", "fresh", "rename_sources"]
 
 FLOATING = ("float32", "float64")
 DTYPES = (*FLOATING, "int64")
@@ -75,6 +77,11 @@ class Equation:
         """The values that are read, each once."""
         return tuple(dict.fromkeys(self.bindings.values()))
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The one value that is made."""
+        return (self.output,)
+
 
 @dataclass(frozen=True)
 class View:
@@ -88,8 +95,39 @@ class View:
         """The value that is seen."""
         return (self.source,)
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The one value that is made."""
+        return (self.output,)
 
-Node: TypeAlias = Equation | View
+
+@dataclass(frozen=True)
+class Loop:
+    """The values `made`, by local tensor name, are what a recurrence makes of the values that `bindings` gives."""
+
+    recurrence: Recurrence
+    constants: Mapping[str, int | float]
+    extents: Mapping[str, int]
+    bindings: Mapping[str, str]
+    made: Mapping[str, str]
+
+    @property
+    def output(self) -> str:
+        """The value by which the loop is called: that of its last formula."""
+        return self.made[self.recurrence.formulas[-1].output.tensor]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Every value that is made."""
+        return tuple(self.made.values())
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The values that are read, each once; not those that are made here."""
+        return tuple(dict.fromkeys(self.bindings.values()))
+
+
+Node: TypeAlias = Equation | View | Loop
 
 
 class Graph:
@@ -166,11 +204,13 @@ class Graph:
     def system_values(self, system: System, bindings: Mapping[str, str], prefix: str = "") -> dict[str, str]:
         """As `system`, but gives the value of every equation's output by its local name."""
         known = dict(bindings)
-        for formula in system.equations:
-            local = formula.output.tensor
-            known[local] = self.formula(
-                formula, known, constants=system.constants, extents=system.extents, prefix=prefix
-            )
+        for part in parts_of(system.equations):
+            constants, extents = system.constants, system.extents
+            if isinstance(part, Recurrence):
+                known |= self.recurrence(part, known, constants=constants, extents=extents, prefix=prefix)
+            else:
+                local = part.output.tensor
+                known[local] = self.formula(part, known, constants=constants, extents=extents, prefix=prefix)
         return {formula.output.tensor: known[formula.output.tensor] for formula in system.equations}
 
     def formula(
@@ -205,6 +245,35 @@ class Graph:
         self._nodes.append(Equation(name, formula, MappingProxyType(constants), solved, bound))
         return name
 
+    def recurrence(
+        self,
+        recurrence: Recurrence,
+        bindings: Mapping[str, str],
+        *,
+        constants: Mapping[str, int | float] | None = None,
+        extents: Mapping[str, int] | None = None,
+        prefix: str = "",
+    ) -> dict[str, str]:
+        """Adds a recurrence, behind the formulas in it that wait for nothing; its values by local tensor name."""
+        known = dict(bindings)
+        before, rest = recurrence.without_waiting()
+        for formula in before:
+            known[formula.output.tensor] = self.formula(
+                formula, known, constants=constants, extents=extents, prefix=prefix
+            )
+        numbers = constants or {}
+        wanted = (*rest.inputs, *rest.scalars(numbers))
+        bound = self._bound(wanted, known, rest.formulas[-1].output.tensor)
+        shapes = {local: self._values[name].shape for local, name in bound.items()}
+        found, made = recurrence_extents(rest, numbers, shapes, extents or {})
+        names = dict[str, str]()
+        for local, shape in made.items():
+            names[local] = fresh(f"{prefix}.{local}" if prefix else local, self._values)
+            self._add_value(names[local], shape, self.dtype)
+        own = {name: value for name, value in numbers.items() if name in rest.names}
+        self._nodes.append(Loop(rest, MappingProxyType(own), MappingProxyType(found), bound, MappingProxyType(names)))
+        return names
+
     def view(self, value: str, shape: Shape, prefix: str = "") -> str:
         """The value seen with another shape of as many elements; its name. A view of its own shape is itself."""
         source = self._get(value)
@@ -227,7 +296,7 @@ class Graph:
         `tables`: values known now, element by element."""
         other = Graph(self.dtype, self.images, self.accuracy)
         other._tables = {**self._tables, **tables}
-        made = {node.output for node in nodes} | set(self._inputs) | other._tables.keys()
+        made = {name for node in nodes for name in node.outputs} | set(self._inputs) | other._tables.keys()
         other._values = {name: value for name, value in {**self._values, **new}.items() if name in made}
         other._inputs = list(self._inputs)
         other._of_images = set(self._of_images)
@@ -248,12 +317,12 @@ class Graph:
     def _bind(
         self, formula: Formula, bindings: Mapping[str, str], constants: Mapping[str, int | float]
     ) -> Mapping[str, str]:
-        wanted = _read(formula, tuple(constants))
+        return self._bound(_read(formula, tuple(constants)), bindings, formula.output.tensor)
+
+    def _bound(self, wanted: Sequence[str], bindings: Mapping[str, str], output: str) -> Mapping[str, str]:
         missing = [local for local in wanted if local not in bindings]
         if missing:
-            raise ArgumentError(
-                f"`bindings` lacks {', '.join(missing)}, read by the equation of {formula.output.tensor}"
-            )
+            raise ArgumentError(f"`bindings` lacks {', '.join(missing)}, read by the equation of {output}")
         for local in wanted:
             self._get(bindings[local])
         return MappingProxyType({local: bindings[local] for local in wanted})
@@ -302,4 +371,5 @@ def rename_sources(node: Node, names: Mapping[str, str]) -> Node:
     """The node reading `names[source]` wherever a source is a key there."""
     if isinstance(node, View):
         return replace(node, source=names.get(node.source, node.source))
+    # What a loop makes keeps its name.
     return replace(node, bindings={local: names.get(name, name) for local, name in node.bindings.items()})

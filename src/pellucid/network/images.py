@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pellucid.language.syntax import Access, Name, walk
-from pellucid.network.graph import Equation, Graph, View
+from pellucid.network.graph import Equation, Graph, Loop, View
 
-__all__ = ["batch_axis", "image_values", "images_stay_apart"]
+__all__ = ["batch_axis", "image_values", "images_stay_apart", "loop_axis"]
 
 
 def image_values(graph: Graph) -> frozenset[str]:
@@ -17,6 +17,9 @@ def image_values(graph: Graph) -> frozenset[str]:
         if isinstance(node, View):
             if node.source in found and graph.values[node.output].shape[:1] == (graph.images,):
                 found.add(node.output)
+        elif isinstance(node, Loop):
+            if loop_axis(node, graph, found) is not None:
+                found.update(node.outputs)
         elif (axis := batch_axis(node, graph, found)) and node.formula.output.indices[:1] == (Name(axis),):
             found.add(node.output)
     return frozenset(found)
@@ -26,7 +29,22 @@ def images_stay_apart(graph: Graph) -> bool:
     """Whether all that depends on images belongs to images: more or fewer of them then change no other. The answer may
     be no for a graph that keeps them apart in another way."""
     of_images = image_values(graph)
-    return all(node.output in of_images for node in graph.nodes if of_images.intersection(node.sources))
+    return all(of_images.issuperset(node.outputs) for node in graph.nodes if of_images.intersection(node.sources))
+
+
+def loop_axis(node: Loop, graph: Graph, of_images: Collection[str]) -> str | None:
+    """The axis that is the batch of all that a loop makes and of all values of images that it reads; None where cells
+    of one image depend on another."""
+    recurrence, values = node.recurrence, {**node.bindings, **node.made}
+    rows = {*of_images, *node.outputs}
+    axis = next((name for name in recurrence.apart() if node.extents[name] == graph.images), None)
+    for formula in (*recurrence.formulas, *recurrence.initial):
+        for part in (formula.output, *walk(formula.body)):
+            if isinstance(part, Access) and values[part.tensor] in rows:
+                index = part.indices[0] if part.indices else None
+                if axis is None or index != Name(axis):
+                    return None
+    return axis
 
 
 def batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:

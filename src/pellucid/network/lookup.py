@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError
 from pellucid.language.syntax import Access, Reduce, walk
-from pellucid.network.graph import Equation, Graph, View
+from pellucid.network.graph import Equation, Graph, Loop, Node, View
 
 __all__ = ["Lookup", "check_lookups", "check_positions", "lookups_of_inputs"]
 
@@ -33,7 +33,7 @@ class Lookup:
 def lookups_of_inputs(graph: Graph) -> tuple[Lookup, ...]:
     """Every use of an integer input as an index as it stands. One inside a larger index expression is not listed:
     reading outside has the meaning that the language gives it there."""
-    found = (lookup for node in graph.nodes if isinstance(node, Equation) for lookup in _of_equation(graph, node))
+    found = (lookup for node in graph.nodes for lookup in _of_node(graph, node))
     return tuple(dict.fromkeys(lookup for lookup in found if lookup.indices in graph.inputs))
 
 
@@ -59,9 +59,13 @@ def check_positions(graph: Graph) -> None:
             if node.source in last:
                 last[node.output] = last[node.source]
             continue
-        if isinstance(node.formula.body, Reduce) and node.formula.body.op in ("argmax", "argmin"):
+        if (
+            isinstance(node, Equation)
+            and isinstance(node.formula.body, Reduce)
+            and node.formula.body.op in ("argmax", "argmin")
+        ):
             last[node.output] = prod(node.extents[axis] for axis in node.formula.body.axes) - 1
-        for lookup in _of_equation(graph, node):
+        for lookup in _of_node(graph, node):
             if last.get(lookup.indices, 0) >= lookup.extent:
                 raise ArgumentError(
                     f"{lookup.indices} holds positions 0 .. {last[lookup.indices]}, but the range of index "
@@ -69,11 +73,15 @@ def check_positions(graph: Graph) -> None:
                 )
 
 
-def _of_equation(graph: Graph, node: Equation) -> Iterator[Lookup]:
-    for access in walk(node.formula.body):
+def _of_node(graph: Graph, node: Node) -> Iterator[Lookup]:
+    if isinstance(node, View):
+        return
+    formulas = node.recurrence.formulas if isinstance(node, Loop) else (node.formula,)
+    bound = {**node.bindings, **node.made} if isinstance(node, Loop) else node.bindings
+    for access in (part for formula in formulas for part in walk(formula.body)):
         if not isinstance(access, Access):
             continue
         for dimension, index in enumerate(access.indices):
             if isinstance(index, Access):
-                extent = graph.values[node.bindings[access.tensor]].shape[dimension]
-                yield Lookup(node.bindings[index.tensor], access.tensor, dimension, extent)
+                extent = graph.values[bound[access.tensor]].shape[dimension]
+                yield Lookup(bound[index.tensor], access.tensor, dimension, extent)

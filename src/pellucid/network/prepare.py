@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pellucid.network.graph import Equation, Graph, View
+from pellucid.network.graph import Graph, View
 from pellucid.network.graph import Node as GraphNode
 
 __all__ = ["InTwo", "in_two"]
@@ -32,7 +32,7 @@ def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InT
     early = {*kept, *graph.tables}
     for node in graph.nodes:
         if all(source in early for source in node.sources):
-            early.add(node.output)
+            early.update(node.outputs)
     made = [node for node in graph.nodes if node.output in early]
     # A view costs nothing: the second part sees what it needs by itself.
     needed, then = set(outputs), list[GraphNode]()
@@ -40,7 +40,7 @@ def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InT
         if node.output not in early or (isinstance(node, View) and node.output in needed):
             then.append(node)
             needed.update(node.sources)
-    between = tuple(node.output for node in made if isinstance(node, Equation) and node.output in needed)
+    between = tuple(name for node in made if not isinstance(node, View) for name in node.outputs if name in needed)
     second = graph.replace_nodes(tuple(reversed(then)))
     for name in between:
         second.input(name, graph.values[name].shape, graph.values[name].dtype)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pellucid.network.graph import Equation, Graph
+from pellucid.network.graph import Equation, Graph, Loop
 from pellucid.network.images import image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, plan_arena
 from pellucid.network.phases import join_independent
-from pellucid.network.rounds import by_image
+from pellucid.network.rounds import by_image, loop_options
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.recurrent import lower_recurrence
 from pellucid.schedule.streamed import with_streamed
 from pellucid.schedule.touched import loaded, stored, touched
 
@@ -71,6 +72,21 @@ def assemble(
     plans: dict[str, Sequence[Plan]] = {}
     notes: dict[str, list[str]] = {}
     for number, node in enumerate(graph.nodes):
+        if isinstance(node, Loop):
+            local = {name: table[places[value]] for name, value in (*node.bindings.items(), *node.made.items())}
+            local = {
+                name: _seen_as(tensor, graph.values[{**node.bindings, **node.made}[name]].shape)
+                for name, tensor in local.items()
+            }
+            options = loop_options(node, graph, of_images)
+            own = f"n{number}.{node.output}"
+            lowered = lower_recurrence(node.recurrence, node.constants, node.extents, local, machine, own, options)
+            made.update(places[value] for value in node.outputs)
+            nests += (*lowered.nests, *_ready(waiting, made))
+            plans[node.output] = lowered.plans
+            notes[node.output] = [f"{node.extents[node.recurrence.axis]} steps, in groups of {options.group}"]
+            table |= {tensor.name: tensor for tensor in lowered.tensors}
+            continue
         if not isinstance(node, Equation):
             continue
         bound = {**node.bindings, node.formula.output.tensor: node.output}

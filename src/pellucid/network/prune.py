@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from pellucid.network.graph import Graph, Node, View, rename_sources
+from pellucid.network.graph import Equation, Graph, Node, View, rename_sources
 
 __all__ = ["Pruned", "prune"]
 
@@ -24,21 +24,21 @@ def prune(graph: Graph, wanted: Iterable[str]) -> Pruned:
     Before: two gradients each ask which unit won the pool.   After: it is asked once.
     """
     same: dict[str, str] = {}
-    first: dict[Hashable, str] = {}
+    first: dict[Hashable, tuple[str, ...]] = {}
     kept: list[Node] = []
     for old in graph.nodes:
         node = rename_sources(old, same)
         key = _key(graph, node)
         if key in first:
-            same[node.output] = first[key]
+            same |= dict(zip(node.outputs, first[key], strict=True))
         else:
-            first[key] = node.output
+            first[key] = node.outputs
             kept.append(node)
     names = {name: same.get(name, name) for name in wanted}
     needed = set(names.values())
     alive: list[Node] = []
     for node in reversed(kept):
-        if node.output in needed:
+        if not needed.isdisjoint(node.outputs):
             alive.append(node)
             needed.update(node.sources)
     return Pruned(graph.replace_nodes(tuple(reversed(alive))), names)
@@ -48,7 +48,7 @@ def _key(graph: Graph, node: Node) -> Hashable:
     if isinstance(node, View):
         return (node.source, graph.values[node.output].shape)
     return (
-        node.formula,
+        node.formula if isinstance(node, Equation) else node.recurrence,
         tuple(sorted(node.constants.items())),
         tuple(sorted(node.extents.items())),
         tuple(sorted(node.bindings.items())),

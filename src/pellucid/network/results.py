@@ -99,6 +99,7 @@ def by_results(graph: Graph) -> Graph:
                 if changed is not before:
                     done.setdefault(made, result.node)
         done[output] = changed
+        done |= dict.fromkeys(name for name in node.outputs if name != output)
     return graph.replace_nodes(tuple(node for node in done.values() if node is not None))
 
 

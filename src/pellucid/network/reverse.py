@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from pellucid.errors import ArgumentError, ShapeError
+from pellucid.language.backward import Backward
 from pellucid.language.gradient import Gradient, derive
 from pellucid.language.remembered import remembered
 from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce
-from pellucid.network.graph import Equation, Graph, Node, View
+from pellucid.network.graph import Equation, Graph, Loop, View
 
 __all__ = ["add_values", "differentiate", "zeros"]
 
@@ -37,6 +38,9 @@ def differentiate(graph: Graph, output: str, upstream: str, wrt: Sequence[str]) 
     relevant = _between(graph, wrt, output)
     arrived: dict[str, list[str]] = {output: [upstream]}
     for node in reversed(graph.nodes):
+        if isinstance(node, Loop):
+            _through_loop(graph, node, arrived, relevant)
+            continue
         if node.output not in relevant or node.output not in arrived:
             continue
         total = arrived[node.output] = [_total(graph, node.output, arrived[node.output])]
@@ -84,11 +88,11 @@ def _between(graph: Graph, wrt: Sequence[str], output: str) -> set[str]:
     depends = {name for name in wrt if graph.values[name].floating}
     for node in graph.nodes:
         if graph.values[node.output].floating and any(source in depends for source in node.sources):
-            depends.add(node.output)
+            depends.update(node.outputs)
     needed = {output}
     for node in reversed(graph.nodes):
-        if node.output in needed:
-            needed.update(node.sources)
+        if not needed.isdisjoint(node.outputs):
+            needed.update((*node.outputs, *node.sources))
     return depends & needed
 
 
@@ -96,7 +100,44 @@ def _total(graph: Graph, value: str, contributions: list[str]) -> str:
     return add_values(graph, contributions, prefix=f"d.{value}")
 
 
-def _contributions(graph: Graph, node: Node, upstream: str, relevant: set[str]) -> list[tuple[str, str]]:
+def _through_loop(graph: Graph, node: Loop, arrived: dict[str, list[str]], relevant: set[str]) -> None:
+    """Adds the recurrence of a loop's gradient, and what arrives by it at every relevant source."""
+    reached = {local: value for local, value in node.made.items() if value in arrived}
+    sources = {local: source for local, source in node.bindings.items() if source in relevant}
+    if not reached or not sources:
+        return
+    totals = {value: _total(graph, value, arrived[value]) for value in reached.values()}
+    arriving = {local: f"g.{local}" for local in reached}
+    shapes = {local: graph.values[value].shape for local, value in node.made.items()}
+    derived = Backward(node.recurrence, arriving, tuple(node.constants), node.extents, shapes)
+    known = {**node.bindings, **node.made, **{arriving[local]: totals[value] for local, value in reached.items()}}
+    known |= graph.recurrence(
+        derived.recurrence,
+        known,
+        constants=node.constants,
+        extents=derived.extents,
+        prefix=f"d.{node.output}",
+    )
+    for local, source in sources.items():
+        towards = derived.towards(local)
+        if towards is None:
+            continue
+        body, shape = towards.formula.body, graph.values[source].shape
+        if isinstance(body, Access) and body.indices == towards.formula.output.indices:
+            contribution = known[body.tensor]
+        else:
+            contribution = graph.formula(
+                towards.formula,
+                known,
+                constants=node.constants,
+                extents=towards.extents,
+                output_extents=shape,
+                prefix=f"d.{source}",
+            )
+        arrived.setdefault(source, []).append(contribution)
+
+
+def _contributions(graph: Graph, node: Equation | View, upstream: str, relevant: set[str]) -> list[tuple[str, str]]:
     """(source, name of the gradient's contribution) for every relevant source of a node."""
     if isinstance(node, View):
         if node.source not in relevant:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.network.apart import Spans, spans
-from pellucid.network.graph import Equation, Graph, Value
+from pellucid.network.graph import Graph, Loop, Value, View
 from pellucid.network.inplace import check_updates
 from pellucid.network.lookup import check_lookups, check_positions, lookups_of_inputs
 from pellucid.network.prune import prune
 from pellucid.network.source import source_digest
-from pellucid.reference import evaluate
+from pellucid.reference import evaluate, evaluate_recurrence
 
 __all__ = ["BACKENDS", "Array", "CompiledGraph", "compile_graph"]
 
@@ -235,12 +235,17 @@ class ReferenceEngine:
         known: dict[str, Array] = dict(given)
         for node in self._graph.nodes:
             value = self._graph.values[node.output]
-            if isinstance(node, Equation):
-                local = {name: known[source] for name, source in node.bindings.items()}
+            if isinstance(node, View):
+                known[node.output] = known[node.source].reshape(value.shape)
+                continue
+            local = {name: known[source] for name, source in node.bindings.items()}
+            if isinstance(node, Loop):
+                shapes = {name: self._graph.values[made].shape for name, made in node.made.items()}
+                found = evaluate_recurrence(node.recurrence, node.constants, node.extents, shapes, local)
+                known |= {node.made[name]: array for name, array in found.items()}
+            else:
                 target = np.zeros(value.shape, "int64" if value.dtype == "int64" else "float64")
                 known[node.output] = evaluate(node.formula, node.constants, node.extents, local, out=target)
-            else:
-                known[node.output] = known[node.source].reshape(value.shape)
         # What is too large for the value's own type becomes infinite, as it would have been from the start.
         with np.errstate(over="ignore"):
             for name, array in outputs.items():

@@ -33,8 +33,9 @@ from pellucid.language.syntax import (
     map_children,
     walk,
 )
-from pellucid.network.graph import Equation, Graph, Value, View
+from pellucid.network.graph import Equation, Graph, Loop, Value, View
 from pellucid.network.graph import Node as GraphNode
+from pellucid.network.images import loop_axis
 
 __all__ = ["LIVE", "ROWS", "add_live", "serving_fewer"]
 
@@ -67,6 +68,11 @@ def serving_fewer(graph: Graph, other: Graph) -> Graph | None:
                 return None
             nodes.append(mine)
             continue
+        if isinstance(mine, Loop) or isinstance(theirs, Loop):
+            if not (isinstance(mine, Loop) and isinstance(theirs, Loop) and work.keeps_rows_apart(mine, theirs)):
+                return None
+            nodes.append(mine)
+            continue
         found = work.rewritten(mine, theirs)
         if found is None:
             return None
@@ -94,6 +100,11 @@ class _Work:
             return False
         self.of_rows.add(name)
         return True
+
+    def keeps_rows_apart(self, mine: Loop, theirs: Loop) -> bool:
+        """Whether two loops differ in nothing but how many rows they make, each from rows of the same number."""
+        same = replace(theirs, extents=mine.extents) == mine and all(self.same_shape(name) for name in mine.outputs)
+        return same and self._differing(mine.extents, theirs.extents) == {loop_axis(mine, self.graph, self.of_rows)}
 
     def rewritten(self, mine: Equation, theirs: Equation) -> list[Equation] | None:
         """The equation for fewer rows, behind those of the counts that it reads; None where it is not known."""

@@ -65,12 +65,16 @@ from pellucid.nn.poolings import (
     MaxPool3d,
 )
 from pellucid.nn.ready import lenet5, resnet, s4, vgg
+from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.symbolic import Add, Concat, Input, Symbol
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
     "INITIALISERS",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",

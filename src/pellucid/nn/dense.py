@@ -40,11 +40,16 @@ class Linear:
 
 @dataclass(frozen=True)
 class Flatten:
-    """(batch, a, b, ...) as (batch, a*b*...), in row-major order; the same memory."""
+    """(batch, a, b, ...) as (batch, a*b*...), in row-major order; of the axes from `start_dim` on. The same memory."""
+
+    start_dim: int = 1
 
     def stage(self, *shapes: Shape) -> Stage:
         """See `Layer`."""
         x = only("Flatten", shapes)
-        return Stage(Reshape((x[0], prod(x[1:])), flatten(x)))
+        start = integer("start_dim", self.start_dim, 1)
+        if start > len(x) - 1:
+            raise ArgumentError(f"`start_dim` (={start}) of Flatten must be below {len(x)}, the axes of its input {x}")
+        return Stage(Reshape((*x[:start], prod(x[start:])), flatten(x, start_dim=start)))
 
     __call__ = apply

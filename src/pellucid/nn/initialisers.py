@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError
 
-__all__ = ["INITIALISERS", "Constant", "Initialiser", "Normal", "Scaled", "Uniform", "initialiser"]
+__all__ = [
+    "INITIALISERS",
+    "Constant",
+    "ForgetGate",
+    "Initialiser",
+    "Normal",
+    "Orthogonal",
+    "Scaled",
+    "Uniform",
+    "initialiser",
+]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -107,6 +117,36 @@ class Scaled:
         return random.uniform(-bound, bound, shape)
 
 
+@dataclass(frozen=True)
+class Orthogonal:
+    """Rows (or columns, where there are fewer) of length 1 at right angles, the axes behind the first taken as one: a
+    product with it keeps the length of a state (Saxe et al., 2014)."""
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
+        """See `Initialiser`."""
+        del fan_in, fan_out
+        rows, columns = shape[0], int(np.prod(shape[1:]))
+        drawn = random.normal(0.0, 1.0, (max(rows, columns), min(rows, columns)))
+        turned, triangle = np.linalg.qr(drawn)
+        # With the diagonal above 0 every such matrix is as likely as any other.
+        turned = turned * np.where(np.diagonal(triangle) < 0, -1.0, 1.0)
+        return np.ascontiguousarray(turned if rows >= columns else turned.T).reshape(shape)
+
+
+@dataclass(frozen=True)
+class ForgetGate:
+    """0 for every gate of an LSTM but the second, which forgets and begins with `value` (Jozefowicz et al., 2015)."""
+
+    value: float
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
+        """See `Initialiser`."""
+        del fan_in, fan_out, random
+        result = np.zeros(shape)
+        result[1] = self.value
+        return result
+
+
 INITIALISERS: Mapping[str, Initialiser] = MappingProxyType(
     {
         "glorot_uniform": Scaled(1.0, both=True),
@@ -115,6 +155,7 @@ INITIALISERS: Mapping[str, Initialiser] = MappingProxyType(
         "he_normal": Scaled(2.0, normal=True),
         "lecun_uniform": Scaled(1.0),
         "lecun_normal": Scaled(1.0, normal=True),
+        "orthogonal": Orthogonal(),
         "zeros": Constant(0.0),
         "ones": Constant(1.0),
     }

@@ -155,7 +155,12 @@ def choose_panels(
         is_seldom = operand.tensor in options.seldom
         uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
         axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, uses, is_seldom)
-        if axis is None or operand.lookups or any(never_holds(guard, extents) for guard in operand.guards):
+        if (
+            axis is None
+            or operand.tensor in options.made
+            or operand.lookups
+            or any(never_holds(guard, extents) for guard in operand.guards)
+        ):
             continue
         if bare_dimension(operand, axis) is not None:
             depth = 0 if is_seldom else _panel_depth(operand, axis, levels)

@@ -13,7 +13,7 @@ from pellucid.schedule.machine import Machine
 from pellucid.schedule.maps import build_map, find_map
 from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Tensor
 from pellucid.schedule.normal import normalise
-from pellucid.schedule.parts import in_rounds
+from pellucid.schedule.parts import in_rounds, in_steps
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Level, Options, Plan
 from pellucid.schedule.traits import is_product
@@ -52,6 +52,8 @@ def lower(
         contractions, between = _in_rounds(contractions, options, known, name)
         new += between
         known |= {tensor.name: tensor for tensor in between}
+    if options is not None and options.steps is not None:
+        contractions = [in_steps(nest, options.steps) for nest in contractions]
     for number, nest in enumerate(contractions):
         dtype = _element_type(nest, known)
         own = name if len(contractions) == 1 else f"{name}.{number}"

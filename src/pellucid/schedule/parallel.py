@@ -13,7 +13,10 @@ from pellucid.schedule.nest import Bound, For, Nest, Statement
 from pellucid.schedule.ordering import DIVISIBLE
 from pellucid.schedule.touched import stored
 
-__all__ = ["as_nest", "divide"]
+__all__ = ["ONCE", "as_nest", "divide"]
+
+# The loop of one round in which a statement stands that one thread alone runs.
+ONCE = "thread.once"
 
 
 def divide(body: tuple[Statement, ...], own: Collection[str] = ()) -> tuple[Statement, ...]:
@@ -54,7 +57,7 @@ def _divided(statement: Statement, own: Collection[str]) -> Statement:
             return replace(statement, parallel=True)
         return replace(statement, body=divide(statement.body, own))
     # A lone tile belongs to one thread: a loop of one round, which exactly one of them gets.
-    return For("thread.once", Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
+    return For(ONCE, Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
 
 
 def _rounds(statement: Statement, own: Collection[str]) -> int:

@@ -21,12 +21,14 @@ from pellucid.schedule.contraction import Axes, Contraction
 from pellucid.schedule.nest import Accumulated, Load, Operand, Tensor
 from pellucid.schedule.traits import guarded_names
 
-__all__ = ["OUTER", "in_rounds"]
+__all__ = ["OUTER", "ROUND", "STEP", "in_rounds", "in_steps"]
 
 # The axes that a cut batch axis becomes; no axis of a formula has such a name.
 PART, ROUND, MEMBER, PARTS = "batch.part", "batch.round", "batch.image", "parts"
+# The axis along which a recurrence walks.
+STEP = "time.step"
 # Those that are walked outermost, from the outside in.
-OUTER = (PART, ROUND)
+OUTER = (PART, ROUND, STEP)
 
 
 def in_rounds(
@@ -64,6 +66,16 @@ def in_rounds(
         partial,
         Contraction(nest.output, nest.free, ((PARTS, parts),), nest.reduction, part, None, nest.result),
     ], [tensor]
+
+
+def in_steps(nest: Contraction, axis: str) -> Contraction:
+    """The contraction with `axis`, one of its output, walked in order inside the rounds; itself where it has none."""
+    if axis not in dict(nest.free):
+        return nest
+    index = Affine.name(STEP)
+    return replace(
+        bind_contraction(nest, {axis: index}), free=_replaced(nest.free, axis, ((STEP, nest.extents[axis]),))
+    )
 
 
 def _cut(axes: Axes) -> tuple[Axes, Affine]:

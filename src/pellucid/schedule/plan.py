@@ -45,7 +45,9 @@ class Options:
     or cannot be walked so, it is scheduled as ever. `chain` is the most terms of a sum that are added up one after the
     other before the result is added to the others; 0 leaves that to the estimate of rounding.
 
-    Arrays that `seldom` change get panels outside all loops: then what copies them can run when they do.
+    `steps` is an axis to walk next, in order: the steps of a recurrence. The arrays `made` change in them and are not
+    copied in another order. Arrays that `seldom` change get panels outside all loops: then what copies them can run
+    when they do.
 
     An equation may become several contractions: `number` says which of them the choices from `vector` to `unroll` are
     made for, None all of them.
@@ -63,6 +65,8 @@ class Options:
     parts: int = 1
     chain: int = 0
     seldom: frozenset[str] = frozenset()
+    steps: str | None = None
+    made: frozenset[str] = frozenset()
     number: int | None = None
 
     def of(self, number: int) -> Options:

@@ -1,0 +1,209 @@
+"""Recurrent networks (MATHS.md, section 8): simple, LSTM (Hochreiter and Schmidhuber, 1997) and GRU (Cho et al., 2014).
+
+Axes    n sequence; t step; c feature of the input; j, k feature of the state, before and after; q gate.
+Names   of a layer's tensors end with its number, and with `r` where it walks from the last step to the first:
+        u what the input brings; a what goes into the gates; h state; c cell of an LSTM; p the state as a step reads it;
+        f the state that a step makes, where it may be missing; r, z, g the gates of a GRU.
+
+The products with the input wait for nothing, so they are equations of all steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pellucid.errors import ArgumentError
+from pellucid.language.binding import names_of
+from pellucid.language.system import System
+from pellucid.nn.equations.notation import Shape, check_rank, check_shape, formula, system
+from pellucid.nn.equations.window import integer
+
+__all__ = ["GATES", "KINDS", "OUTPUTS", "Recurrent", "recurrent"]
+
+# The gates of each kind, in the order in which its weights hold them; a simple network has one without a name.
+GATES = {
+    "tanh": (),
+    "relu": (),
+    "lstm": ("input", "forget", "cell", "output"),
+    "gru": ("reset", "update", "new"),
+}
+KINDS = tuple(GATES)
+OUTPUTS = ("sequence", "last")
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent network of `num_layers` layers, each in one direction or, where `bidirectional`, in both.
+
+    `lengths`: an integer array `length` (n,) says how many steps of each sequence are there; `padding`: it follows from
+    the rows of this value at the end of each sequence. Steps that are not there leave the state as it is, and their
+    outputs are 0. `truncate`: gradients pass no boundary between so many steps. `reverse`: the one direction is from
+    the last step to the first. The output is the states of the last layer at all steps, (n, t, directions * features),
+    or with `output` "last" those behind the last step, (n, directions * features).
+    """
+
+    kind: str
+    features: int
+    num_layers: int = 1
+    bias: bool = True
+    bidirectional: bool = False
+    output: str = "sequence"
+    lengths: bool = False
+    padding: float | None = None
+    truncate: int | None = None
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        integer("features", self.features, 1)
+        integer("num_layers", self.num_layers, 1)
+        if self.truncate is not None:
+            integer("truncate", self.truncate, 1)
+        if self.kind not in KINDS:
+            raise ArgumentError(f"`kind` (={self.kind!r}) must be one of {', '.join(KINDS)}")
+        if self.output not in OUTPUTS:
+            raise ArgumentError(f"`output` (={self.output!r}) must be one of {', '.join(OUTPUTS)}")
+
+        if self.lengths and self.padding is not None:
+            raise ArgumentError("`lengths` and `padding` both say how long sequences are; one of them may")
+
+    @property
+    def masked(self) -> bool:
+        """Whether steps may be missing."""
+        return self.lengths or self.padding is not None
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """The suffixes of all layers and directions, in order."""
+        ways = ("", "r") if self.bidirectional else ("r",) if self.reverse else ("",)
+        return tuple(f"{layer}{way}" for layer in range(self.num_layers) for way in ways)
+
+    def layer(self, number: int) -> list[str]:
+        """The suffixes of one layer."""
+        return [chain for chain in self.chains if chain.rstrip("r") == str(number)]
+
+    def shapes(self, inputs: int) -> dict[str, Shape]:
+        """The shape of every parameter by its local name: `v` of the input, `w` of the state, `b` and `d` biases (`d`
+        of the state, which a GRU alone has)."""
+        gates = (len(GATES[self.kind]),) if GATES[self.kind] else ()
+        found: dict[str, Shape] = {}
+        for chain in self.chains:
+            read = inputs if chain.startswith("0") else self.features * (2 if self.bidirectional else 1)
+            found[f"v{chain}"] = (read, *gates, self.features)
+            found[f"w{chain}"] = (self.features, *gates, self.features)
+            if self.bias:
+                found[f"b{chain}"] = (*gates, self.features)
+                if self.kind == "gru":
+                    found[f"d{chain}"] = (*gates, self.features)
+        return found
+
+
+def recurrent(
+    network: Recurrent,
+    x: Shape,
+    parameters: Mapping[str, Shape],
+    length: Shape | None = None,
+    state: Shape | None = None,
+    cell: Shape | None = None,
+) -> System:
+    """The equations for `x` (n, t, features) and parameters of these shapes.
+
+    ShapeError where they are not those of `Recurrent.shapes`, `length` is not (n,), or the states not (n, layers *
+    directions, features), the middle one left out where it is 1.
+    """
+    check_rank("x", x, ("batch", "steps", "features"))
+    for name, shape in network.shapes(x[2]).items():
+        check_shape(name, parameters.get(name), shape)
+    check_shape("length", length, x[:1])
+    one = len(network.chains) == 1
+    for name, shape in (("state", state), ("cell", cell)):
+        every = (x[0], len(network.chains), network.features)
+        check_shape(name, shape, (x[0], network.features) if one and shape is not None and len(shape) == 2 else every)
+    begin = {name: "n," if len(shape) == 2 else "n,{}," for name, shape in (("state", state), ("cell", cell)) if shape}
+    texts = list(_length(network))
+    reads = [("x[n,t,c]", "c")]
+    for layer in range(network.num_layers):
+        chains = network.layer(layer)
+        for chain in chains:
+            texts += [*_begin(network, chain, begin), *_chain(network, chain, reads)]
+        reads = [
+            (f"h{chain}[n,t,{axis}]", f"{axis}{shift}")
+            for chain, axis, shift in zip(chains, "ce", ("", "+K"), strict=False)
+        ]
+    texts += _output(network)
+    every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding}
+    formulas = [formula(text) for text in texts]
+    used = names_of(node for entry in formulas for node in (entry.output, entry.body))
+    constants = {name: value for name, value in every.items() if name in used and value is not None}
+    return system(*texts, constants=constants, extents={"m": 2 * network.features} if "m" in used else {})
+
+
+def _length(network: Recurrent) -> Iterator[str]:
+    if network.padding is not None:
+        yield "far[n,t] = max(c) abs(x[n,t,c] - V)"
+        yield "length[n] = max(t) where(far[n,t] > 0, t + 1, 0)"
+
+
+def _begin(network: Recurrent, chain: str, given: Mapping[str, str]) -> Iterator[str]:
+    """The states before the first step; `given` says how each is read."""
+    place = "T" if chain.endswith("r") else "-1"
+    for name, tensor in (("state", "h"), ("cell", "c")):
+        if name in given:
+            yield f"{tensor}{chain}[n,{place},k] = {name}[{given[name].format(network.chains.index(chain))}k]"
+
+
+def _chain(network: Recurrent, chain: str, reads: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """The equations of one layer in one direction; `reads` are the values of the layer before, each with the index of
+    the weights that it meets."""
+    q = "q," if GATES[network.kind] else ""
+    before = "t+1" if chain.endswith("r") else "t-1"
+    sums = [f"sum({index[0]}) {value}*v{chain}[{index},{q}k]" for value, index in reads]
+    yield " + ".join([f"u{chain}[n,t,{q}k] = {sums[0]}", *sums[1:], *([f"b{chain}[{q}k]"] if network.bias else [])])
+    state, cell = f"h{chain}[n,{before},{{}}]", f"c{chain}[n,{before},k]"
+    read = state
+    if network.truncate is not None:
+        since = "(L - t)" if chain.endswith("r") else "t"
+        boundary = f"{since} % R == 0 and {since} > 0"
+        yield f"p{chain}[n,t,k] = where({boundary}, stop({state.format('k')}), {state.format('k')})"
+        read, cell = f"p{chain}[n,t,{{}}]", f"where({boundary}, stop({cell}), {cell})"
+    yield from _step(network, chain, read, cell)
+    if network.masked:
+        yield f"h{chain}[n,t,k] = where(t < length[n], f{chain}[n,t,k], {state.format('k')})"
+
+
+def _step(network: Recurrent, z: str, state: str, cell: str) -> Iterator[str]:
+    """From the state before, `state` (with a place for its last index) and `cell`, to the new one."""
+    new = f"f{z}[n,t,k]" if network.masked else f"h{z}[n,t,k]"
+    if network.kind in ("tanh", "relu"):
+        function = "tanh({})" if network.kind == "tanh" else "max({}, 0)"
+        yield f"a{z}[n,t,k] = u{z}[n,t,k] + sum(j) {state.format('j')}*w{z}[j,k]"
+        yield f"{new} = {function.format(f'a{z}[n,t,k]')}"
+    elif network.kind == "lstm":
+        into, forget, candidate, out = (f"a{z}[n,t,{number},k]" for number in range(4))
+        yield f"a{z}[n,t,q,k] = u{z}[n,t,q,k] + sum(j) {state.format('j')}*w{z}[j,q,k]"
+        changed = f"sigmoid({forget})*{cell} + sigmoid({into})*tanh({candidate})"
+        yield f"c{z}[n,t,k] = " + (f"where(t < length[n], {changed}, {cell})" if network.masked else changed)
+        yield f"{new} = sigmoid({out})*tanh(c{z}[n,t,k])"
+    else:
+        u, a = ([f"{name}{z}[n,t,{number},k]" for number in range(3)] for name in "ua")
+        yield f"a{z}[n,t,q,k] = sum(j) {state.format('j')}*w{z}[j,q,k]" + (f" + d{z}[q,k]" if network.bias else "")
+        yield f"r{z}[n,t,k] = sigmoid({u[0]} + {a[0]})"
+        yield f"z{z}[n,t,k] = sigmoid({u[1]} + {a[1]})"
+        yield f"g{z}[n,t,k] = tanh({u[2]} + r{z}[n,t,k]*{a[2]})"
+        yield f"{new} = (1 - z{z}[n,t,k])*g{z}[n,t,k] + z{z}[n,t,k]*{state.format('k')}"
+
+
+def _output(network: Recurrent) -> Iterator[str]:
+    """The states of the last layer, those of two directions one behind the other."""
+    at, ends = "n,t," if network.output == "sequence" else "n,", list[str]()
+    for chain in network.layer(network.num_layers - 1):
+        ends.append(f"y{chain}[{at}{{}}]")
+        if network.output == "last":
+            yield f"{ends[-1].format('k')} = h{chain}[n,{'0' if chain.endswith('r') else 'L'},k]"
+        elif network.masked:
+            yield f"{ends[-1].format('k')} = where(t < length[n], h{chain}[n,t,k], 0)"
+        else:
+            ends[-1] = f"h{chain}[{at}{{}}]"
+    if len(ends) == 2:
+        one, two = ends
+        yield f"y[{at}m] = sum(j : j == m) {one.format('j')} + sum(e : e+K == m) {two.format('e')}"
