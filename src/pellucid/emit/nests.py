@@ -95,7 +95,7 @@ class Emitter:
         return replace(found, tensors=names)
 
     def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
-        code = Code(self._floating)
+        code = Code(self._floating, self._target.convention)
         thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
         loops = Loops(code, thread, threads)
         places = Places(code, loops, {name: self._tensors[name] for name in names})
