@@ -56,7 +56,7 @@ class Emitter:
         self._program, self._floating, self._target, self._checked = program, floating, target, checked
         self._tensors = {tensor.name: tensor for tensor in program.tensors}
         self._numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-        self._known: dict[Hashable, Function] = {}
+        self._known: dict[Hashable, list[Function]] = {}
 
     def nest(self, number: int) -> list[Function]:
         """A function for every statement of nest `number`, in order."""
@@ -89,10 +89,11 @@ class Emitter:
             return self._written(statement, names, number, free)
         like = renamed(statement, {name: str(place) for place, name in enumerate(names)})
         forms = tuple(replace(self._tensors[name], name="") for name in names)
-        found = self._known.get((like, forms, free))
-        if found is None:
-            found = self._known[like, forms, free] = self._written(statement, names, number, free)
-        return replace(found, tensors=names)
+        # Finding and keeping in one: the hash of a statement is that of all that stands in it.
+        known = self._known.setdefault((like, forms, free), [])
+        if not known:
+            known.append(self._written(statement, names, number, free))
+        return replace(known[0], tensors=names)
 
     def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
         code = Code(self._floating, self._target.convention)
