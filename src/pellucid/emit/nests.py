@@ -154,10 +154,13 @@ class _NestWriter:
     def pieces(self, loop: For, taken: Sequence[Register]) -> tuple[Register, Register]:
         """A loop whose pieces threads take as they come; how many this one did of how many."""
         with self.loops.pieces(loop, taken) as piece:
-            self.loops.open(loop, (), piece)
-            self._body(loop, None, parallel=True)
-            self.loops.close(())
-            self.places.loops_changed()
+            if _runs_once(loop):
+                self._once(loop, None, parallel=True)
+            else:
+                self.loops.open(loop, (), piece)
+                self._body(loop, None, parallel=True)
+                self.loops.close(())
+                self.places.loops_changed()
         return piece.done, piece.pieces
 
     def _statement(self, statement: Statement, parallel: bool) -> None:
@@ -183,11 +186,8 @@ class _NestWriter:
         if not loop.parallel and low is not None and high is not None:
             if low >= high:
                 return
-            if low + loop.step >= high:
-                self.loops.fixed[loop.variable] = low
-                self._body(loop, tile, parallel)
-                del self.loops.fixed[loop.variable]
-                self.places.loops_changed()
+            if _runs_once(loop):
+                self._once(loop, tile, parallel)
                 return
         slots = [] if tile is None else self.tiles.updated_in(tile, loop)
         state = self.tiles.state
@@ -196,6 +196,14 @@ class _NestWriter:
         self._body(loop, tile, parallel or loop.parallel)
         after = self.loops.close([state[slot] for slot in slots])
         state.update(zip(slots, after, strict=True))
+        self.places.loops_changed()
+
+    def _once(self, loop: For, tile: Tile | None, parallel: bool) -> None:
+        """The body of a loop that runs once, whose variable is a number there."""
+        assert loop.low.static is not None
+        self.loops.fixed[loop.variable] = loop.low.static
+        self._body(loop, tile, parallel)
+        del self.loops.fixed[loop.variable]
         self.places.loops_changed()
 
     def _body(self, loop: For, tile: Tile | None, parallel: bool) -> None:
@@ -210,6 +218,11 @@ class _NestWriter:
 
     def _writes_scratch(self, statement: Statement) -> bool:
         return any(self.tensors[name].role == "scratch" for name in stored((statement,)))
+
+
+def _runs_once(loop: For) -> bool:
+    low, high = loop.low.static, loop.high.static
+    return low is not None and high is not None and low < high <= low + loop.step
 
 
 def _has_parallel_loop(statement: Statement) -> bool:
