@@ -147,7 +147,7 @@ class Operand:
     outside: float = 0.0
     prefetch: int = 0
 
-    @property
+    @cached_property
     def address(self) -> Affine:
         """The flat element number, without lookups."""
         const, terms, stride = 0, dict[str, int](), 1
