@@ -277,21 +277,19 @@ class _Builder:
         return reduction.body(value, position, guards, axes, dict(place.ranges))
 
     def _prefetch(self, operand: Operand, bound: Operand, points: list[dict[str, int]]) -> Prefetch | None:
-        """Half a line ahead, or what the next round of an axis reads: then by the points that are the first to read it,
-        those that a step of the reduction leads where no other point has been."""
+        """Half a line ahead, or what the next round of an axis reads: then by the points that it leads where no point
+        has been. Several of them read a cell, now or at the next steps, so that one does where borders leave
+        others out: a line that is not prefetched costs as much as the rest of its row."""
         if operand not in self.ahead:
             return None
         axis = self.ahead[operand]
         if axis is None:
             return self.near
-        cells = [tuple(sum(i.coefficient(name) * at for name, at in p.items()) for i in bound.index) for p in points]
-        steps = [next((c for name in self.reductions if (c := i.coefficient(name))), 0) for i in bound.index]
-        reached = [set(places) for places in zip(*cells, strict=True)]
-        first = {
-            cells.index(cell)
-            for cell in cells
-            if all(not step or at + step not in seen for at, step, seen in zip(cell, steps, reached, strict=True))
-        }
+        first = set(range(len(points)))
+        for index in bound.index:
+            if step := index.coefficient(axis):
+                places = [sum(index.coefficient(name) * at for name, at in point.items()) for point in points]
+                first -= {number for number, place in enumerate(places) if place + step in places}
         return Prefetch(bound.address.coefficient(axis), tuple(sorted(first)), cache=2)
 
     @staticmethod
