@@ -121,6 +121,11 @@ class Equation:
         return " \\\\\n".join(map(to_latex, formulas_of(self.parts)))
 
     @property
+    def _is_several(self) -> bool:
+        """Whether there is more to it than one formula: a recurrence, or equations before the last."""
+        return self.parts != (self.formula,)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The arrays and scalars that the equation reads, in order of appearance."""
         return inputs_of(self.parts, self.constants)
@@ -139,7 +144,7 @@ class Equation:
             raise ArgumentError(f"`wrt` (={wrt!r}) must be one of the equation's inputs: {', '.join(self.inputs)}")
         if upstream in self.inputs:
             raise ArgumentError(f"`upstream` (={upstream!r}) is the name of one of the equation's inputs")
-        if isinstance(self.parts[-1], Recurrence) or len(self.parts) > 1:
+        if self._is_several:
             return self._gradient_of_recurrence(wrt, upstream)
         derived = derive(self.formula, wrt, upstream, tuple(self.constants))
         result = Equation(derived.formula, **self.constants)
@@ -150,8 +155,8 @@ class Equation:
         return result
 
     def _gradient_of_recurrence(self, wrt: str, upstream: str) -> Equation:
-        recurrence, *others = reversed(self.parts)
-        if others or not isinstance(recurrence, Recurrence):
+        recurrence = self.parts[-1]
+        if len(self.parts) > 1 or not isinstance(recurrence, Recurrence):
             raise ArgumentError(f"the gradient of {len(self.parts)} equations in order is derived one by one, not here")
         derived = Backward(recurrence, {self.formula.output.tensor: upstream}, tuple(self.constants))
         towards = derived.towards(wrt)
@@ -166,7 +171,7 @@ class Equation:
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
         """The equation with its conditions solved for these arrays' shapes (a gradient, per residue of the stride):
         equations that write disjoint cells, every index affine, all constants bound."""
-        if len(self.parts) > 1 or isinstance(self.parts[0], Recurrence):
+        if self._is_several:
             raise ArgumentError("only a single equation that is no recurrence is solved")
         _, found = self._extents(extents, arrays)
         return tuple(Equation(piece.formula) for piece in solve(self.formula, self.constants, found.last))
@@ -184,7 +189,7 @@ class Equation:
             place = last.tensors[formula.output.tensor]
             step = index[place] - base if len(index) > place else -1
             formula = last.at_step(formula, step, found.last[last.axis])
-        if len(self.parts) > 1 or last is not self.formula:
+        if self._is_several:
             given = {**given, **evaluate_parts(self.parts, self.constants, found, given)}
         return explain(formula, index, self.constants, found.last, given, base, upstream=self._upstream)
 
