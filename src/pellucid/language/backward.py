@@ -134,7 +134,9 @@ class Backward:
                 for formula, own in self._formulas.items():
                     if reads(own.body, operand.name):
                         read, body = self._derived(formula, operand.name)
-                        total = Binary("+", total, self._renamed(self._restored(body, by), read, indices))
+                        # One step later there is a step before.
+                        own_body = self._restored(body, by) if by else self._restored(body, join=self._begun)
+                        total = Binary("+", total, self._renamed(own_body, read, indices))
             found.append(Formula(Access(self.names[tensor], indices), simplify(total)))
         return found
 
@@ -150,12 +152,13 @@ class Backward:
         axis = self.forward.axis
         if not self._begins(body):
             return indices, self._restored(body)
+        if Name(axis) in indices:
+            return indices, self._restored(body, join=self._begun)
         start = self.forward.start
-        later = Compare(">" if self.forward.step > 0 else "<", Name(axis), start)
 
         def split(node: Node) -> Node:
             if isinstance(node, Reduce) and axis in node.axes:
-                others = replace(node, conditions=(*node.conditions, later), body=self._restored(node.body))
+                others = replace(node, conditions=(*node.conditions, self._is_later()), body=self._restored(node.body))
                 once = substitute(self._restored(node.body, join=lambda first, _: first), {axis: start})
                 rest = tuple(other for other in node.axes if other != axis)
                 conditions = tuple(substitute(condition, {axis: start}) for condition in node.conditions)
@@ -163,9 +166,15 @@ class Backward:
                 return Binary("+", others, begin)  # type: ignore[arg-type]
             return map_children(node, split)
 
-        if Name(axis) in indices:
-            return indices, self._restored(body, join=lambda first, before: Call("where", (later, before, first)))
         return indices, split(body)  # type: ignore[return-value]
+
+    def _is_later(self) -> Compare:
+        """The condition that a step is not the first."""
+        return Compare(">" if self.forward.step > 0 else "<", Name(self.forward.axis), self.forward.start)
+
+    def _begun(self, first: Expr, before: Access) -> Expr:
+        """What is read one step before, at whatever step."""
+        return Call("where", (self._is_later(), before, first))
 
     def _at_begin(self, formula: Formula, wrt: str) -> tuple[tuple[Expr, ...], Expr] | None:
         """What reaches an input through the states before the first step that a formula reads."""
