@@ -121,9 +121,9 @@ class Equation:
         return " \\\\\n".join(map(to_latex, formulas_of(self.parts)))
 
     @property
-    def _is_several(self) -> bool:
-        """Whether there is more to it than one formula: a recurrence, or equations before the last."""
-        return self.parts != (self.formula,)
+    def is_single(self) -> bool:
+        """Whether it is one formula, neither a recurrence nor with equations before it."""
+        return self.parts == (self.formula,)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ class Equation:
             raise ArgumentError(f"`wrt` (={wrt!r}) must be one of the equation's inputs: {', '.join(self.inputs)}")
         if upstream in self.inputs:
             raise ArgumentError(f"`upstream` (={upstream!r}) is the name of one of the equation's inputs")
-        if self._is_several:
+        if not self.is_single:
             return self._gradient_of_recurrence(wrt, upstream)
         derived = derive(self.formula, wrt, upstream, tuple(self.constants))
         result = Equation(derived.formula, **self.constants)
@@ -171,8 +171,8 @@ class Equation:
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
         """The equation with its conditions solved for these arrays' shapes (a gradient, per residue of the stride):
         equations that write disjoint cells, every index affine, all constants bound."""
-        if self._is_several:
-            raise ArgumentError("only a single equation that is no recurrence is solved")
+        if not self.is_single:
+            raise ArgumentError("a recurrence, or several equations, are not solved: only a single equation is")
         _, found = self._extents(extents, arrays)
         return tuple(Equation(piece.formula) for piece in solve(self.formula, self.constants, found.last))
 
@@ -189,7 +189,7 @@ class Equation:
             place = last.tensors[formula.output.tensor]
             step = index[place] - base if len(index) > place else -1
             formula = last.at_step(formula, step, found.last[last.axis])
-        if self._is_several:
+        if not self.is_single:
             given = {**given, **evaluate_parts(self.parts, self.constants, found, given)}
         return explain(formula, index, self.constants, found.last, given, base, upstream=self._upstream)
 
