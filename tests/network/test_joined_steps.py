@@ -38,7 +38,7 @@ def formulas_of(graph: Graph) -> list[str]:
         (SIMPLE, "ah", ["a[n,t,k] = u[n,t,k] + sum(j) h[n,t-1,j] * w[j,k]", "h[n,t,k] = tanh(a[n,t,k])"]),
         # Two formulas read it.
         (
-            "a[n,t,k] = u[n,t,k] + sum(j) h[n,t-1,j]*w[j,k]\np[n,t,k] = exp(a[n,t,k])\nh[n,t,k] = a[n,t,k] + p[n,t-1,k]",
+            SIMPLE.replace("tanh(a[n,t,k])", "a[n,t,k] + p[n,t-1,k]") + "p[n,t,k] = exp(a[n,t,k])",
             "h",
             [
                 "a[n,t,k] = u[n,t,k] + sum(j) h[n,t-1,j] * w[j,k]",
