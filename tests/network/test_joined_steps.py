@@ -42,8 +42,8 @@ def formulas_of(graph: Graph) -> list[str]:
             "h",
             [
                 "a[n,t,k] = u[n,t,k] + sum(j) h[n,t-1,j] * w[j,k]",
-                "p[n,t,k] = exp(a[n,t,k])",
                 "h[n,t,k] = a[n,t,k] + p[n,t-1,k]",
+                "p[n,t,k] = exp(a[n,t,k])",
             ],
         ),
         # It would stand under a sum, once for each term.
