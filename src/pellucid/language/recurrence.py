@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from pellucid.errors import EquationError, ShapeError
 from pellucid.language.binding import names_of
-from pellucid.language.extents import infer_extents, inputs, known_extents, output_shape, scalars
+from pellucid.language.extents import axes, infer_extents, inputs, known_extents, output_shape, scalars
 from pellucid.language.remembered import remembered
 from pellucid.language.render import to_text
 from pellucid.language.simplify import simplify
@@ -320,11 +320,21 @@ def _is_initial(formula: Formula, formulas: Sequence[Formula], reach: Mapping[st
         if other is formula or other.output.tensor != name:
             continue
         if len(other.output.indices) != len(formula.output.indices):
-            raise EquationError(f"{name} has another number of indices elsewhere", formula.output.span)
+            here, there = (len(entry.output.indices) for entry in (formula, other))
+            count = f"{here} index" if here == 1 else f"{here} indices"
+            raise EquationError(f"`{name}` has {count} here and {there} elsewhere", formula.output.span)
         pairs = zip(formula.output.indices, other.output.indices, strict=True)
         if any(isinstance(theirs, Name) and own != theirs for own, theirs in pairs):
             return True
     return False
+
+
+def _begins(output: Access, other: Access) -> bool:
+    """Whether an output has no axis where another of the same tensor has one."""
+    return output.tensor == other.tensor and any(
+        isinstance(theirs, Name) and not isinstance(own, Name)
+        for own, theirs in zip(output.indices, other.indices, strict=True)
+    )
 
 
 def _recurrent(part: Part) -> tuple[str, ...]:
@@ -350,27 +360,72 @@ def _is_ready(name: str, reach: Mapping[str, set[str]], reads: Mapping[str, set[
 # ---------------------------------------------------------------- one recurrence
 def recurrence_of(formulas: Sequence[Formula], initial: Sequence[Formula] = ()) -> Recurrence:
     """The recurrence of formulas that depend on each other; EquationError where they are none along any axis."""
-    for formula in initial:
-        if any(isinstance(node, Reduce) for node in walk(formula.body)):
-            raise EquationError("a state before the first step is a value without reductions", formula.body.span)
+    for formula in formulas:
+        if any(_begins(formula.output, other.output) for other in formulas):
+            message = f"`{to_text(formula.output)}` is a state before the first step and depends on the steps"
+            raise EquationError(message, formula.output.span)
+    closest: tuple[Recurrence, list[_Fault]] | None = None
     for axis in formulas[0].free_axes:
         for step in (1, -1):
             found = Recurrence(axis, step, tuple(formulas), tuple(initial))
-            if not _faults(found):
+            faults = _faults(found)
+            if not faults:
+                _check_initial(found)
                 return found
-    raise _fault(formulas)
+            if closest is None or len(faults) < len(closest[1]):
+                closest = found, faults
+    if closest is None:
+        output = formulas[0].output
+        message = f"`{to_text(output)}` is read to make itself; a recurrence needs an axis to walk along"
+        raise EquationError(message, output.span)
+    # Of several that are none, the one that comes closest says best what is wrong.
+    recurrence, (fault, *_) = closest
+    raise _error(recurrence, fault)
 
 
-def _faults(recurrence: Recurrence) -> list[Access]:
-    """The accesses that find nothing: neither made before in the same step nor in the one before it."""
+def _check_initial(recurrence: Recurrence) -> None:
+    """EquationError unless each state before the first step is one value without reductions, over bare axes, and its
+    names mean what they mean in the recurrence."""
+    done = set[str]()
+    inside = {axis for formula in recurrence.formulas for axis in axes(formula)}
+    for formula in recurrence.initial:
+        output = formula.output
+        if output.tensor in done:
+            raise EquationError(f"`{output.tensor}` has two states before the first step", output.span)
+        done.add(output.tensor)
+        place = recurrence.tensors[output.tensor]
+        begin = output.indices[place]
+        if isinstance(begin, Name) and begin.name in inside:
+            wanted = "-1" if recurrence.step > 0 else f"the extent of `{recurrence.axis}`"
+            message = f"the state before the first step stands at {wanted}, not at `{to_text(begin)}`"
+            raise EquationError(message, begin.span)
+        for index in (*output.indices[:place], *output.indices[place + 1 :]):
+            if not isinstance(index, Name):
+                message = f"the state before the first step has an axis in every other place, not `{to_text(index)}`"
+                raise EquationError(message, index.span)
+        for node in walk(formula.body):
+            if isinstance(node, Reduce):
+                raise EquationError("the state before the first step is a value without reductions", node.span)
+            if isinstance(node, Name) and node.name in inside and node.name not in formula.free_axes:
+                message = f"`{node.name}` is an axis of the recurrence, and none of the state before the first step"
+                raise EquationError(message, node.span)
+
+
+# A formula, and what it reads that is made neither before it in the same step nor in the step before; its output where
+# that does not stand at the step.
+_Fault: TypeAlias = tuple[Formula, Access]
+
+
+def _faults(recurrence: Recurrence) -> list[_Fault]:
+    """Every `_Fault`; none in a recurrence."""
     axis, made = recurrence.axis, {formula.output.tensor for formula in recurrence.formulas}
     places = {name: {_place(f.output, axis) for f in recurrence.formulas if f.output.tensor == name} for name in made}
-    faults = list[Access]()
+    faults = list[_Fault]()
     done = set[str]()
     for number, formula in enumerate(recurrence.formulas):
         name = formula.output.tensor
         if len(places[name]) > 1 or None in places[name]:
-            faults.append(formula.output)
+            faults.append((formula, formula.output))
             continue
         for node in walk(formula.body):
             if not (isinstance(node, Access) and node.tensor in made) or None in places[node.tensor]:
@@ -378,25 +433,29 @@ def _faults(recurrence: Recurrence) -> list[Access]:
             (place,) = list(places[node.tensor])[:1]
             offset = _offset(node.indices[place or 0], axis) if place is not None else None
             if not (offset == -recurrence.step or (offset == 0 and node.tensor in done)):
-                faults.append(node)
+                faults.append((formula, node))
         if all(later.output.tensor != name for later in recurrence.formulas[number + 1 :]):
             done.add(name)
     return faults
 
 
-def _fault(formulas: Sequence[Formula]) -> EquationError:
-    """What is wrong with formulas that are no recurrence along any axis."""
-    made = {formula.output.tensor for formula in formulas}
-    only = formulas[0].output
-    for formula in formulas:
-        for node in walk(formula.body):
-            if isinstance(node, Access) and node.tensor in made:
-                if len(formulas) == 1 and node.indices == only.indices:
-                    return EquationError(f"`{only.tensor}` is the output and is also read", node.span)
-                steps = " or ".join(f"`{axis}-1`" for axis in formula.free_axes[:3])
-                message = f"`{to_text(node)}` waits for itself: a recurrence reads what it makes one step before"
-                return EquationError(f"{message}, at {steps or 'an axis minus 1'}", node.span)
-    raise AssertionError("formulas that depend on each other read each other")
+def _error(recurrence: Recurrence, fault: _Fault) -> EquationError:
+    """What is wrong with formulas that are no recurrence."""
+    (formula, access), axis = fault, recurrence.axis
+    tensor, before = access.tensor, f"`{axis}{'-' if recurrence.step > 0 else '+'}1`"
+    own = next(other.output for other in recurrence.formulas if other.output.tensor == tensor)
+    place = _place(own, axis)
+    if access is formula.output or place is None:
+        message = f"`{to_text(access)}` has no index `{axis}`, along which the others wait for it"
+    elif access.indices == own.indices and len(recurrence.formulas) == 1:
+        message = f"`{tensor}` is the output and is also read"
+    elif (offset := _offset(access.indices[place], axis)) == 0 and tensor != formula.output.tensor:
+        message = f"`{to_text(access)}` is made later in the same step; write it before this equation, or read {before}"
+    elif offset is None and any(_offset(index, axis) is not None for index in access.indices):
+        message = f"`{to_text(access)}` has `{axis}` in another place than `{to_text(own)}`"
+    else:
+        message = f"`{to_text(access)}` waits for itself: a recurrence reads what it makes one step before, at {before}"
+    return EquationError(message, access.span)
 
 
 def _place(access: Access, axis: str) -> int | None:
