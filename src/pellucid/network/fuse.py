@@ -132,6 +132,8 @@ class _Work:
             reader = self.nodes[next(iter(readers))]
             if isinstance(reader, Equation):
                 break
+            if not isinstance(reader, View):
+                return None
             last = reader.output
         shape = self.values[node.output].shape
         if not is_elementwise(self.values, reader):
