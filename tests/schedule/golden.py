@@ -13,12 +13,13 @@ from pathlib import Path
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.show import show
 from schedule.cases import AVX2, AVX512, EQUATIONS, NEON, SSE2, TOY, Case, with_tiny_caches
+from support.recurrences import KNOWN, Steps
 
 __all__ = ["FOLDER", "NESTS", "text"]
 
 FOLDER = Path(__file__).parent / "golden"
 
-NESTS: dict[str, tuple[Case, Machine]] = {
+NESTS: dict[str, tuple[Case | Steps, Machine]] = {
     "convolution_avx512": (EQUATIONS["conv"], AVX512),
     "convolution_strided_dx_avx2": (EQUATIONS["conv stride 2"].gradient("x"), AVX2),
     "convolution_dw_neon": (EQUATIONS["conv"].gradient("w"), NEON),
@@ -31,6 +32,7 @@ NESTS: dict[str, tuple[Case, Machine]] = {
     "staged_sse2": (EQUATIONS["staged"], SSE2),
     "gather_avx2": (EQUATIONS["gather"], AVX2),
     "transposed_sse2": (EQUATIONS["transposed"], SSE2),
+    "recurrence_avx2": (KNOWN["begun"], AVX2),
 }
 
 

@@ -15,6 +15,11 @@ from pellucid.language.parse import parse_system
 from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
 from pellucid.language.system import System
 from pellucid.network import Graph
+from pellucid.schedule.lower import Lowered
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Program, Tensor
+from pellucid.schedule.plan import Options
+from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
 
 __all__ = ["KNOWN", "Steps", "recurrences"]
 
@@ -53,7 +58,24 @@ class Steps:
                 return random.integers(0, self.lengths[name], shape)
             return random.integers(-1, 2, shape).astype(float) if small else random.normal(size=shape) / 2
 
-        return {name: drawn(name, shape) for name, shape in self.shapes.items()}
+        return {name: np.asarray(drawn(name, shape)) for name, shape in self.shapes.items()}
+
+    def lowered(self, machine: Machine, options: Options | None = None, dtype: str = "float64") -> Lowered:
+        """What the scheduler makes of it."""
+        extents = self.solved[0]
+        chosen = options or recurrence_options(self.recurrence, extents)
+        tensors = {tensor.name: tensor for tensor in self._tensors(dtype)}
+        return lower_recurrence(self.recurrence, self.constants, extents, tensors, machine, "steps", chosen)
+
+    def program(self, machine: Machine, options: Options | None = None, dtype: str = "float64") -> Program:
+        """The same as a program over what it reads and makes."""
+        lowered = self.lowered(machine, options, dtype)
+        return Program((*self._tensors(dtype), *lowered.tensors), lowered.nests)
+
+    def _tensors(self, dtype: str) -> list[Tensor]:
+        types = {name: "int64" if name in self.lengths else dtype for name in self.shapes}
+        inputs = [Tensor(name, types[name], shape, "input") for name, shape in self.shapes.items()]
+        return inputs + [Tensor(name, dtype, shape, "output") for name, shape in self.solved[1].items()]
 
     def graph(self, dtype: str = "float64", images: int | None = None) -> tuple[Graph, dict[str, str]]:
         """A graph of it, and its values by local name; `images` is the extent of the batch."""
