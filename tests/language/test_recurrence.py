@@ -74,6 +74,14 @@ def test_any_order_of_writing():
         assert [made(part) for part in parts("\n".join(order))] == ["u", ("h",), "y"]
 
 
+def test_a_single_number_is_made_before_it_is_read():
+    assert [made(part) for part in parts("h[t] = h[t-1]*a + x[t]\nh[-1] = s\ns = a + 1\na = sum(t) x[t]")] == [
+        "a",
+        "s",
+        ("h",),
+    ]
+
+
 def test_two_recurrences():
     assert [made(part) for part in parts("b[t] = b[t+1]*a[t]\na[t] = a[t-1] + x[t]")] == [("a",), ("b",)]
 

@@ -225,6 +225,14 @@ def test_any_of_a_loops_values(outputs):
     check_outputs(graph, outputs, kept=["x", "v", "w"])
 
 
+def test_axes_of_sums_that_wait_for_nothing_run_as_far_as_the_steps():
+    """By the field's rule alone the steps of `y` would be one more than there are."""
+    text = "h[n,t] = x[n,t] + h[n,t-1] + sum(c) y[n,t-1,c]"
+    graph = graph_of(text, {"x": (3, 4), "y": (3, 4, 2)}, "h")
+    assert [graph.values[name].shape for name in ("h.1", "h")] == [(3, 4), (3, 4)]
+    check_outputs(graph, ["h"])
+
+
 def test_no_equation_goes_through_a_loop_into_its_reader():
     """u goes into what alone reads it, unless this is a loop."""
     text = "u[n,t,k] = sum(c) x[n,t,c]*v[c,k]\nh[n,t,k] = u[n,t,k] + h[n,t-1,k]\ny[n,t,k] = 2*h[n,t,k]"

@@ -298,8 +298,8 @@ def _check_begin(index: Expr, recurrence: Recurrence, constants: Mapping[str, in
 
 @remembered
 def tensors_read(formula: Formula) -> frozenset[str]:
-    """The tensors that a formula reads."""
-    return frozenset(inputs(formula))
+    """The tensors that a formula reads, and the names that may be those of single numbers."""
+    return frozenset((*inputs(formula), *scalars(formula)))
 
 
 def reads(node: Node, name: str) -> bool:

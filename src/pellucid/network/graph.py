@@ -256,16 +256,14 @@ class Graph:
     ) -> dict[str, str]:
         """Adds a recurrence, behind the formulas in it that wait for nothing; its values by local tensor name."""
         known = dict(bindings)
+        numbers = constants or {}
+        bound, found, made = self._solved(recurrence, known, numbers, extents or {})
         before, rest = recurrence.without_waiting()
         for formula in before:
-            known[formula.output.tensor] = self.formula(
-                formula, known, constants=constants, extents=extents, prefix=prefix
-            )
-        numbers = constants or {}
-        wanted = (*rest.inputs, *rest.scalars(numbers))
-        bound = self._bound(wanted, known, rest.formulas[-1].output.tensor)
-        shapes = {local: self._values[name].shape for local, name in bound.items()}
-        found, made = recurrence_extents(rest, numbers, shapes, extents or {})
+            # How far their axes run the whole recurrence says, not a part of it.
+            known[formula.output.tensor] = self.formula(formula, known, constants=numbers, extents=found, prefix=prefix)
+        if before:
+            bound, found, made = self._solved(rest, known, numbers, found)
         names = dict[str, str]()
         for local, shape in made.items():
             names[local] = fresh(f"{prefix}.{local}" if prefix else local, self._values)
@@ -273,6 +271,19 @@ class Graph:
         own = {name: value for name, value in numbers.items() if name in rest.names}
         self._nodes.append(Loop(rest, MappingProxyType(own), MappingProxyType(found), bound, MappingProxyType(names)))
         return names
+
+    def _solved(
+        self,
+        recurrence: Recurrence,
+        bindings: Mapping[str, str],
+        constants: Mapping[str, int | float],
+        extents: Mapping[str, int],
+    ) -> tuple[Mapping[str, str], dict[str, int], dict[str, Shape]]:
+        """The bindings of what a recurrence reads, the extents of its axes and the shapes of what it makes."""
+        wanted = (*recurrence.inputs, *recurrence.scalars(constants))
+        bound = self._bound(wanted, bindings, recurrence.formulas[-1].output.tensor)
+        shapes = {local: self._values[name].shape for local, name in bound.items()}
+        return bound, *recurrence_extents(recurrence, constants, shapes, extents)
 
     def view(self, value: str, shape: Shape, prefix: str = "") -> str:
         """The value seen with another shape of as many elements; its name. A view of its own shape is itself."""
