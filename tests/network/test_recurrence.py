@@ -49,17 +49,10 @@ class Differentiated:
         return run({name: array for name, array in arrays.items() if name in run.required})
 
 
-def marked(names):
-    """The gradient of an LSTM's forget gate reads the cell one step before, which the gradient's recurrence takes to be
-    0 before the first step."""
-    fault = pytest.mark.xfail(reason="the gradient reads 0 in the place of the state before the first step")
-    return [pytest.param(name, marks=fault) if name == "LSTM begun" else name for name in names]
-
-
 # Gradients
 
 
-@pytest.mark.parametrize("name", marked(name for name in KNOWN if name != "truncated"))
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "truncated"])
 def test_gradients_against_differences(name):
     """Along one random direction of all inputs, with differences of the fourth order."""
     found = Differentiated(KNOWN[name])
@@ -94,13 +87,13 @@ def check_against_torch(case):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11 * max(1, abs(expected).max()), err_msg=name)
 
 
-@pytest.mark.parametrize("name", marked(KNOWN))
+@pytest.mark.parametrize("name", KNOWN)
 def test_gradients_against_pytorch(name):
     check_against_torch(KNOWN[name])
 
 
 @settings(max_examples=40, deadline=None)
-@given(recurrences(begun=False))
+@given(recurrences())
 def test_drawn_gradients_against_pytorch(case):
     check_against_torch(case)
 

@@ -156,16 +156,15 @@ KNOWN = {
 
 
 @st.composite
-def recurrences(draw: st.DrawFn, *, exact: bool = False, begun: bool = True) -> Steps:
-    """One to three state tensors that read each other, in either direction; `exact`: nothing but sums and products;
-    `begun`: some have a state before the first step."""
+def recurrences(draw: st.DrawFn, *, exact: bool = False) -> Steps:
+    """One to three state tensors that read each other, in either direction; `exact`: nothing but sums and products."""
     n = draw(st.sampled_from(("n,", "n,", "")))
     images, steps, features = draw(st.integers(1, 4)), draw(st.sampled_from((1, 2, 3, 5))), draw(st.integers(1, 4))
     before = draw(st.sampled_from(("t-1", "t+1")))
     names = ("h", "c", "e")[: draw(st.integers(1, 3))]
     batch, inexact = (images,) if n else (), () if exact else ("both",)
     shapes: dict[str, tuple[int, ...]] = {}
-    lines, states = list[str](), {name for name in names if begun and draw(st.booleans())}
+    lines, states = list[str](), {name for name in names if draw(st.booleans())}
 
     def fresh(shape: tuple[int, ...]) -> str:
         name = f"x{len(shapes)}"
