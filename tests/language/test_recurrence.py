@@ -10,6 +10,7 @@ from pellucid.errors import EquationError, ShapeError
 from pellucid.language.parse import parse_system
 from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
 from pellucid.language.render import to_text
+from pellucid.language.waiting import without_waiting
 
 SIMPLE = "h[n,t,k] = tanh(u[n,t,k] + sum(j) h[n,t-1,j]*w[j,k])"
 LSTM = """
@@ -264,7 +265,16 @@ def test_downwards_the_first_step_is_the_last():
 
 def test_sums_that_wait_for_nothing_stand_before():
     text = "h[n,t,k] = tanh((sum(c) x[n,t,c]*v[c,k]) + (sum(j) h[n,t-1,j]*w[j,k]) + max(c) b[c])"
-    before, rest = recurrence(text).without_waiting()
+    before, rest = without_waiting(recurrence(text))
     assert printed(before) == ["h.1[n,t,k] = sum(c) x[n,t,c] * v[c,k]", "h.2 = max(c) b[c]"]
     assert printed(rest.formulas) == ["h[n,t,k] = tanh(h.1[n,t,k] + sum(j) h[n,t-1,j] * w[j,k] + h.2)"]
-    assert rest.without_waiting() == ((), rest)
+    assert without_waiting(rest) == ((), rest)
+
+
+def test_reads_at_a_divided_step_stand_before():
+    text = "h[t,k] = x[t//2,k] + (sum(j) h[t-1,j]*w[t%2,j,k]) + (max(j) y[t//2,j]*h[t-1,j]) + h[t-1,k//2]"
+    before, rest = without_waiting(recurrence(text))
+    assert printed(before) == ["h.1[t,k] = x[t//2,k]", "h.2[t,k,j] = w[t%2,j,k]"]
+    assert printed(rest.formulas) == [
+        "h[t,k] = h.1[t,k] + sum(j) h[t-1,j] * h.2[t,k,j] + max(j) y[t//2,j] * h[t-1,j] + h[t-1,k//2]"
+    ]

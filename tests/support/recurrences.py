@@ -147,6 +147,9 @@ KNOWN = {
         "h[n,t,k] = (sum(c) x[n,t,c]*v[c,k]) + (sum(j : j <= k) h[n,t-1,j]*w[j,k]) + (max(c) b[c])*t",
         {"x": (4, 3, 2), "v": (2, 5), "w": (5, 5), "b": (2,)},
     ),
+    "divided steps": Steps(
+        "h[n,t,k] = tanh(x[n,t//2,k] + sum(j) h[n,t-1,j]*w[t%2,j,k])", {"x": (3, 4, 5), "w": (2, 5, 5)}, {}, {"t": 7}
+    ),
     "softmax": Steps(
         "e[n,t,k] = exp(u[n,t,k] + h[n,t-1,k])\nh[n,t,k] = e[n,t,k] / (sum(j) e[n,t,j])", {"u": (3, 4, 5)}
     ),

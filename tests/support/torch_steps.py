@@ -30,7 +30,7 @@ FUNCTIONS: Mapping[str, Any] = {
     "max": torch.maximum, "stop": torch.Tensor.detach,
 }  # fmt: skip
 OPERATORS: Mapping[str, Any] = {
-    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "%": torch.remainder,
+    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "//": torch.floor_divide, "%": torch.remainder,
     "<": torch.lt, "<=": torch.le, ">": torch.gt, "==": torch.eq, "and": torch.logical_and,
 }  # fmt: skip
 

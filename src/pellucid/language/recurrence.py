@@ -102,30 +102,6 @@ class Recurrence:
                 found.append(axis)
         return tuple(found)
 
-    def without_waiting(self) -> tuple[tuple[Formula, ...], Recurrence]:
-        """Sums that read nothing that is made here, as formulas before the recurrence, and what is left of it.
-
-        before   h[t,k] = tanh(sum(c) x[t,c]*u[c,k] + sum(j) h[t-1,j]*w[j,k])
-        after    h.1[t,k] = sum(c) x[t,c]*u[c,k];     h[t,k] = tanh(h.1[t,k] + sum(j) h[t-1,j]*w[j,k])
-        """
-        before = list[Formula]()
-
-        def visit(node: Node, axes: tuple[str, ...], name: str) -> Node:
-            if not isinstance(node, Reduce):
-                return map_children(node, lambda child: visit(child, axes, name))
-            if any(reads(node, tensor) for tensor in self.tensors):
-                return node
-            own = tuple(Name(axis) for axis in axes if reads(node, axis))
-            access = Access(f"{name}.{len(before) + 1}", own)
-            before.append(Formula(access, node))
-            return access
-
-        formulas = tuple(
-            replace(formula, body=visit(formula.body, formula.free_axes, formula.output.tensor))  # type: ignore[arg-type]
-            for formula in self.formulas
-        )
-        return tuple(before), (replace(self, formulas=formulas) if before else self)
-
     def first(self, extent: int) -> tuple[Formula, ...]:
         """The formulas of the first of `extent` steps, no longer recurrent."""
         start = Number(0 if self.step > 0 else extent - 1)

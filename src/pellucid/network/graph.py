@@ -24,6 +24,7 @@ from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extent
 from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System
+from pellucid.language.waiting import without_waiting
 from pellucid.schedule.nest import ELEMENT_BYTES
 
 __all__ = ["ACCURACIES", "Equation", "Graph", "Loop", "Node", "Value", "View", "fresh", "rename_sources"]
@@ -258,7 +259,7 @@ class Graph:
         known = dict(bindings)
         numbers = constants or {}
         bound, found, made = self._solved(recurrence, known, numbers, extents or {})
-        before, rest = recurrence.without_waiting()
+        before, rest = without_waiting(recurrence)
         for formula in before:
             # How far their axes run the whole recurrence says, not a part of it.
             known[formula.output.tensor] = self.formula(formula, known, constants=numbers, extents=found, prefix=prefix)

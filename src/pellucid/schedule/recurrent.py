@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pellucid.language.recurrence import Recurrence
+from pellucid.language.waiting import without_waiting
 from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Bound, For, Nest, Statement, Tensor
@@ -53,7 +54,7 @@ def lower_recurrence(
     `options.outer` is an axis along which no formula reads another cell than its own, or None; `group` values of it are
     a round.
     """
-    before, recurrence = recurrence.without_waiting()
+    before, recurrence = without_waiting(recurrence)
     axis, count = recurrence.axis, extents[recurrence.axis]
     dtype = tensors[recurrence.formulas[-1].output.tensor].dtype
     new = {
