@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.backward import Backward
+from pellucid.language.circles import parts_of
 from pellucid.language.explain import Explanation, explain
 from pellucid.language.gradient import derive
 from pellucid.language.latex import to_latex
 from pellucid.language.parse import parse_equation
 from pellucid.language.parts import Extents, axes_of, extents_of, formulas_of, inputs_of
-from pellucid.language.recurrence import Part, Recurrence, parts_of
+from pellucid.language.recurrence import Part, Recurrence
 from pellucid.language.render import to_text
 from pellucid.language.solve import solve
 from pellucid.language.syntax import Access, Formula, Reduce, walk

@@ -7,8 +7,10 @@ from itertools import permutations
 import pytest
 
 from pellucid.errors import EquationError, ShapeError
+from pellucid.language.circles import parts_of
 from pellucid.language.parse import parse_system
-from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
+from pellucid.language.parts import recurrence_extents
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.render import to_text
 from pellucid.language.waiting import without_waiting
 

@@ -98,8 +98,15 @@ def test_drawn_gradients_against_pytorch(case):
     check_against_torch(case)
 
 
-@pytest.mark.xfail(reason="behind the last step, nothing is multiplied by infinity")
-@pytest.mark.parametrize("text", ["h[t] = h[t-1]/x[t] + x[t]", "h[t] = h[t-1]*(log(x[t]))"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "h[t] = h[t-1]/x[t] + x[t]",
+        "h[t] = h[t+1]/x[t] + x[t]",
+        "h[t] = h[t-1]*log(x[t]) + x[t]",
+        "h[t] = x[t] + h[t-1]*x[t]**(-1)",
+    ],
+)
 def test_factors_that_are_infinite_outside_of_their_arrays(text):
     """Where no step is, x is 0."""
     found = Differentiated(Steps(text, {"x": (3,)}))

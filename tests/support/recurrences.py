@@ -11,8 +11,10 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pellucid.language.circles import parts_of
 from pellucid.language.parse import parse_system
-from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
+from pellucid.language.parts import recurrence_extents
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.system import System
 from pellucid.network import Graph
 from pellucid.schedule.lower import Lowered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pellucid.errors import EquationError
-from pellucid.language.recurrence import recurrence_of
+from pellucid.language.circles import recurrence_of
 from pellucid.language.syntax import (
     Access,
     Binary,

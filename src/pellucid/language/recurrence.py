@@ -12,16 +12,13 @@ an array is everywhere: 0 in a sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
-from pellucid.errors import EquationError, ShapeError
 from pellucid.language.binding import names_of
-from pellucid.language.extents import axes, infer_extents, inputs, known_extents, output_shape, scalars
-from pellucid.language.remembered import remembered
-from pellucid.language.render import to_text
+from pellucid.language.extents import inputs, scalars
 from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
     Access,
@@ -29,7 +26,6 @@ from pellucid.language.syntax import (
     Expr,
     Formula,
     Name,
-    Negative,
     Node,
     Number,
     Reduce,
@@ -38,7 +34,7 @@ from pellucid.language.syntax import (
     walk,
 )
 
-__all__ = ["Part", "Recurrence", "parts_of", "reads", "recurrence_extents", "recurrence_of"]
+__all__ = ["Part", "Recurrence", "offset_of", "place_of", "reads"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Recurrence:
     @cached_property
     def tensors(self) -> Mapping[str, int]:
         """The tensors that are made, in order, each with the dimension that counts the steps."""
-        return {formula.output.tensor: _place(formula.output, self.axis) or 0 for formula in self.formulas}
+        return {formula.output.tensor: place_of(formula.output, self.axis) or 0 for formula in self.formulas}
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -78,7 +74,7 @@ class Recurrence:
     def is_before(self, access: Access) -> bool:
         """Whether an access reads one of the tensors one step before."""
         place = self.tensors.get(access.tensor)
-        return place is not None and _offset(access.indices[place], self.axis) == -self.step
+        return place is not None and offset_of(access.indices[place], self.axis) == -self.step
 
     def apart(self) -> tuple[str, ...]:
         """The axes along which the cells of all formulas depend on none but their own: the images of a batch.
@@ -90,14 +86,14 @@ class Recurrence:
             axis for f in self.formulas for part in walk(f.body) if isinstance(part, Reduce) for axis in part.axes
         }
         for axis in self.formulas[0].free_axes:
-            places = {f.output.tensor: _place(f.output, axis) for f in self.formulas}
+            places = {f.output.tensor: place_of(f.output, axis) for f in self.formulas}
             accesses = [
                 part
                 for f in self.formulas
                 for part in (f.output, *walk(f.body))
                 if isinstance(part, Access) and part.tensor in places
             ]
-            stands = all(_place(part, axis) == places[part.tensor] for part in accesses)
+            stands = all(place_of(part, axis) == places[part.tensor] for part in accesses)
             if stands and None not in places.values() and axis != self.axis and axis not in reduced:
                 found.append(axis)
         return tuple(found)
@@ -119,14 +115,7 @@ class Recurrence:
 
     def at_step(self, formula: Formula, step: int, count: int) -> Formula:
         """A formula of the recurrence as it stands in one of `count` steps: in the first it reads the states before."""
-        if step != (0 if self.step > 0 else count - 1):
-            return formula
-
-        def started(node: Node) -> Node:
-            node = map_children(node, started)
-            return (self.is_before(node) and self.before_first(node)) or node if isinstance(node, Access) else node
-
-        return replace(formula, body=started(formula.body))  # type: ignore[arg-type]
+        return self._started(formula) if step == (0 if self.step > 0 else count - 1) else formula
 
     @property
     def start(self) -> Expr:
@@ -147,7 +136,9 @@ class Recurrence:
         return substitute(state.body, names)  # type: ignore[arg-type, return-value]
 
     def _started(self, formula: Formula) -> Formula:
-        """The formula with what it reads one step before replaced by the state before the first step."""
+        """The formula with what it reads one step before replaced by the state before the first step. Where there is
+        none, what is multiplied by it is not there either, be it infinite: a gradient's factors are read behind the
+        last step, where no array has cells."""
 
         def visit(node: Node, kind: str) -> Node:
             if isinstance(node, Access) and self.is_before(node):
@@ -155,127 +146,14 @@ class Recurrence:
                 # Outside a maximum is no number that could be written.
                 return found or (Number(0) if kind == "sum" else node)
             inner = node.op.removeprefix("arg") if isinstance(node, Reduce) else kind
-            return map_children(node, lambda child: visit(child, inner))
+            node = map_children(node, lambda child: visit(child, inner))
+            is_nothing = isinstance(node, Binary) and node.op == "/" and simplify(node.left) == Number(0)
+            return Number(0) if is_nothing else node
 
         return replace(formula, body=simplify(visit(formula.body, "sum")))  # type: ignore[arg-type, type-var]
 
 
 Part: TypeAlias = Formula | Recurrence
-
-
-def waits_for_later(formulas: Sequence[Formula]) -> bool:
-    """Whether a formula reads what it makes itself, or what one behind it makes: else the order is that of writing."""
-    open_ = {formula.output.tensor for formula in formulas}
-    for number, formula in enumerate(formulas):
-        if not open_.isdisjoint(tensors_read(formula)):
-            return True
-        if all(later.output.tensor != formula.output.tensor for later in formulas[number + 1 :]):
-            open_.discard(formula.output.tensor)
-    return False
-
-
-def parts_of(formulas: Sequence[Formula]) -> tuple[Part, ...]:
-    """The formulas in an order in which they can be computed, those that depend on each other as recurrences.
-
-    EquationError with a caret where one reads another in a way that has no order.
-    """
-    if not waits_for_later(formulas):
-        return tuple(formulas)
-    reads = {formula.output.tensor: set[str]() for formula in formulas}
-    for formula in formulas:
-        reads[formula.output.tensor] |= reads.keys() & tensors_read(formula)
-    reach = {name: _reachable(name, reads) for name in reads}
-    main = [formula for formula in formulas if not _is_initial(formula, formulas, reach)]
-    made = {formula.output.tensor for formula in main}
-    done, result = set[str](), list[Part]()
-    waiting = list(main)
-    while waiting:
-        formula = next(entry for entry in waiting if _is_ready(entry.output.tensor, reach, reads, done))
-        name = formula.output.tensor
-        together = {other for other in made if other in reach[name] and name in reach[other]} or {name}
-        own = [entry for entry in waiting if entry.output.tensor in together]
-        waiting = [entry for entry in waiting if entry.output.tensor not in together]
-        done |= together
-        if name in reach[name]:
-            initial = [entry for entry in formulas if entry not in main and entry.output.tensor in together]
-            result.append(recurrence_of(own, initial))
-        else:
-            result += own
-    for formula in formulas:
-        if formula not in main and formula.output.tensor not in {t for part in result for t in _recurrent(part)}:
-            message = f"`{formula.output.tensor}` is no recurrence, and has no state before a first step"
-            raise EquationError(message, formula.output.span)
-    return tuple(result)
-
-
-def recurrence_extents(
-    recurrence: Recurrence,
-    constants: Mapping[str, int | float],
-    shapes: Mapping[str, tuple[int, ...]],
-    given: Mapping[str, int],
-) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """The extent of every axis, which has one in all formulas of a recurrence, and the shapes of what they make.
-
-    `shapes` and `given` as for `infer_extents`. ShapeError where extents are open or contradict each other.
-    """
-    known, found = dict(shapes), dict[str, int]()
-    close, progress = False, True
-    while progress or not close:
-        # By the field's rule only where nothing else tells: a state that is as long as it is says nothing of the steps.
-        close, before = not progress, (dict(known), dict(found))
-        for formula in recurrence.formulas:
-            own = known_extents(formula, constants, known, {**given, **found}, close=close)
-            _join(found, formula, own)
-            if all(name in own for index in formula.output.indices for name in names_in(index, constants)):
-                shape = output_shape(formula, constants, own)
-                known[formula.output.tensor] = tuple(map(max, known.get(formula.output.tensor, shape), shape))
-        progress = (known, found) != before
-    for formula in recurrence.formulas:
-        _join(found, formula, infer_extents(formula, constants, known, {**given, **found}))
-    made = {name: known[name] for name in recurrence.tensors}
-    for name, place in recurrence.tensors.items():
-        if made[name][place] != found[recurrence.axis]:
-            raise ShapeError(
-                f"index `{recurrence.axis}` has two extents: {found[recurrence.axis]}, and {made[name][place]} in "
-                f"{name} {made[name]}"
-            )
-    for formula in recurrence.initial:
-        place, shape = recurrence.tensors[formula.output.tensor], made[formula.output.tensor]
-        _check_begin(formula.output.indices[place], recurrence, constants, shape[place])
-        # A state is an array of the other dimensions.
-        kept = tuple(index for number, index in enumerate(formula.output.indices) if number != place)
-        state = replace(formula, output=replace(formula.output, indices=kept))
-        sizes = {**known, formula.output.tensor: shape[:place] + shape[place + 1 :]}
-        _join(found, formula, infer_extents(state, constants, sizes, {}))
-    return found, made
-
-
-def names_in(index: Expr, constants: Mapping[str, int | float]) -> set[str]:
-    """The axes in an index."""
-    return {part.name for part in walk(index) if isinstance(part, Name) and part.name not in constants}
-
-
-def _join(found: dict[str, int], formula: Formula, extents: Mapping[str, int]) -> None:
-    for name, extent in extents.items():
-        if found.setdefault(name, extent) != extent:
-            message = f"index `{name}` has two extents in one recurrence: {found[name]} and {extent}"
-            raise ShapeError(message, formula.output.span)
-
-
-def _check_begin(index: Expr, recurrence: Recurrence, constants: Mapping[str, int | float], extent: int) -> None:
-    wanted = -1 if recurrence.step > 0 else extent
-    value = simplify(substitute(index, {name: Number(number) for name, number in constants.items()}))
-    if isinstance(value, Negative) and isinstance(value.operand, Number):
-        value = Number(-value.operand.value)
-    if not isinstance(value, Number) or value.value != wanted:
-        message = f"the state before the first step stands at {wanted}, not at `{to_text(index, compact=True)}`"
-        raise EquationError(message, index.span)
-
-
-@remembered
-def tensors_read(formula: Formula) -> frozenset[str]:
-    """The tensors that a formula reads, and the names that may be those of single numbers."""
-    return frozenset((*inputs(formula), *scalars(formula)))
 
 
 def reads(node: Node, name: str) -> bool:
@@ -286,161 +164,13 @@ def reads(node: Node, name: str) -> bool:
     )
 
 
-# ---------------------------------------------------------------- which formulas belong together
-def _is_initial(formula: Formula, formulas: Sequence[Formula], reach: Mapping[str, set[str]]) -> bool:
-    """Whether a formula that depends on no cell of its own tensor has a place where another one has an axis."""
-    name = formula.output.tensor
-    if any(other == name or name in reach.get(other, ()) for other in tensors_read(formula)):
-        return False
-    for other in formulas:
-        if other is formula or other.output.tensor != name:
-            continue
-        if len(other.output.indices) != len(formula.output.indices):
-            here, there = (len(entry.output.indices) for entry in (formula, other))
-            count = f"{here} index" if here == 1 else f"{here} indices"
-            raise EquationError(f"`{name}` has {count} here and {there} elsewhere", formula.output.span)
-        pairs = zip(formula.output.indices, other.output.indices, strict=True)
-        if any(isinstance(theirs, Name) and own != theirs for own, theirs in pairs):
-            return True
-    return False
-
-
-def _begins(output: Access, other: Access) -> bool:
-    """Whether an output has no axis where another of the same tensor has one."""
-    return output.tensor == other.tensor and any(
-        isinstance(theirs, Name) and not isinstance(own, Name)
-        for own, theirs in zip(output.indices, other.indices, strict=True)
-    )
-
-
-def _recurrent(part: Part) -> tuple[str, ...]:
-    return tuple(part.tensors) if isinstance(part, Recurrence) else ()
-
-
-def _reachable(name: str, reads: Mapping[str, set[str]]) -> set[str]:
-    """The tensors that `name` depends on over one formula or more."""
-    found, open_ = set[str](), list(reads[name])
-    while open_:
-        other = open_.pop()
-        if other not in found:
-            found.add(other)
-            open_ += reads.get(other, ())
-    return found
-
-
-def _is_ready(name: str, reach: Mapping[str, set[str]], reads: Mapping[str, set[str]], done: set[str]) -> bool:
-    """Whether all that a tensor depends on is done, or depends on it."""
-    return all(other in done or name in reach.get(other, ()) for other in reach[name] | reads[name])
-
-
-# ---------------------------------------------------------------- one recurrence
-def recurrence_of(formulas: Sequence[Formula], initial: Sequence[Formula] = ()) -> Recurrence:
-    """The recurrence of formulas that depend on each other; EquationError where they are none along any axis."""
-    for formula in formulas:
-        if any(_begins(formula.output, other.output) for other in formulas):
-            message = f"`{to_text(formula.output)}` is a state before the first step and depends on the steps"
-            raise EquationError(message, formula.output.span)
-    closest: tuple[Recurrence, list[_Fault]] | None = None
-    for axis in formulas[0].free_axes:
-        for step in (1, -1):
-            found = Recurrence(axis, step, tuple(formulas), tuple(initial))
-            faults = _faults(found)
-            if not faults:
-                _check_initial(found)
-                return found
-            if closest is None or len(faults) < len(closest[1]):
-                closest = found, faults
-    if closest is None:
-        output = formulas[0].output
-        message = f"`{to_text(output)}` is read to make itself; a recurrence needs an axis to walk along"
-        raise EquationError(message, output.span)
-    # Of several that are none, the one that comes closest says best what is wrong.
-    recurrence, (fault, *_) = closest
-    raise _error(recurrence, fault)
-
-
-def _check_initial(recurrence: Recurrence) -> None:
-    """EquationError unless each state before the first step is one value without reductions, over bare axes, and its
-    names mean what they mean in the recurrence."""
-    done = set[str]()
-    inside = {axis for formula in recurrence.formulas for axis in axes(formula)}
-    for formula in recurrence.initial:
-        output = formula.output
-        if output.tensor in done:
-            raise EquationError(f"`{output.tensor}` has two states before the first step", output.span)
-        done.add(output.tensor)
-        place = recurrence.tensors[output.tensor]
-        begin = output.indices[place]
-        if isinstance(begin, Name) and begin.name in inside:
-            wanted = "-1" if recurrence.step > 0 else f"the extent of `{recurrence.axis}`"
-            message = f"the state before the first step stands at {wanted}, not at `{to_text(begin)}`"
-            raise EquationError(message, begin.span)
-        for index in (*output.indices[:place], *output.indices[place + 1 :]):
-            if not isinstance(index, Name):
-                message = f"the state before the first step has an axis in every other place, not `{to_text(index)}`"
-                raise EquationError(message, index.span)
-        for node in walk(formula.body):
-            if isinstance(node, Reduce):
-                raise EquationError("the state before the first step is a value without reductions", node.span)
-            if isinstance(node, Name) and node.name in inside and node.name not in formula.free_axes:
-                message = f"`{node.name}` is an axis of the recurrence, and none of the state before the first step"
-                raise EquationError(message, node.span)
-
-
-# A formula, and what it reads that is made neither before it in the same step nor in the step before; its output where
-# that does not stand at the step.
-_Fault: TypeAlias = tuple[Formula, Access]
-
-
-def _faults(recurrence: Recurrence) -> list[_Fault]:
-    """Every `_Fault`; none in a recurrence."""
-    axis, made = recurrence.axis, {formula.output.tensor for formula in recurrence.formulas}
-    places = {name: {_place(f.output, axis) for f in recurrence.formulas if f.output.tensor == name} for name in made}
-    faults = list[_Fault]()
-    done = set[str]()
-    for number, formula in enumerate(recurrence.formulas):
-        name = formula.output.tensor
-        if len(places[name]) > 1 or None in places[name]:
-            faults.append((formula, formula.output))
-            continue
-        for node in walk(formula.body):
-            if not (isinstance(node, Access) and node.tensor in made) or None in places[node.tensor]:
-                continue
-            (place,) = list(places[node.tensor])[:1]
-            offset = _offset(node.indices[place or 0], axis) if place is not None else None
-            if not (offset == -recurrence.step or (offset == 0 and node.tensor in done)):
-                faults.append((formula, node))
-        if all(later.output.tensor != name for later in recurrence.formulas[number + 1 :]):
-            done.add(name)
-    return faults
-
-
-def _error(recurrence: Recurrence, fault: _Fault) -> EquationError:
-    """What is wrong with formulas that are no recurrence."""
-    (formula, access), axis = fault, recurrence.axis
-    tensor, before = access.tensor, f"`{axis}{'-' if recurrence.step > 0 else '+'}1`"
-    own = next(other.output for other in recurrence.formulas if other.output.tensor == tensor)
-    place = _place(own, axis)
-    if access is formula.output or place is None:
-        message = f"`{to_text(access)}` has no index `{axis}`, along which the others wait for it"
-    elif access.indices == own.indices and len(recurrence.formulas) == 1:
-        message = f"`{tensor}` is the output and is also read"
-    elif (offset := _offset(access.indices[place], axis)) == 0 and tensor != formula.output.tensor:
-        message = f"`{to_text(access)}` is made later in the same step; write it before this equation, or read {before}"
-    elif offset is None and any(_offset(index, axis) is not None for index in access.indices):
-        message = f"`{to_text(access)}` has `{axis}` in another place than `{to_text(own)}`"
-    else:
-        message = f"`{to_text(access)}` waits for itself: a recurrence reads what it makes one step before, at {before}"
-    return EquationError(message, access.span)
-
-
-def _place(access: Access, axis: str) -> int | None:
+def place_of(access: Access, axis: str) -> int | None:
     """The dimension whose index is the bare axis."""
     places = (number for number, index in enumerate(access.indices) if _is_name(index) and index == Name(axis))
     return next(places, None)
 
 
-def _offset(index: Expr, axis: str) -> int | None:
+def offset_of(index: Expr, axis: str) -> int | None:
     """c of an index `axis + c`; None for any other."""
     match index:
         case Name(name) if name == axis:

@@ -19,8 +19,10 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.language.circles import parts_of
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
-from pellucid.language.recurrence import Recurrence, parts_of, recurrence_extents
+from pellucid.language.parts import recurrence_extents
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
 from pellucid.language.system import System

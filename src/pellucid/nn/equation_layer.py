@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import prod
 
 from pellucid.errors import ArgumentError, ShapeError
+from pellucid.language.circles import parts_of
 from pellucid.language.extents import axes, inputs, interval, scalars
 from pellucid.language.parse import parse_system
 from pellucid.language.parts import extents_of, formulas_of
-from pellucid.language.recurrence import parts_of
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Formula, Name, Reduce, walk
 from pellucid.language.system import System

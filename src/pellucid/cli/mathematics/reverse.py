@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pellucid.language.backward import Backward
+from pellucid.language.circles import parts_of
 from pellucid.language.extents import inputs, scalars
 from pellucid.language.gradient import derive
-from pellucid.language.recurrence import Recurrence, parts_of
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.syntax import Expr, Formula, Number, Reduce
 from pellucid.language.system import System
 
