@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.nn.equations.recurrent import Recurrent, recurrent
+from pellucid.nn.equations.recurrent import Recurrent, check_nonlinearity, recurrent
 from pellucid.nn.initialisers import Constant, ForgetGate, Initialiser, initialiser
 from pellucid.nn.layer import Parameter, Shape, Stage
 from pellucid.nn.symbolic import apply
@@ -47,8 +47,7 @@ class RNN:
     recurrent_weight: str | Initialiser = "orthogonal"
 
     def __post_init__(self) -> None:
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise ArgumentError(f"`nonlinearity` (={self.nonlinearity!r}) must be 'tanh' or 'relu'")
+        check_nonlinearity(self.nonlinearity)
         _network(self, self.nonlinearity)
 
     def stage(self, *shapes: Shape) -> Stage:

@@ -19,7 +19,7 @@ from pellucid.language.system import System
 from pellucid.nn.equations.notation import Shape, check_rank, check_shape, formula, system
 from pellucid.nn.equations.window import integer
 
-__all__ = ["GATES", "KINDS", "OUTPUTS", "Recurrent", "recurrent"]
+__all__ = ["GATES", "KINDS", "OUTPUTS", "Recurrent", "check_nonlinearity", "recurrent"]
 
 # The gates of each kind, in the order in which its weights hold them; a simple network has one without a name.
 GATES = {
@@ -30,6 +30,12 @@ GATES = {
 }
 KINDS = tuple(GATES)
 OUTPUTS = ("sequence", "last")
+
+
+def check_nonlinearity(nonlinearity: str) -> None:
+    """Refuse what is no function of the simple network."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ArgumentError(f"`nonlinearity` (={nonlinearity!r}) must be 'tanh' or 'relu'")
 
 
 @dataclass(frozen=True)
