@@ -9,6 +9,7 @@ import pytest
 from pellucid.language import render
 from pellucid.nn import equations
 from pellucid.nn.equations.notation import text_of
+from pellucid.nn.equations.recurrent import Recurrent, recurrent
 
 IMAGE = (2, 6, 7, 4)
 
@@ -71,6 +72,47 @@ def test_steps_of_cross_entropy():
         "loss[n] = sum(c) where(t[n] == c, (log(total[n]) - (y[n,c] - stop(largest[n]))), 0)",
         "z = (sum(n) loss[n]) / N",
     ]
+
+
+def test_a_reversed_lstm_of_sequences_with_lengths():
+    network = Recurrent("lstm", 5, bias=False, lengths=True, reverse=True)
+    system = recurrent(network, (2, 7, 3), network.shapes(3), (2,), state=(2, 5))
+    assert texts(system) == [
+        "h0r[n,T,k] = state[n,k]",
+        "u0r[n,t,q,k] = sum(c) x[n,t,c]*v0r[c,q,k]",
+        "a0r[n,t,q,k] = u0r[n,t,q,k] + sum(j) h0r[n,t+1,j]*w0r[j,q,k]",
+        "c0r[n,t,k] = where(t < length[n], sigmoid(a0r[n,t,1,k])*c0r[n,t+1,k] + "
+        "sigmoid(a0r[n,t,0,k])*tanh(a0r[n,t,2,k]), c0r[n,t+1,k])",
+        "f0r[n,t,k] = sigmoid(a0r[n,t,3,k])*tanh(c0r[n,t,k])",
+        "h0r[n,t,k] = where(t < length[n], f0r[n,t,k], h0r[n,t+1,k])",
+        "y0r[n,t,k] = where(t < length[n], h0r[n,t,k], 0)",
+    ]
+    assert (system.constants, system.extents) == ({"T": 7}, {})
+
+
+def test_two_directions_with_padding_and_truncated_gradients():
+    network = Recurrent("tanh", 5, num_layers=2, bidirectional=True, output="last", padding=0.0, truncate=3)
+    system = recurrent(network, (2, 7, 3), network.shapes(3))
+    found = texts(system)
+    assert found[:7] == [
+        "far[n,t] = max(c) abs(x[n,t,c] - V)",
+        "length[n] = max(t) where(far[n,t] > 0, t + 1, 0)",
+        "u0[n,t,k] = sum(c) x[n,t,c]*v0[c,k] + b0[k]",
+        "p0[n,t,k] = where(t % R == 0 and t > 0, stop(h0[n,t-1,k]), h0[n,t-1,k])",
+        "a0[n,t,k] = u0[n,t,k] + sum(j) p0[n,t,j]*w0[j,k]",
+        "f0[n,t,k] = tanh(a0[n,t,k])",
+        "h0[n,t,k] = where(t < length[n], f0[n,t,k], h0[n,t-1,k])",
+    ]
+    assert "p0r[n,t,k] = where((L - t) % R == 0 and (L - t) > 0, stop(h0r[n,t+1,k]), h0r[n,t+1,k])" in found
+    assert "y0[n,t,m] = sum(j : j == m) h0[n,t,j] + sum(e : e+K == m) h0r[n,t,e]" in found
+    assert "u1r[n,t,k] = sum(c) y0[n,t,c]*v1r[c,k] + b1r[k]" in found
+    assert found[-3:] == [
+        "y1[n,k] = h1[n,L,k]",
+        "y1r[n,k] = h1r[n,0,k]",
+        "y[n,m] = sum(j : j == m) y1[n,j] + sum(e : e+K == m) y1r[n,e]",
+    ]
+    assert system.constants == {"L": 6, "K": 5, "R": 3, "V": 0.0}
+    assert system.extents == {"m": 10}
 
 
 def test_constants_and_extents_of_a_convolution():
