@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.language.backward import Backward
 from pellucid.language.explain import Explanation, explain
-from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
 from pellucid.language.gradient import derive
 from pellucid.language.latex import to_latex
-from pellucid.language.parse import parse
+from pellucid.language.parse import parse_equation
+from pellucid.language.parts import Extents, axes_of, extents_of, formulas_of, inputs_of
+from pellucid.language.recurrence import Part, Recurrence, parts_of
 from pellucid.language.render import to_text
 from pellucid.language.solve import solve
 from pellucid.language.syntax import Access, Formula, Reduce, walk
-from pellucid.reference import evaluate
-from pellucid.schedule.lower import lower, lower_alone
-from pellucid.schedule.nest import Program, Tensor
+from pellucid.reference import evaluate_parts
+from pellucid.schedule.lower import Lowered, lower, lower_alone
+from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.plan import Options, Plan
+from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
 from pellucid.schedule.show import show
 from pellucid.schedule.streamed import with_streamed
 
@@ -65,15 +68,21 @@ class Kernel:
 class Equation:
     """One equation in index notation: `Equation("z[n,o] = sum(q) x[n,q] * w[q,o] + b[o]")`.
 
-    `source` is the text (grammar: docs/language.md). Keyword arguments bind names to integers (strides, paddings) or
+    `source` is the text (grammar: docs/language.md). It may have several lines: equations that read what others make
+    (a recurrence is one that reads itself one step before), the last of which gives the result, and the states before
+    a recurrence's first step. Keyword arguments bind names to integers (strides, paddings) or
     floats (slopes); names left free in value position are scalar inputs. EquationError where the text is not in the
     language.
     """
 
-    def __init__(self, source: str | Formula, **constants: float) -> None:
-        if not isinstance(source, str | Formula):  # pyright: ignore[reportUnnecessaryIsInstance] - a user may
+    def __init__(self, source: str | Formula | tuple[Formula, ...], **constants: float) -> None:
+        if not isinstance(source, str | Formula | tuple):  # pyright: ignore[reportUnnecessaryIsInstance] - a user may
             raise ArgumentError(f"`source` (={source!r}) must be the text of an equation")
-        self.formula = parse(source) if isinstance(source, str) else source
+        formulas = parse_equation(source) if isinstance(source, str) else source
+        self.parts: tuple[Part, ...] = parts_of(formulas if isinstance(formulas, tuple) else (formulas,))
+        last = self.parts[-1]
+        # The formula of the result.
+        self.formula = last.formulas[-1] if isinstance(last, Recurrence) else last
         self.constants = {name: _plain_number(name, value) for name, value in constants.items()}
         # Of a gradient: which array's shape its output has, and which axes are copies of axes of the first equation.
         self._shape_sources: dict[str, str] = {}
@@ -84,61 +93,88 @@ class Equation:
         self._check_constants()
 
     def _check_constants(self) -> None:
-        tensors = {node.tensor for node in walk(self.formula.body) if isinstance(node, Access)}
-        own = set(axes(self.formula, self.constants))
+        bodies = (formula.body for formula in formulas_of(self.parts))
+        tensors = {node.tensor for body in bodies for node in walk(body) if isinstance(node, Access)}
+        own = axes_of(self.parts, self.constants)
         for name, value in self.constants.items():
             if name in own or name in tensors:
                 raise ArgumentError(f"constant `{name}` (={value!r}) is the name of an index or array of the equation")
 
     # ------------------------------------------------------------ what it says
     def __str__(self) -> str:
-        return to_text(self.formula)
+        return "\n".join(map(to_text, formulas_of(self.parts)))
 
     def __repr__(self) -> str:
         bound = "".join(f", {name}={value}" for name, value in self.constants.items())
-        return f"Equation({to_text(self.formula)!r}{bound})"
+        return f"Equation({str(self)!r}{bound})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Equation):
             return NotImplemented
-        return (self.formula, self.constants) == (other.formula, other.constants)
+        return (self.parts, self.constants) == (other.parts, other.constants)
 
     def __hash__(self) -> int:
-        return hash((self.formula, tuple(sorted(self.constants.items()))))
+        return hash((self.parts, tuple(sorted(self.constants.items()))))
 
     def latex(self) -> str:
-        """The equation as LaTeX."""
-        return to_latex(self.formula)
+        """The equation as LaTeX; of several lines, one behind the other with `\\\\` between."""
+        return " \\\\\n".join(map(to_latex, formulas_of(self.parts)))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one formula, neither a recurrence nor with equations before it."""
+        return self.parts == (self.formula,)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The arrays and scalars that the equation reads, in order of appearance."""
-        return (*inputs(self.formula), *scalars(self.formula, self.constants))
+        return inputs_of(self.parts, self.constants)
 
     # ------------------------------------------------------------ what follows from it
     def gradient(self, wrt: str, upstream: str = "g") -> Equation:
         """The gradient of a loss with respect to input `wrt`, as an equation in the gradient `upstream` with respect
         to this equation's output. When it is evaluated, `wrt` may be given for its shape alone.
 
-        ArgumentError where `wrt` is not an input, or `upstream` is the name of one.
+        The gradient of a recurrence is a recurrence that runs the other way, and the equation of `wrt` behind it: all
+        of it is printed, computed and explained.
+
+        ArgumentError where `wrt` is not an input, `upstream` is the name of one, or the equation has several parts.
         """
         if wrt not in self.inputs:
             raise ArgumentError(f"`wrt` (={wrt!r}) must be one of the equation's inputs: {', '.join(self.inputs)}")
         if upstream in self.inputs:
             raise ArgumentError(f"`upstream` (={upstream!r}) is the name of one of the equation's inputs")
+        if not self.is_single:
+            return self._gradient_of_recurrence(wrt, upstream)
         derived = derive(self.formula, wrt, upstream, tuple(self.constants))
         result = Equation(derived.formula, **self.constants)
         result._shape_sources = {wrt: derived.formula.output.tensor}
         result._copies = dict(derived.copies)
         result._upstream = derived.upstream
-        result._forward_axes = self._forward_axes | set(axes(self.formula, self.constants))
+        result._forward_axes = self._forward_axes | axes_of(self.parts, self.constants)
+        return result
+
+    def _gradient_of_recurrence(self, wrt: str, upstream: str) -> Equation:
+        recurrence = self.parts[-1]
+        if len(self.parts) > 1 or not isinstance(recurrence, Recurrence):
+            raise ArgumentError(f"the gradient of {len(self.parts)} equations in order is derived one by one, not here")
+        derived = Backward(recurrence, {self.formula.output.tensor: upstream}, tuple(self.constants))
+        towards = derived.towards(wrt)
+        if towards is None:
+            raise ArgumentError(f"`wrt` (={wrt!r}) has no influence that has a derivative")
+        result = Equation((*formulas_of((recurrence, derived.recurrence)), towards), **self.constants)
+        result._copies = dict(derived.copies)
+        result._upstream = upstream
+        result._forward_axes = axes_of(self.parts, self.constants)
         return result
 
     def solved(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> tuple[Equation, ...]:
         """The equation with its conditions solved for these arrays' shapes (a gradient, per residue of the stride):
         equations that write disjoint cells, every index affine, all constants bound."""
+        if not self.is_single:
+            raise ArgumentError("a recurrence, or several equations, are not solved: only a single equation is")
         _, found = self._extents(extents, arrays)
-        return tuple(Equation(piece.formula) for piece in solve(self.formula, self.constants, found))
+        return tuple(Equation(piece.formula) for piece in solve(self.formula, self.constants, found.last))
 
     def explain(
         self, index: tuple[int, ...], base: int = 0, extents: Mapping[str, int] | None = None, **arrays: ArrayLike
@@ -148,13 +184,20 @@ class Equation:
         With `base` 1 indices are counted from 1, in `index` and in what is printed.
         """
         given, found = self._extents(extents, arrays)
-        return explain(self.formula, index, self.constants, found, given, base, upstream=self._upstream)
+        formula, last = self.formula, self.parts[-1]
+        if isinstance(last, Recurrence):
+            place = last.tensors[formula.output.tensor]
+            step = index[place] - base if len(index) > place else -1
+            formula = last.at_step(formula, step, found.last[last.axis])
+        if not self.is_single:
+            given = {**given, **evaluate_parts(self.parts, self.constants, found, given)}
+        return explain(formula, index, self.constants, found.last, given, base, upstream=self._upstream)
 
     # ------------------------------------------------------------ evaluation
     def reference(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Array:
         """The literal meaning in float64 (int64 for argmax), without scheduler or compiler."""
         given, found = self._extents(extents, arrays)
-        return evaluate(self.formula, self.constants, found, given)
+        return evaluate_parts(self.parts, self.constants, found, given)[self.formula.output.tensor]
 
     def __call__(self, extents: Mapping[str, int] | None = None, **arrays: ArrayLike) -> Array:
         """The output, by compiled code, in the element type of the arrays (float32 or float64).
@@ -181,33 +224,55 @@ class Equation:
         given, found = self._extents(extents, arrays)
         given = {name: given[name] for name in self.inputs}
         shapes = tuple((name, array.shape, array.dtype.str) for name, array in given.items())
-        key = (shapes, tuple(found.items()))
+        key = (shapes, tuple(tuple(own.items()) for own in found.parts))
         if key not in self._kernels:
             nest = self._schedule(given, found, None)
             output = nest.program.tensor(self.formula.output.tensor)
             self._kernels[key] = Kernel(self.formula, nest, output.shape, output.dtype)
         return self._kernels[key], given
 
-    def _schedule(self, given: Arrays, found: Mapping[str, int], options: Options | None) -> LoopNest:
-        from pellucid.emit import target
-
+    def _schedule(self, given: Arrays, found: Extents, options: Options | None) -> LoopNest:
         # Integers alone give float64: float32 holds them only up to 2**24.
         every = "float64" if given else "float32"
         dtype = next((str(array.dtype) for array in given.values() if array.dtype.kind == "f"), every)
         tensors = {name: Tensor(name, str(given[name].dtype), given[name].shape, "input") for name in self.inputs}
-        winner = isinstance(self.formula.body, Reduce) and self.formula.body.op.startswith("arg")
-        shape = output_shape(self.formula, self.constants, found)
-        output = Tensor(self.formula.output.tensor, "int64" if winner else dtype, shape, "output")
-        known = {**tensors, output.name: output}
-        run = partial(lower, self.formula, self.constants, found, known, target().machine, "equation")
-        lowered = lower_alone(run, self.formula, known) if options is None else run(options)
-        program = Program(with_streamed((*known.values(), *lowered.tensors), lowered.nests), lowered.nests)
-        return LoopNest(program, lowered.plans)
+        made = {
+            formula.output.tensor: Tensor(
+                formula.output.tensor,
+                "int64" if isinstance(formula.body, Reduce) and formula.body.op.startswith("arg") else dtype,
+                found.shapes[formula.output.tensor],
+                "output" if formula.output.tensor == self.formula.output.tensor else "temporary",
+            )
+            for formula in formulas_of(self.parts)
+        }
+        known = {**tensors, **made}
+        nests, new, plans = list[Nest](), list[Tensor](), list[Plan]()
+        for number, (part, own) in enumerate(zip(self.parts, found.parts, strict=True)):
+            lowered = self._lowered(part, own, known, f"equation{number or ''}", options)
+            nests += lowered.nests
+            new += lowered.tensors
+            plans += lowered.plans
+        return LoopNest(Program(with_streamed((*known.values(), *new), nests), tuple(nests)), tuple(plans))
 
-    def _extents(
-        self, extents: Mapping[str, int] | None, arrays: Mapping[str, ArrayLike]
-    ) -> tuple[Arrays, dict[str, int]]:
-        """The arrays, checked and of one floating type, and the extent of every axis."""
+    def _lowered(
+        self,
+        part: Part,
+        extents: Mapping[str, int],
+        tensors: Mapping[str, Tensor],
+        name: str,
+        options: Options | None,
+    ) -> Lowered:
+        from pellucid.emit import target
+
+        machine = target().machine
+        if isinstance(part, Recurrence):
+            own = options or recurrence_options(part, extents)
+            return lower_recurrence(part, self.constants, extents, tensors, machine, name, own)
+        run = partial(lower, part, self.constants, extents, tensors, machine, name)
+        return lower_alone(run, part, tensors) if options is None else run(options)
+
+    def _extents(self, extents: Mapping[str, int] | None, arrays: Mapping[str, ArrayLike]) -> tuple[Arrays, Extents]:
+        """The arrays, checked and of one floating type, and the extents of every part."""
         accepted = {*self.inputs, *self._shape_sources}
         for name in arrays:
             if name not in accepted:
@@ -222,18 +287,19 @@ class Equation:
                 shapes[target] = shapes[source]
         wanted = dict(extents or {})
         # A gradient takes what its forward equation takes, though it may have lost some of those indices.
-        known = self._forward_axes | set(axes(self.formula, self.constants))
+        known = self._forward_axes | axes_of(self.parts, self.constants)
         for name in wanted:
             if name not in known:
                 raise ArgumentError(f"`extents` names `{name}`, which is no index of the equation {self}")
         wanted |= {copy: wanted[axis] for copy, axis in self._copies.items() if axis in wanted}
-        return given, infer_extents(self.formula, self.constants, shapes, wanted)
+        return given, extents_of(self.parts, self.constants, shapes, wanted)
 
     def _indexing(self) -> set[str]:
         """The arrays that stand inside an index of another."""
         return {
             inner.tensor
-            for node in walk(self.formula.body)
+            for formula in formulas_of(self.parts)
+            for node in walk(formula.body)
             if isinstance(node, Access)
             for index in node.indices
             for inner in walk(index)

@@ -282,8 +282,9 @@ def test_the_summary_shows_the_recurrence():
     for line in (
         "u0[n,t,q,k] = sum(c) x[n,t,c] * v0[c,q,k] + b0[q,k]",
         "a0[n,t,q,k] = u0[n,t,q,k] + sum(j) h0[n,t-1,j] * w0[j,q,k]",
-        "c0[n,t,k] = sigmoid(a0[n,t,1,k]) * c0[n,t-1,k] + sigmoid(a0[n,t,0,k]) * tanh(a0[n,t,2,k])",
-        "h0[n,t,k] = sigmoid(a0[n,t,3,k]) * tanh(c0[n,t,k])",
+        "g0[n,t,k] = tanh(a0[n,t,2,k])",
+        "c0[n,t,k] = f0[n,t,k] * c0[n,t-1,k] + i0[n,t,k] * g0[n,t,k]",
+        "h0[n,t,k] = o0[n,t,k] * m0[n,t,k]",
         "y0[n,k] = h0[n,L,k]",
         "with L = 4",
     ):

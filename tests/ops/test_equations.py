@@ -9,7 +9,6 @@ import pytest
 from pellucid.language import render
 from pellucid.nn import equations
 from pellucid.nn.equations.notation import text_of
-from pellucid.nn.equations.recurrent import Recurrent, recurrent
 
 IMAGE = (2, 6, 7, 4)
 
@@ -75,24 +74,28 @@ def test_steps_of_cross_entropy():
 
 
 def test_a_reversed_lstm_of_sequences_with_lengths():
-    network = Recurrent("lstm", 5, bias=False, lengths=True, reverse=True)
-    system = recurrent(network, (2, 7, 3), network.shapes(3), (2,), state=(2, 5))
+    network = equations.Recurrent("lstm", 5, bias=False, lengths=True, reverse=True)
+    system = equations.recurrent(network, (2, 7, 3), network.shapes(3), (2,), state=(2, 5))
     assert texts(system) == [
         "h0r[n,T,k] = state[n,k]",
         "u0r[n,t,q,k] = sum(c) x[n,t,c]*v0r[c,q,k]",
         "a0r[n,t,q,k] = u0r[n,t,q,k] + sum(j) h0r[n,t+1,j]*w0r[j,q,k]",
-        "c0r[n,t,k] = where(t < length[n], sigmoid(a0r[n,t,1,k])*c0r[n,t+1,k] + "
-        "sigmoid(a0r[n,t,0,k])*tanh(a0r[n,t,2,k]), c0r[n,t+1,k])",
-        "f0r[n,t,k] = sigmoid(a0r[n,t,3,k])*tanh(c0r[n,t,k])",
-        "h0r[n,t,k] = where(t < length[n], f0r[n,t,k], h0r[n,t+1,k])",
+        "i0r[n,t,k] = sigmoid(a0r[n,t,0,k])",
+        "f0r[n,t,k] = sigmoid(a0r[n,t,1,k])",
+        "g0r[n,t,k] = tanh(a0r[n,t,2,k])",
+        "o0r[n,t,k] = sigmoid(a0r[n,t,3,k])",
+        "c0r[n,t,k] = where(t < length[n], f0r[n,t,k]*c0r[n,t+1,k] + i0r[n,t,k]*g0r[n,t,k], c0r[n,t+1,k])",
+        "m0r[n,t,k] = tanh(c0r[n,t,k])",
+        "e0r[n,t,k] = o0r[n,t,k]*m0r[n,t,k]",
+        "h0r[n,t,k] = where(t < length[n], e0r[n,t,k], h0r[n,t+1,k])",
         "y0r[n,t,k] = where(t < length[n], h0r[n,t,k], 0)",
     ]
     assert (system.constants, system.extents) == ({"T": 7}, {})
 
 
 def test_two_directions_with_padding_and_truncated_gradients():
-    network = Recurrent("tanh", 5, num_layers=2, bidirectional=True, output="last", padding=0.0, truncate=3)
-    system = recurrent(network, (2, 7, 3), network.shapes(3))
+    network = equations.Recurrent("tanh", 5, num_layers=2, bidirectional=True, output="last", padding=0.0, truncate=3)
+    system = equations.recurrent(network, (2, 7, 3), network.shapes(3))
     found = texts(system)
     assert found[:7] == [
         "far[n,t] = max(c) abs(x[n,t,c] - V)",
@@ -100,8 +103,8 @@ def test_two_directions_with_padding_and_truncated_gradients():
         "u0[n,t,k] = sum(c) x[n,t,c]*v0[c,k] + b0[k]",
         "p0[n,t,k] = where(t % R == 0 and t > 0, stop(h0[n,t-1,k]), h0[n,t-1,k])",
         "a0[n,t,k] = u0[n,t,k] + sum(j) p0[n,t,j]*w0[j,k]",
-        "f0[n,t,k] = tanh(a0[n,t,k])",
-        "h0[n,t,k] = where(t < length[n], f0[n,t,k], h0[n,t-1,k])",
+        "e0[n,t,k] = tanh(a0[n,t,k])",
+        "h0[n,t,k] = where(t < length[n], e0[n,t,k], h0[n,t-1,k])",
     ]
     assert "p0r[n,t,k] = where((L - t) % R == 0 and (L - t) > 0, stop(h0r[n,t+1,k]), h0r[n,t+1,k])" in found
     assert "y0[n,t,m] = sum(j : j == m) h0[n,t,j] + sum(e : e+K == m) h0r[n,t,e]" in found

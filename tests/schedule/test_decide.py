@@ -18,7 +18,7 @@ from pellucid.network.program import assemble
 from pellucid.nn import equations
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Accumulated, Apply, Load, Operand
+from pellucid.schedule.nest import Accumulated, Apply, Load, Operand, Prefetch, Update, operands, statements
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.ordering import chain_levels
 from pellucid.schedule.plan import Options, Plan, near_equal
@@ -445,7 +445,7 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
 )
 def test_parts_of_lines_that_later_tiles_read_are_prefetched(name: str, prefetched: list[str]) -> None:
     (plan,) = PLANNED[name].lowered(AVX512).plans
-    assert [operand.tensor for operand in plan.prefetched] == prefetched
+    assert [str(ahead) for ahead in plan.prefetched] == prefetched
     assert ("\nprefetch x\n" in str(plan)) == bool(prefetched)
 
 
@@ -455,6 +455,40 @@ def test_nothing_is_prefetched_that_is_near(size: int, channels: int, found: int
     rows = size * size
     plan = case("w[c,k] = sum(j) x[j,c] * g[j,k]", {"x": (rows, channels), "g": (rows, 32)}).lowered(AVX512).plans[0]
     assert len(plan.prefetched) == found
+
+
+def depthwise_gradient(size: int, channels: int, stride: int = 1) -> Case:
+    shapes = {"x": (2, size, size, channels), "w": (3, 3, channels)}
+    equation = "z[n,i,j,c] = sum(s,t) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c]"
+    return case(equation, shapes, {"S": stride}).gradient("w")
+
+
+def test_a_window_of_sums_is_kept_whole_and_rows_ahead_are_prefetched() -> None:
+    """Nine sums in pieces of two lines; what they read of a row first is prefetched, by all that read it."""
+    lowered = depthwise_gradient(28, 128).lowered(AVX512)
+    (plan,) = lowered.plans
+    assert (dict(plan.tile), plan.block) == ({"s": 3, "t": 3}, 32)
+    assert [str(ahead) for ahead in plan.prefetched] == ["g, a round of i ahead", "x, a round of i ahead"]
+    updates = [part for nest in lowered.nests for part in statements(nest.body) if isinstance(part, Update)]
+    assert {(o.tensor, o.prefetch) for update in updates for o in operands(update.value)} == {
+        ("g", Prefetch(28 * 128, tuple(range(9)), 2)),
+        ("x", Prefetch(28 * 128, (6, 7, 8), 2)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "stride"),
+    [
+        (28, 32, 1),  # two lines are the row
+        (7, 1024, 1),  # neighbouring columns meet in one set of the first cache
+        (1024, 128, 1),  # a row ahead is as large as a part of the second cache
+        (28, 128, 2),  # few sums share a cell
+    ],
+)
+def test_whole_rows_where_pieces_of_them_save_nothing(size: int, channels: int, stride: int) -> None:
+    plan = depthwise_gradient(size, channels, stride).lowered(AVX512).plans[0]
+    assert plan.block >= min(channels, 128)
+    assert not plan.prefetched
 
 
 def test_a_row_read_in_large_pieces() -> None:

@@ -29,6 +29,7 @@ from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
 from pellucid.network.short import LIVE, ROWS
+from pellucid.network.steps import with_joined_steps
 from pellucid.nn.blueprint import Blueprint
 from pellucid.nn.programs import Target, step_graph
 
@@ -125,7 +126,9 @@ def _step_graph(named: Named, batch: int, accuracy: str, *, fused: bool) -> Grap
     pruned = prune(step.graph, (*step.outputs.values(), *step.updates.values()))
     outputs = [pruned.names[name] for name in step.outputs.values()]
     updates = {state: pruned.names[name] for state, name in step.updates.items()}
-    graph = fuse(pruned.graph, outputs, updates) if fused else pruned.graph
+    graph = pruned.graph
+    if fused:
+        graph = with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values()))
     return with_fewer_multiplications(graph, accuracy, target().machine)
 
 

@@ -2,7 +2,8 @@
 
 Every run is a process of its own: it imports the package, builds a network, and makes one step on random data. Two
 spans are timed, by the clock and in processor time: from the start of `build` to the end of the first `train_step`, and
-the same with the import of `pellucid` and the rooms, NumPy's excluded.
+the same with the import of `pellucid` and the rooms, NumPy's excluded. Python has compiled the modules before, as an
+installation does: a run that is not counted does it first.
 """
 
 from __future__ import annotations
@@ -63,14 +64,17 @@ class Startup:
 
 def measure(names: Sequence[str], rounds: int) -> Iterator[Startup]:
     """Two lines for every network: cold and warm."""
-    for name in names:
-        runs: dict[str, list[list[float]]] = {"cold": [], "warm": []}
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                for found in runs.values():
-                    found.append(_process(*CASES[name], Path(folder) / "cache"))
-        for kind, found in runs.items():
-            yield Startup(name, kind, *(statistics.median(column) for column in zip(*found, strict=True)))
+    with tempfile.TemporaryDirectory() as modules:
+        for name in names:
+            runs: dict[str, list[list[float]]] = {"cold": [], "warm": []}
+            for number in range(rounds + 1):
+                with tempfile.TemporaryDirectory() as folder:
+                    for found in runs.values():
+                        times = _process(*CASES[name], Path(folder) / "cache", modules)
+                        if number:
+                            found.append(times)
+            for kind, found in runs.items():
+                yield Startup(name, kind, *(statistics.median(column) for column in zip(*found, strict=True)))
 
 
 def heading() -> str:
@@ -91,8 +95,9 @@ def row(found: Startup) -> Row:
     return Row(found.name, f"first {found.kind}", 1, None, found.whole, None)
 
 
-def _process(network: str, shape: tuple[int, ...], cache: Path) -> list[float]:
+def _process(network: str, shape: tuple[int, ...], cache: Path, modules: str) -> list[float]:
     code = _RUN.format(network=network, shape=shape)
-    environment = {**os.environ, "PELLUCID_CACHE": str(cache)}
+    environment = {**os.environ, "PELLUCID_CACHE": str(cache), "PYTHONPYCACHEPREFIX": modules}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return json.loads(run.stdout)

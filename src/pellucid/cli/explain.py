@@ -141,10 +141,11 @@ class _Question:
 
     def show_stages(self) -> None:
         """What each stage of the compiler makes of the equation for these arrays."""
-        pieces = self.equation.solved(self.extents, **self.arrays)
+        pieces = self.equation.solved(self.extents, **self.arrays) if self.equation.is_single else ()
         nest = self.equation.loop_nest(self.extents, None, **self.arrays)
         kernel = self.equation.compile(self.extents, **self.arrays)
-        _show_stage("solved", "\n".join(str(piece) for piece in pieces))
+        if pieces:
+            _show_stage("solved", "\n".join(str(piece) for piece in pieces))
         _show_stage("tile and why", "\n\n".join(str(plan) for plan in nest.plans))
         _show_stage("loop nest", str(nest))
         _show_stage("code", f"{kernel.executable.code_size} bytes")

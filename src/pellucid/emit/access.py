@@ -75,8 +75,8 @@ class MemoryAccess:
     def _load_one(self, place: Place, cell: Cell, shift: Register | None, condition: Register | None) -> Register:
         code = self.code
         pointer = self.places.pointer(place, cell, 0, shift)
-        if place.operand.prefetch and cell.point == 0 and cell.group.offset == 0:
-            self._prefetch(pointer, place.operand.prefetch * BYTES[place.kind])
+        if cell.group.offset == 0:
+            self._prefetch(place, cell, pointer)
         if condition is None:
             return self._load_at(place, pointer)
         touched = condition
@@ -87,11 +87,19 @@ class MemoryAccess:
         outside = code.number(place.operand.outside, place.kind, condition.lanes)
         return code.select(condition, code.splat(value, condition.lanes), outside)
 
-    def _prefetch(self, pointer: Register, distance: int) -> None:
-        """Have the line some bytes further brought into the first cache; nobody waits for it, and it need not exist."""
+    def _prefetch(self, place: Place, cell: Cell, pointer: Register) -> None:
+        """Have the line of a later cell brought nearer, where the operand asks, once in straight-line code; nobody
+        waits for it, and it need not exist."""
+        prefetch = place.operand.prefetch
+        if prefetch is None or cell.point not in prefetch.points:
+            return
+        distance, locality = prefetch.distance * BYTES[place.kind], 4 - prefetch.cache
         ahead = self.code.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {distance}")
         self.code.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.code.line(f"call void @llvm.prefetch.p0({ahead.typed}, i32 0, i32 3, i32 1)")
+        text = f"call void @llvm.prefetch.p0({ahead.typed}, i32 0, i32 {locality}, i32 1)"
+        if text not in self.code.memory:
+            self.code.line(text)
+            self.code.memory[text] = (place.operand.tensor, ahead)
 
     def _load_safely(self, place: Place, pointer: Register, condition: Register) -> Register:
         """The element at a pointer where a scalar condition holds, else the tensor's first."""
@@ -102,6 +110,7 @@ class MemoryAccess:
         """Neighbouring cells as one vector."""
         code, width, valid = self.code, cell.group.width, cell.group.valid
         pointer = self.places.pointer(place, cell, 0, shift)
+        self._prefetch(place, cell, pointer)
         if condition is None and valid == width:
             return self._load_at(place, pointer, width)
         outside = code.number(place.operand.outside, place.kind, width)

@@ -63,8 +63,9 @@ class Block:
 class Code:
     """One function being written. Equal pure instructions in reach of each other become one register."""
 
-    def __init__(self, floating: str) -> None:
+    def __init__(self, floating: str, convention: str = "ccc") -> None:
         self.floating = floating  # float | double: the program's floating type
+        self.convention = convention  # how functions of the module that hand each other vectors are called
         self.blocks: list[Block] = []
         self.declarations: set[str] = set()
         self.known: dict[str, Register] = {}
@@ -241,8 +242,8 @@ class Code:
 
     def shuffle(self, a: Register, b: Register, lanes: Sequence[int]) -> Register:
         """The chosen lanes of `a` followed by `b`."""
-        mask = ", ".join(f"i32 {lane}" for lane in lanes)
-        return self.pure(a.kind, len(lanes), f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> <{mask}>")
+        mask = f"<{', '.join(f'i32 {lane}' for lane in lanes)}>" if any(lanes) else "zeroinitializer"
+        return self.pure(a.kind, len(lanes), f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> {mask}")
 
     def extract(self, vector: Register, lane: int) -> Register:
         """One lane; a scalar is its own lane."""

@@ -86,10 +86,11 @@ class Loops:
         some of `take`, whose first arguments are `taken`."""
         code, (low, high) = self.code, self._range(loop)
         steps = self._steps(low, high, loop.step)
-        others = code.binary("sub", self.threads, code.number(1, "i64"))
-        most = code.binary("mul", others, code.number(_PIECES_A_THREAD, "i64"))
         one = code.number(1, "i64")
-        pieces = code.intrinsic("smax", [code.intrinsic("smin", [steps, most]), one])
+        pieces = one
+        if steps != one:
+            most = code.binary("mul", code.binary("sub", self.threads, one), code.number(_PIECES_A_THREAD, "i64"))
+            pieces = code.intrinsic("smax", [code.intrinsic("smin", [steps, most]), one])
         before, known = code.block, dict(code.known)
         again, take, after = code.new_block("again"), code.new_block("take"), code.new_block("after")
         code.branch(again)
@@ -172,6 +173,8 @@ class Loops:
     def _steps(self, low: Register, high: Register, step: int) -> Register:
         """How many steps a range has."""
         code = self.code
+        if low.is_literal and high.is_literal:
+            return code.number(max(0, -((int(low.text) - int(high.text)) // step)), "i64")
         steps = ceil_divide(code, code.binary("sub", high, low), step)
         return code.intrinsic("smax", [steps, code.number(0, "i64")])
 
@@ -180,6 +183,8 @@ class Loops:
     ) -> tuple[Register, Register]:
         """One of equal parts of a range: the steps from `steps * part / parts` on."""
         code = self.code
+        if parts == code.number(1, "i64"):
+            return low, high
         edges: list[Register] = []
         for number in (part, code.binary("add", part, code.number(1, "i64"))):
             first = code.binary("udiv", code.binary("mul", steps, number), parts)

@@ -76,23 +76,28 @@ def floating_kind(program: Program) -> str:
 
 
 def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[str, str], floating: str) -> str:
-    """Each thread fetches the pointers and calls the functions of the nests in order."""
-    places = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-    used = {places[name] for functions in phases for function in functions for name in function.tensors}
+    """Each thread fetches pointers and calls the functions of the nests in order."""
     most = max((sum(function.free for function in functions) for functions in phases), default=0)
     lines = [
         f"define void @{ENTRY}(ptr %args, i64 %thread, i64 %threads, ptr %record, ptr %errors) #0 {{",
         "entry:",
         f"  call void @has_loops(ptr %record, i64 %threads, i64 {1 + most})",
     ]
-    slots = [place for place, tensor in enumerate(program.tensors) if tensor.role != "table"]
-    for slot, place in enumerate(slots):
-        if place in used:
-            lines += _argument(program.tensors[place], place, slot, floating)
-    pointers = {name: _argument_name(program.tensors[place], place) for name, place in places.items()}
+    slots = {
+        tensor.name: slot for slot, tensor in enumerate(tensor for tensor in program.tensors if tensor.role != "table")
+    }
     scratch = {tensor.name for tensor in program.tensors if tensor.role == "scratch"}
     for number, functions in enumerate(phases, start=1):
-        lines += _phase(number, functions, names, pointers, scratch)
+        used = {name for function in functions for name in function.tensors}
+        # Each nest fetches its own pointers: held from the start of a step to its end, they would need registers.
+        fetched, pointers = list[str](), dict[str, str]()
+        for place, tensor in enumerate(program.tensors):
+            if tensor.name in used and tensor.role == "table":
+                pointers[tensor.name] = f"@table{place}"
+            elif tensor.name in used:
+                pointers[tensor.name] = f"%p{number}.{place}"
+                fetched += _fetched(tensor, pointers[tensor.name], slots[tensor.name], floating)
+        lines += _phase(number, functions, names, pointers, fetched, scratch)
     return "\n".join([*lines, "  ret void", "}"])
 
 
@@ -101,6 +106,7 @@ def _phase(
     functions: Sequence[Function],
     names: dict[str, str],
     pointers: dict[str, str],
+    fetched: Sequence[str],
     scratch: Set[str],
 ) -> list[str]:
     """The functions of a nest, called in order by who does not come too late; then the wait for all that they write.
@@ -126,6 +132,7 @@ def _phase(
         f"  %over{number} = call i1 @is_over(ptr %record, i64 %threads, i64 {number})",
         f"  br i1 %over{number}, label %after{number}, label %phase{number}",
         f"phase{number}:",
+        *fetched,
     ]
     place = 0
     for function in filled_for(pieces_of):
@@ -171,18 +178,18 @@ def _count(phase: int, loop: str, done: str, pieces: str, loops: int) -> str:
     return f"  call void @count(ptr %record, {', '.join(arguments)})"
 
 
-def _argument_name(tensor: Tensor, place: int) -> str:
-    return f"@table{place}" if tensor.role == "table" else f"%p{place}"
-
-
-def _argument(tensor: Tensor, place: int, slot: int, floating: str) -> list[str]:
-    loaded = f"%p{place}" if tensor.role != "scratch" else f"%all{place}"
-    lines = [f"  %slot{place} = getelementptr ptr, ptr %args, i64 {slot}", f"  {loaded} = load ptr, ptr %slot{place}"]
+def _fetched(tensor: Tensor, pointer: str, slot: int, floating: str) -> list[str]:
+    """A tensor's pointer; of scratch, to what belongs to this thread."""
+    loaded = f"{pointer}.all" if tensor.role == "scratch" else pointer
+    lines = [
+        f"  {pointer}.slot = getelementptr ptr, ptr %args, i64 {slot}",
+        f"  {loaded} = load ptr, ptr {pointer}.slot",
+    ]
     if tensor.role == "scratch":
         size = tensor.size * BYTES[storage_kind(tensor, floating)]
         lines += [
-            f"  %skip{place} = mul i64 %thread, {size}",
-            f"  %p{place} = getelementptr i8, ptr %all{place}, i64 %skip{place}",
+            f"  {pointer}.skip = mul i64 %thread, {size}",
+            f"  {pointer} = getelementptr i8, ptr {loaded}, i64 {pointer}.skip",
         ]
     return lines
 

@@ -56,7 +56,7 @@ class Emitter:
         self._program, self._floating, self._target, self._checked = program, floating, target, checked
         self._tensors = {tensor.name: tensor for tensor in program.tensors}
         self._numbers = {tensor.name: place for place, tensor in enumerate(program.tensors)}
-        self._known: dict[Hashable, Function] = {}
+        self._known: dict[Hashable, list[Function]] = {}
 
     def nest(self, number: int) -> list[Function]:
         """A function for every statement of nest `number`, in order."""
@@ -89,13 +89,14 @@ class Emitter:
             return self._written(statement, names, number, free)
         like = renamed(statement, {name: str(place) for place, name in enumerate(names)})
         forms = tuple(replace(self._tensors[name], name="") for name in names)
-        found = self._known.get((like, forms, free))
-        if found is None:
-            found = self._known[like, forms, free] = self._written(statement, names, number, free)
-        return replace(found, tensors=names)
+        # Finding and keeping in one: the hash of a statement is that of all that stands in it.
+        known = self._known.setdefault((like, forms, free), [])
+        if not known:
+            known.append(self._written(statement, names, number, free))
+        return replace(known[0], tensors=names)
 
     def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
-        code = Code(self._floating)
+        code = Code(self._floating, self._target.convention)
         thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
         loops = Loops(code, thread, threads)
         places = Places(code, loops, {name: self._tensors[name] for name in names})
@@ -153,10 +154,13 @@ class _NestWriter:
     def pieces(self, loop: For, taken: Sequence[Register]) -> tuple[Register, Register]:
         """A loop whose pieces threads take as they come; how many this one did of how many."""
         with self.loops.pieces(loop, taken) as piece:
-            self.loops.open(loop, (), piece)
-            self._body(loop, None, parallel=True)
-            self.loops.close(())
-            self.places.loops_changed()
+            if _runs_once(loop):
+                self._once(loop, None, parallel=True)
+            else:
+                self.loops.open(loop, (), piece)
+                self._body(loop, None, parallel=True)
+                self.loops.close(())
+                self.places.loops_changed()
         return piece.done, piece.pieces
 
     def _statement(self, statement: Statement, parallel: bool) -> None:
@@ -182,11 +186,8 @@ class _NestWriter:
         if not loop.parallel and low is not None and high is not None:
             if low >= high:
                 return
-            if low + loop.step >= high:
-                self.loops.fixed[loop.variable] = low
-                self._body(loop, tile, parallel)
-                del self.loops.fixed[loop.variable]
-                self.places.loops_changed()
+            if _runs_once(loop):
+                self._once(loop, tile, parallel)
                 return
         slots = [] if tile is None else self.tiles.updated_in(tile, loop)
         state = self.tiles.state
@@ -195,6 +196,14 @@ class _NestWriter:
         self._body(loop, tile, parallel or loop.parallel)
         after = self.loops.close([state[slot] for slot in slots])
         state.update(zip(slots, after, strict=True))
+        self.places.loops_changed()
+
+    def _once(self, loop: For, tile: Tile | None, parallel: bool) -> None:
+        """The body of a loop that runs once, whose variable is a number there."""
+        assert loop.low.static is not None
+        self.loops.fixed[loop.variable] = loop.low.static
+        self._body(loop, tile, parallel)
+        del self.loops.fixed[loop.variable]
         self.places.loops_changed()
 
     def _body(self, loop: For, tile: Tile | None, parallel: bool) -> None:
@@ -209,6 +218,11 @@ class _NestWriter:
 
     def _writes_scratch(self, statement: Statement) -> bool:
         return any(self.tensors[name].role == "scratch" for name in stored((statement,)))
+
+
+def _runs_once(loop: For) -> bool:
+    low, high = loop.low.static, loop.high.static
+    return low is not None and high is not None and low < high <= low + loop.step
 
 
 def _has_parallel_loop(statement: Statement) -> bool:

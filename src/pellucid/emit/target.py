@@ -55,6 +55,11 @@ class Target:
         """Whether it is a processor of 64-bit x86."""
         return _is_x86(self.triple)
 
+    @property
+    def convention(self) -> str:
+        """LLVM's name of the calling convention that hands over most vectors in registers, both ways."""
+        return "x86_regcallcc" if self.is_x86 else "ccc"
+
 
 def target(name: str | None = None) -> Target:
     """The target called `name`; without a name that of the variable PELLUCID_TARGET, else this processor.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable
+from functools import partial, reduce
 from typing import NamedTuple
 
 from pellucid.emit.access import Access
+from pellucid.emit.across import Pair, across, combined
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import Loops
@@ -166,25 +167,18 @@ class Tiles:
         for point in range(tile.point_count):
             for group in range(len(tile.groups)):
                 chains = [self._pair(tile, Slot(point, group, chain)) for chain in range(tile.chains)]
-                self._set(tile, Slot(point, group, 0), self._combined(tile, chains))
-            if tile.across:
-                self._set(tile, Slot(point, 0, 0), self._across(tile, point))
+                self._set(tile, Slot(point, group, 0), combined(chains, partial(self._join, tile)))
+        if tile.across:
+            self._across(tile)
 
-    def _pair(self, tile: Tile, slot: Slot) -> list[Register]:
+    def _pair(self, tile: Tile, slot: Slot) -> Pair:
         return [self.state[slot], *([self.state[slot._replace(part="position")]] if _is_arg(tile) else [])]
 
-    def _set(self, tile: Tile, slot: Slot, pair: Sequence[Register]) -> None:
+    def _set(self, tile: Tile, slot: Slot, pair: Pair) -> None:
         for part, register in zip(("value", "position"), pair, strict=False):
             self.state[slot._replace(part=part)] = register
 
-    def _combined(self, tile: Tile, pairs: list[list[Register]]) -> list[Register]:
-        """Neighbours are combined, then neighbouring pairs, and so on."""
-        while len(pairs) > 1:
-            joined = [self._join(tile, a, b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)]
-            pairs = joined + pairs[len(joined) * 2 :]
-        return pairs[0]
-
-    def _join(self, tile: Tile, a: list[Register], b: list[Register]) -> list[Register]:
+    def _join(self, tile: Tile, a: Pair, b: Pair) -> Pair:
         code = self.code
         if tile.reduction == "sum":
             return [code.binary("fadd", a[0], b[0])]
@@ -199,22 +193,21 @@ class Tiles:
         wins = code.binary("or", code.binary("or", better, tie), nan)
         return [code.select(wins, b[0], a[0]), code.select(wins, b[1], a[1])]
 
-    def _across(self, tile: Tile, point: int) -> list[Register]:
-        """All groups and lanes of a point as one scalar: groups of one width first, then lanes by halves."""
-        by_width: dict[int, list[list[Register]]] = {}
+    def _across(self, tile: Tile) -> None:
+        """All groups and lanes of each point as one scalar: groups of one width first, then lanes by halves."""
+        groups: dict[int, list[int]] = {}
         for number, group in enumerate(tile.groups):
-            by_width.setdefault(group.width, []).append(self._pair(tile, Slot(point, number, 0)))
-        scalars = [self._lanes_combined(tile, self._combined(tile, pairs)) for pairs in by_width.values()]
-        return self._combined(tile, scalars)
-
-    def _lanes_combined(self, tile: Tile, pair: list[Register]) -> list[Register]:
-        code, lanes = self.code, pair[0].lanes
-        while lanes > 2 and lanes % 2 == 0:
-            lanes //= 2
-            low, high = range(lanes), range(lanes, 2 * lanes)
-            halves = [[code.shuffle(part, part, half) for part in pair] for half in (low, high)]
-            pair = self._join(tile, *halves)
-        return self._combined(tile, [[code.extract(part, lane) for part in pair] for lane in range(lanes)])
+            groups.setdefault(group.width, []).append(number)
+        join = partial(self._join, tile)
+        scalars: list[list[Pair]] = []
+        for numbers in groups.values():
+            pairs = [
+                combined([self._pair(tile, Slot(point, number, 0)) for number in numbers], join)
+                for point in range(tile.point_count)
+            ]
+            scalars.append(across(self.code, pairs, join))
+        for point, found in enumerate(zip(*scalars, strict=True)):
+            self._set(tile, Slot(point, 0, 0), combined(found, join))
 
     def _result(self, tile: Tile, which: str, cell: Cell) -> Register:
         if tile.reduction is None:

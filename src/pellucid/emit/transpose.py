@@ -2,23 +2,61 @@
 
 For w rows of w lanes, log2(w) stages of w shuffles. The stages inside 128 bits interleave neighbours, which is what
 processors have single instructions for; the stages across swap blocks of lanes.
+
+A large square is a function of the module, with rows and columns in registers: LLVM takes 10 ms for one of 16 rows, and
+a training step turns dozens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
-from pellucid.emit.ir import BYTES, Code, Register
+from pellucid.emit.ir import BYTES, Code, Register, mangled, type_text
 
 __all__ = ["transpose"]
+
+# From here on a call costs little beside the shuffles.
+_LEAST_CALLED = 8
 
 
 def transpose(code: Code, rows: Sequence[Register]) -> list[Register]:
     """The columns of a square of registers; the number of lanes is a power of two."""
-    width = len(rows)
+    width, kind = len(rows), rows[0].kind
     assert width == rows[0].lanes
     assert width & (width - 1) == 0
-    square = list(rows)
+    if width < _LEAST_CALLED:
+        return _turned(code, rows)
+    result = _square_type(kind, width)
+    code.define(_function(kind, width, code.convention))
+    arguments = ", ".join(row.typed for row in rows)
+    columns = code.pure("", 1, f"call {code.convention} {result} @{_name(kind, width)}({arguments})").text
+    return [code.pure(kind, width, f"extractvalue {result} {columns}, {lane}") for lane in range(width)]
+
+
+@cache
+def _function(kind: str, width: int, convention: str) -> str:
+    """The definition of a function from rows to columns."""
+    code, result = Code(kind), _square_type(kind, width)
+    rows = [Register(f"%r{place}", kind, width) for place in range(width)]
+    columns = "poison"
+    for place, column in enumerate(_turned(code, rows)):
+        columns = code.pure("", 1, f"insertvalue {result} {columns}, {column.typed}, {place}").text
+    code.block.end = f"  ret {result} {columns}"
+    head = f"define internal {convention} {result} @{_name(kind, width)}({', '.join(row.typed for row in rows)})"
+    return f"{head} #0 {{\n{code.block.text()}\n}}"
+
+
+def _name(kind: str, width: int) -> str:
+    return f"transpose.{mangled(kind, width)}"
+
+
+def _square_type(kind: str, width: int) -> str:
+    return f"[{width} x {type_text(kind, width)}]"
+
+
+def _turned(code: Code, rows: Sequence[Register]) -> list[Register]:
+    width, square = len(rows), list(rows)
     section = min(width, 16 // BYTES[rows[0].kind])
     block = 1
     while block < section:

@@ -19,7 +19,7 @@ from math import prod
 from typing import TypeGuard
 
 from pellucid.language.binding import AxisCopies, alike, names_of, numbered, separate
-from pellucid.language.gradient import derive
+from pellucid.language.gradient import Gradient, derive
 from pellucid.language.recurrence import Recurrence, reads
 from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
@@ -38,7 +38,7 @@ from pellucid.language.syntax import (
     walk,
 )
 
-__all__ = ["Backward", "Towards"]
+__all__ = ["Backward"]
 
 # Cells that are told apart by numbers get a formula for each number up to so many.
 MOST_FORMULAS = 16
@@ -58,14 +58,6 @@ class _Operand:
         return "@".join((self.tensor, "before" if self.is_before else "now", *(str(n) for _, n in self.numbers)))
 
 
-@dataclass(frozen=True)
-class Towards:
-    """The gradient towards an input, an ordinary formula; `extents` has those of all its axes."""
-
-    formula: Formula
-    extents: Mapping[str, int]
-
-
 # What is read one step before the first step, and what is read one step before otherwise -> what stands there.
 _Join = Callable[[Expr, Access], Expr]
 
@@ -73,35 +65,46 @@ _Join = Callable[[Expr, Access], Expr]
 class Backward:
     """The gradient of a recurrence `forward`, whose tensors get the gradients `arriving` (by tensor) from outside.
 
-    `extents` are those of its axes and `shapes` those of its tensors, as `recurrence_extents` gives them. `recurrence`
-    makes the gradient of every tensor of `forward`, called `names[tensor]`; `extents` grows with its axes.
+    `recurrence` makes the gradient of every tensor of `forward`, called `names[tensor]`; `copies` maps each axis that
+    is a copy to the axis whose extent it shares. Where `shapes` of the tensors are not known, cells that are told apart
+    by the numbers 0 to m are taken to be all.
     """
 
     def __init__(
         self,
         forward: Recurrence,
         arriving: Mapping[str, str],
-        constants: Collection[str],
-        extents: Mapping[str, int],
-        shapes: Mapping[str, tuple[int, ...]],
+        constants: Collection[str] = (),
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self.forward = forward
-        self.extents = dict(extents)
-        self._taken = {*forward.tensors, *forward.inputs, *arriving.values(), *extents, *constants}
+        self.copies: dict[str, str] = {}
+        self._taken = {*forward.tensors, *forward.inputs, *forward.names, *arriving.values(), *constants}
         self.names = {tensor: numbered(f"d{tensor}", self._taken) for tensor in forward.tensors}
         self._constants = constants
-        self._apart = {tensor: _told_apart(forward, tensor, shapes[tensor]) for tensor in forward.tensors}
+        self._apart = {
+            tensor: _told_apart(forward, tensor, None if shapes is None else shapes[tensor])
+            for tensor in forward.tensors
+        }
         self._operands: dict[str, _Operand] = {}
         self._formulas = {formula: self._in_operands(formula) for formula in forward.formulas}
         formulas = [
             formula
             for tensor in reversed(list(forward.tensors))
-            for formula in self._of_tensor(tensor, shapes[tensor], arriving.get(tensor))
+            for formula in self._of_tensor(tensor, arriving.get(tensor))
         ]
         self.recurrence = Recurrence(forward.axis, -forward.step, tuple(formulas))
 
-    def towards(self, wrt: str) -> Towards | None:
-        """The gradient towards an input of the recurrence, `d` + `wrt`; None where it is 0 by rule."""
+    def extents(self, forward: Mapping[str, int]) -> dict[str, int]:
+        """The extents of all axes that the gradient's formulas have, from those of the recurrence."""
+        found = dict(forward)
+        while missing := [copy for copy, origin in self.copies.items() if copy not in found and origin in found]:
+            found |= {copy: found[self.copies[copy]] for copy in missing}
+        return found
+
+    def towards(self, wrt: str) -> Formula | None:
+        """The gradient towards an input of the recurrence, `d` + `wrt`, an ordinary formula; None where it is 0 by
+        rule."""
         terms = list[tuple[tuple[Expr, ...], Expr]]()
         for formula in self.forward.formulas:
             if reads(formula.body, wrt):
@@ -115,14 +118,14 @@ class Backward:
         for indices, body in terms[1:]:
             total = Binary("+", total, self._renamed(body, indices, target))
         name = numbered(f"d{wrt}", {*self._taken, *self.names.values()})
-        return Towards(Formula(Access(name, target), simplify(total)), dict(self.extents))
+        return Formula(Access(name, target), simplify(total))
 
     # ------------------------------------------------------------ towards the recurrence's own tensors
-    def _of_tensor(self, tensor: str, shape: tuple[int, ...], arriving: str | None) -> list[Formula]:
+    def _of_tensor(self, tensor: str, arriving: str | None) -> list[Formula]:
         """The formulas of a tensor's gradient: one, or one for each number that tells its cells apart."""
         axes = next(formula.output.indices for formula in self.forward.formulas if formula.output.tensor == tensor)
         places, found = self._apart[tensor], list[Formula]()
-        for numbers in product(*(range(shape[place]) for place in places)):
+        for numbers in product(*(range(count) for count in places.values())):
             cell = tuple(zip(places, numbers, strict=True))
             indices = tuple(Number(dict(cell)[place]) if place in places else axis for place, axis in enumerate(axes))
             total: Expr = Number(0) if arriving is None else Access(arriving, indices)
@@ -131,7 +134,9 @@ class Backward:
                 for formula, own in self._formulas.items():
                     if reads(own.body, operand.name):
                         read, body = self._derived(formula, operand.name)
-                        total = Binary("+", total, self._renamed(self._restored(body, by), read, indices))
+                        # One step later there is a step before.
+                        own_body = self._restored(body, by) if by else self._restored(body, join=self._begun)
+                        total = Binary("+", total, self._renamed(own_body, read, indices))
             found.append(Formula(Access(self.names[tensor], indices), simplify(total)))
         return found
 
@@ -147,32 +152,42 @@ class Backward:
         axis = self.forward.axis
         if not self._begins(body):
             return indices, self._restored(body)
-        start = 0 if self.forward.step > 0 else self.extents[axis] - 1
-        later = Compare(">" if self.forward.step > 0 else "<", Name(axis), Number(start))
+        if Name(axis) in indices:
+            return indices, self._restored(body, join=self._begun)
+        start = self.forward.start
 
         def split(node: Node) -> Node:
             if isinstance(node, Reduce) and axis in node.axes:
-                others = replace(node, conditions=(*node.conditions, later), body=self._restored(node.body))
-                once = substitute(self._restored(node.body, join=lambda first, _: first), {axis: Number(start)})
+                others = replace(node, conditions=(*node.conditions, self._is_later()), body=self._restored(node.body))
+                once = substitute(self._restored(node.body, join=lambda first, _: first), {axis: start})
                 rest = tuple(other for other in node.axes if other != axis)
-                conditions = tuple(substitute(condition, {axis: Number(start)}) for condition in node.conditions)
+                conditions = tuple(substitute(condition, {axis: start}) for condition in node.conditions)
                 begin = replace(node, axes=rest, conditions=conditions, body=once) if rest else once  # type: ignore[arg-type]
                 return Binary("+", others, begin)  # type: ignore[arg-type]
             return map_children(node, split)
 
-        if Name(axis) in indices:
-            return indices, self._restored(body, join=lambda first, before: Call("where", (later, before, first)))
         return indices, split(body)  # type: ignore[return-value]
+
+    def _is_later(self) -> Compare:
+        """The condition that a step is not the first."""
+        return Compare(">" if self.forward.step > 0 else "<", Name(self.forward.axis), self.forward.start)
+
+    def _begun(self, first: Expr, before: Access) -> Expr:
+        """What is read one step before, at whatever step."""
+        return Call("where", (self._is_later(), before, first))
 
     def _at_begin(self, formula: Formula, wrt: str) -> tuple[tuple[Expr, ...], Expr] | None:
         """What reaches an input through the states before the first step that a formula reads."""
+        if not any(reads(state.body, wrt) for state in self.forward.initial):
+            return None
         hidden = f"{wrt}@elsewhere"
-        first = self.forward.first_of(_with_name(formula, wrt, hidden), self.extents[self.forward.axis])
+        first = self.forward.first_of(_with_name(formula, wrt, hidden), self.forward.start)
         if not reads(first.body, wrt):
             return None
         found = derive(first, wrt, self.names[formula.output.tensor], self._constants)
         self._keep(found.copies)
-        return found.formula.output.indices, _with_name(found.formula, hidden, wrt).body
+        body = self._told(found, first, first.output)
+        return found.formula.output.indices, _with_name(replace(found.formula, body=body), hidden, wrt).body
 
     def _begins(self, body: Node) -> bool:
         """Whether something reads a state before the first step that is not 0."""
@@ -225,13 +240,18 @@ class Backward:
         own, upstream = self._formulas[formula], self.names[formula.output.tensor]
         found = derive(own, wrt, upstream, self._constants)
         self._keep(found.copies)
+        now = _Operand(formula.output.tensor, False)
+        self._operands[now.name] = now
+        return found.formula.output.indices, self._told(found, own, Access(now.name, formula.output.indices))
+
+    @staticmethod
+    def _told(found: Gradient, formula: Formula, result: Access) -> Expr:
+        """The gradient's value, with the formula's result where it says the same: at the cells that it stands at."""
         body = found.formula.body
         arrived = (part for part in walk(body) if isinstance(part, Access) and part.tensor == found.upstream)
-        if all(part.indices == formula.output.indices for part in arrived):
-            now = _Operand(formula.output.tensor, False)
-            self._operands[now.name] = now
-            body = _told_by(body, own.body, Access(now.name, formula.output.indices))
-        return found.formula.output.indices, body
+        if any(part.indices != formula.output.indices for part in arrived):
+            return body
+        return _told_by(body, formula.body, result)
 
     def _renamed(self, body: Expr, old: tuple[Expr, ...], new: tuple[Expr, ...]) -> Expr:
         """A value over the indices `old` as one over the indices `new`, numbers among them left out of both."""
@@ -243,17 +263,19 @@ class Backward:
         return result  # type: ignore[return-value]
 
     def _keep(self, copies: Mapping[str, str]) -> None:
-        self.extents.update({copy: self.extents[origin] for copy, origin in copies.items()})
+        self.copies.update(copies)
 
 
-def _told_apart(forward: Recurrence, tensor: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The dimensions in which a tensor is read at numbers alone."""
+def _told_apart(forward: Recurrence, tensor: str, shape: tuple[int, ...] | None) -> dict[int, int]:
+    """The dimensions in which a tensor is read at numbers alone, each with how many there are."""
     bodies = [node for formula in forward.formulas for node in walk(formula.body)]
-    found = [node for node in bodies if isinstance(node, Access) and node.tensor == tensor]
-    places = tuple(
-        place for place in range(len(shape)) if found and all(isinstance(node.indices[place], Number) for node in found)
-    )
-    return places if prod(shape[place] for place in places) <= MOST_FORMULAS else ()
+    found = [node.indices for node in bodies if isinstance(node, Access) and node.tensor == tensor]
+    counts = dict[int, int]()
+    for place, indices in enumerate(zip(*found, strict=True)):
+        numbers = {index.value for index in indices if isinstance(index, Number)}
+        if all(isinstance(index, Number) for index in indices):
+            counts[place] = int(max(numbers)) + 1 if shape is None else shape[place]
+    return counts if prod(counts.values()) <= MOST_FORMULAS else {}
 
 
 def _told_by(node: Node, value: Expr, result: Access) -> Expr:

@@ -49,7 +49,7 @@ from pellucid.language.syntax import (
 )
 from pellucid.language.tokens import Token, tokenise
 
-__all__ = ["RESERVED", "parse", "parse_expression", "parse_system"]
+__all__ = ["RESERVED", "parse", "parse_equation", "parse_expression", "parse_system"]
 
 RESERVED = frozenset({"and", "or", "not", *REDUCTIONS, *FUNCTIONS})
 
@@ -83,6 +83,13 @@ def parse_system(source: str) -> tuple[Formula, ...]:
     if not formulas:
         raise EquationError("the text holds no equation")
     return tuple(formulas)
+
+
+def parse_equation(source: str) -> Formula | tuple[Formula, ...]:
+    """The one formula that a text says, over as many lines as it likes, or the formulas of its lines where it has
+    several; EquationError as `parse`."""
+    several = sum(token.text == "=" for token in tokenise(source)) > 1
+    return parse_system(source) if several else parse(source)
 
 
 def parse_expression(source: str) -> Expr:

@@ -128,17 +128,35 @@ class Recurrence:
 
     def first(self, extent: int) -> tuple[Formula, ...]:
         """The formulas of the first of `extent` steps, no longer recurrent."""
-        return tuple(self.first_of(formula, extent) for formula in self.formulas)
+        start = Number(0 if self.step > 0 else extent - 1)
+        return tuple(self.first_of(formula, start) for formula in self.formulas)
 
-    def first_of(self, formula: Formula, extent: int) -> Formula:
-        """A formula of the recurrence in the first of `extent` steps."""
-        return _at(self._started(formula), self.axis, Number(0 if self.step > 0 else extent - 1))
+    def first_of(self, formula: Formula, start: Expr) -> Formula:
+        """A formula of the recurrence in the first step, which is at `start`."""
+        return _at(self._started(formula), self.axis, start)
 
     def later(self, extent: int) -> tuple[Formula, ...]:
         """The formulas of all other steps; `axis` counts them from 0, and the cells of the step before it are there."""
         up = Binary("+", Name(self.axis), Number(1))
         at = up if self.step > 0 else Binary("-", Number(extent - 2), Name(self.axis))
         return tuple(_at(formula, self.axis, at) for formula in self.formulas)
+
+    def at_step(self, formula: Formula, step: int, count: int) -> Formula:
+        """A formula of the recurrence as it stands in one of `count` steps: in the first it reads the states before."""
+        if step != (0 if self.step > 0 else count - 1):
+            return formula
+
+        def started(node: Node) -> Node:
+            node = map_children(node, started)
+            return (self.is_before(node) and self.before_first(node)) or node if isinstance(node, Access) else node
+
+        return replace(formula, body=started(formula.body))  # type: ignore[arg-type]
+
+    @property
+    def start(self) -> Expr:
+        """Where the first step is, of a recurrence with a state before it."""
+        end = self.initial[0].output.indices[self.tensors[self.initial[0].output.tensor]]
+        return Number(0) if self.step > 0 else simplify(Binary("-", end, Number(1)))
 
     def before_first(self, access: Access) -> Expr | None:
         """What stands for an access that `is_before` in the first step: the initial state's value there; None where
@@ -173,7 +191,7 @@ def waits_for_later(formulas: Sequence[Formula]) -> bool:
     """Whether a formula reads what it makes itself, or what one behind it makes: else the order is that of writing."""
     open_ = {formula.output.tensor for formula in formulas}
     for number, formula in enumerate(formulas):
-        if not open_.isdisjoint(inputs_of(formula)):
+        if not open_.isdisjoint(tensors_read(formula)):
             return True
         if all(later.output.tensor != formula.output.tensor for later in formulas[number + 1 :]):
             open_.discard(formula.output.tensor)
@@ -189,7 +207,7 @@ def parts_of(formulas: Sequence[Formula]) -> tuple[Part, ...]:
         return tuple(formulas)
     reads = {formula.output.tensor: set[str]() for formula in formulas}
     for formula in formulas:
-        reads[formula.output.tensor] |= reads.keys() & inputs_of(formula)
+        reads[formula.output.tensor] |= reads.keys() & tensors_read(formula)
     reach = {name: _reachable(name, reads) for name in reads}
     main = [formula for formula in formulas if not _is_initial(formula, formulas, reach)]
     made = {formula.output.tensor for formula in main}
@@ -279,7 +297,7 @@ def _check_begin(index: Expr, recurrence: Recurrence, constants: Mapping[str, in
 
 
 @remembered
-def inputs_of(formula: Formula) -> frozenset[str]:
+def tensors_read(formula: Formula) -> frozenset[str]:
     """The tensors that a formula reads."""
     return frozenset(inputs(formula))
 
@@ -296,7 +314,7 @@ def reads(node: Node, name: str) -> bool:
 def _is_initial(formula: Formula, formulas: Sequence[Formula], reach: Mapping[str, set[str]]) -> bool:
     """Whether a formula that depends on no cell of its own tensor has a place where another one has an axis."""
     name = formula.output.tensor
-    if any(other == name or name in reach.get(other, ()) for other in inputs_of(formula)):
+    if any(other == name or name in reach.get(other, ()) for other in tensors_read(formula)):
         return False
     for other in formulas:
         if other is formula or other.output.tensor != name:

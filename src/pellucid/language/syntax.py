@@ -32,9 +32,10 @@ Nodes are frozen and compare by structure; `span` (where the node was written) t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from operator import is_not
+from types import MappingProxyType
 from typing import TypeAlias
 
 from pellucid.errors import Span
@@ -173,10 +174,21 @@ class Formula:
         return tuple(index.name for index in self.output.indices if isinstance(index, Name))
 
 
-@cache
-def _parts(kind: type[Node]) -> tuple[str, ...]:
-    """The names of the fields of a class of nodes that may hold sub-nodes."""
-    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
+# The fields of each class of nodes that hold sub-nodes: one, or a tuple of them.
+_PARTS: Mapping[type[Node], tuple[str, ...]] = MappingProxyType(
+    {
+        Number: (),
+        Name: (),
+        Access: ("indices",),
+        Negative: ("operand",),
+        Binary: ("left", "right"),
+        Call: ("arguments",),
+        Bracket: ("condition",),
+        Reduce: ("conditions", "body"),
+        Compare: ("left", "right"),
+        Logic: ("operands",),
+    }
+)
 
 
 def children(node: Node) -> Iterator[Node]:
@@ -190,7 +202,8 @@ def walk(node: Node) -> Iterator[Node]:
     while waiting:
         found = waiting.pop()
         yield found
-        waiting += reversed(_children(found))
+        if _PARTS[type(found)]:
+            waiting += reversed(_children(found))
 
 
 def top_reductions(node: Node) -> Iterator[Reduce]:
@@ -204,11 +217,11 @@ def top_reductions(node: Node) -> Iterator[Reduce]:
 
 def _children(node: Node) -> list[Node]:
     found: list[Node] = []
-    for name in _parts(type(node)):
+    for name in _PARTS[type(node)]:
         value = getattr(node, name)
         if isinstance(value, tuple):
-            found += [item for item in value if not isinstance(item, str)]
-        elif not isinstance(value, str | int | float):
+            found += value
+        else:
             found.append(value)
     return found
 
@@ -216,13 +229,13 @@ def _children(node: Node) -> list[Node]:
 def map_children(node: Node, function: Callable[[Node], Node]) -> Node:
     """The node with `function` applied to each direct sub-node; the node itself where nothing changed."""
     changes: dict[str, object] = {}
-    for name in _parts(type(node)):
+    for name in _PARTS[type(node)]:
         value = getattr(node, name)
         if isinstance(value, tuple):
-            new = tuple(item if isinstance(item, str) else function(item) for item in value)
-            if any(a is not b for a, b in zip(new, value, strict=True)):
+            new = tuple(map(function, value))
+            if any(map(is_not, new, value)):
                 changes[name] = new
-        elif not isinstance(value, str | int | float):
+        else:
             new_value = function(value)
             if new_value is not value:
                 changes[name] = new_value

@@ -17,6 +17,7 @@ from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.prepare import in_two
 from pellucid.network.program import Ahead, Assembled, assemble
+from pellucid.network.steps import with_joined_steps
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.machine import Machine
 
@@ -67,7 +68,8 @@ def rewritten(
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    return with_fewer_multiplications(fuse(graph, outputs, updates), graph.accuracy, machine, reasons)
+    fused = with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values()))
+    return with_fewer_multiplications(fused, graph.accuracy, machine, reasons)
 
 
 def _assembled(

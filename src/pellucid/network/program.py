@@ -11,14 +11,14 @@ from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
 from pellucid.network.memory import Arena, Lifetime, plan_arena
 from pellucid.network.phases import join_independent
-from pellucid.network.rounds import by_image, loop_options
+from pellucid.network.rounds import by_image
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
-from pellucid.schedule.recurrent import lower_recurrence
+from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
 from pellucid.schedule.streamed import with_streamed
 from pellucid.schedule.touched import loaded, stored, touched
 
@@ -78,7 +78,7 @@ def assemble(
                 name: _seen_as(tensor, graph.values[{**node.bindings, **node.made}[name]].shape)
                 for name, tensor in local.items()
             }
-            options = loop_options(node, graph, of_images)
+            options = recurrence_options(node.recurrence, node.extents)
             own = f"n{number}.{node.output}"
             lowered = lower_recurrence(node.recurrence, node.constants, node.extents, local, machine, own, options)
             made.update(places[value] for value in node.outputs)

@@ -109,30 +109,31 @@ def _through_loop(graph: Graph, node: Loop, arrived: dict[str, list[str]], relev
     totals = {value: _total(graph, value, arrived[value]) for value in reached.values()}
     arriving = {local: f"g.{local}" for local in reached}
     shapes = {local: graph.values[value].shape for local, value in node.made.items()}
-    derived = Backward(node.recurrence, arriving, tuple(node.constants), node.extents, shapes)
+    derived = Backward(node.recurrence, arriving, tuple(node.constants), shapes)
+    towards = {local: derived.towards(local) for local in sources}
+    extents = derived.extents(node.extents)
     known = {**node.bindings, **node.made, **{arriving[local]: totals[value] for local, value in reached.items()}}
     known |= graph.recurrence(
         derived.recurrence,
         known,
         constants=node.constants,
-        extents=derived.extents,
+        extents=extents,
         prefix=f"d.{node.output}",
     )
     arrived.update({value: [known[derived.names[local]]] for local, value in node.made.items()})
     for local, source in sources.items():
-        towards = derived.towards(local)
-        if towards is None:
+        formula = towards[local]
+        if formula is None:
             continue
-        body, shape = towards.formula.body, graph.values[source].shape
-        if isinstance(body, Access) and body.indices == towards.formula.output.indices:
-            contribution = known[body.tensor]
+        if isinstance(formula.body, Access) and formula.body.indices == formula.output.indices:
+            contribution = known[formula.body.tensor]
         else:
             contribution = graph.formula(
-                towards.formula,
+                formula,
                 known,
                 constants=node.constants,
-                extents=towards.extents,
-                output_extents=shape,
+                extents=extents,
+                output_extents=graph.values[source].shape,
                 prefix=f"d.{source}",
             )
         arrived.setdefault(source, []).append(contribution)

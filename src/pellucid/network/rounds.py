@@ -7,13 +7,13 @@ from math import prod
 
 from pellucid.language.binding import names_of
 from pellucid.language.syntax import Name, Reduce, walk
-from pellucid.network.graph import Equation, Graph, Loop
-from pellucid.network.images import batch_axis, loop_axis
+from pellucid.network.graph import Equation, Graph
+from pellucid.network.images import batch_axis
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import ELEMENT_BYTES
 from pellucid.schedule.plan import Options
 
-__all__ = ["MOST_PARTS", "by_image", "group_of", "loop_options", "parts_fit", "parts_of"]
+__all__ = ["MOST_PARTS", "by_image", "group_of", "parts_fit", "parts_of"]
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
 MOST_PARTS = 4
@@ -23,8 +23,6 @@ AGAIN_BYTES, AGAIN_SHARE = 20.0, 0.25
 LARGEST_PARTS = 1 << 23
 # Positions of a map that a round should have, and rounds that there should be.
 POSITIONS, LEAST_ROUNDS = 256, 4
-# Images of a round of a recurrence, at most: each weight that is read then serves so many products.
-LARGEST_GROUP = 16
 
 
 def parts_of(rounds: int) -> int:
@@ -44,16 +42,6 @@ def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
     shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
     positions = max((prod(shape[1:-1]) for shape in shapes), default=1)
     return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
-
-
-def loop_options(node: Loop, graph: Graph, of_images: Collection[str]) -> Options:
-    """How to lower a loop: groups of images in rounds, so many that `LEAST_ROUNDS` are left, and no more than fill a
-    register tile twice."""
-    axis = loop_axis(node, graph, of_images) or next(iter(node.recurrence.apart()), None)
-    if axis is None:
-        return Options()
-    extent = node.extents[axis]
-    return Options(outer=axis, group=_largest_divisor(extent, max(1, min(LARGEST_GROUP, extent // LEAST_ROUNDS))))
 
 
 def _largest_divisor(number: int, most: int) -> int:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from math import prod
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.language.extents import axes, infer_extents, inputs, interval, output_shape, scalars
+from pellucid.language.extents import axes, inputs, interval, scalars
 from pellucid.language.parse import parse_system
+from pellucid.language.parts import extents_of, formulas_of
+from pellucid.language.recurrence import parts_of
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Formula, Name, Reduce, walk
 from pellucid.language.system import System
@@ -57,13 +59,14 @@ class EquationLayer:
             raise ArgumentError(f"the equation reads {', '.join(sources)}; {len(shapes)} inputs are given")
         known = dict(zip(sources, shapes, strict=True))
         found: dict[str, Parameter] = {}
-        for formula in formulas:
-            solved = infer_extents(formula, self.constants, known, self.extents)
-            for name in (*inputs(formula), *scalars(formula, self.constants)):
-                if name in self.parameters and name not in found:
-                    found[name] = self._parameter(name, formula, solved)
-                    known[name] = found[name].shape
-            known[formula.output.tensor] = output_shape(formula, self.constants, solved)
+        for part in parts_of(formulas):
+            extents = extents_of((part,), self.constants, known, self.extents)
+            for formula in formulas_of((part,)):
+                for name in (*inputs(formula), *scalars(formula, self.constants)):
+                    if name in self.parameters and name not in found:
+                        found[name] = self._parameter(name, formula, extents.last)
+                        known[name] = found[name].shape
+            known |= extents.shapes
         system = System(formulas, formulas[-1].output.tensor, dict(self.constants), dict(self.extents))
         return Stage(system, tuple(found.values()), sources)
 

@@ -2,6 +2,6 @@
 
 from pellucid.reference.evaluate import evaluate
 from pellucid.reference.gradient_check import GradientCheck, GradientReport, check_gradient
-from pellucid.reference.recurrence import evaluate_recurrence
+from pellucid.reference.recurrence import evaluate_parts, evaluate_recurrence
 
-__all__ = ["GradientCheck", "GradientReport", "check_gradient", "evaluate", "evaluate_recurrence"]
+__all__ = ["GradientCheck", "GradientReport", "check_gradient", "evaluate", "evaluate_parts", "evaluate_recurrence"]

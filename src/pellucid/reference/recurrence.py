@@ -1,19 +1,38 @@
-"""The literal meaning of a recurrence: step after step, every formula as it is written."""
+"""The literal meaning of a recurrence, step after step, and of several formulas and recurrences in order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pellucid.language.recurrence import Recurrence
-from pellucid.language.syntax import Access, Node, Number, map_children, substitute
+from pellucid.language.parts import Extents
+from pellucid.language.recurrence import Part, Recurrence
+from pellucid.language.syntax import Number, substitute
 from pellucid.reference.evaluate import evaluate
 
-__all__ = ["evaluate_recurrence"]
+__all__ = ["evaluate_parts", "evaluate_recurrence"]
+
+
+def evaluate_parts(
+    parts: Sequence[Part],
+    constants: Mapping[str, int | float],
+    extents: Extents,
+    arrays: Mapping[str, ArrayLike],
+) -> dict[str, NDArray[Any]]:
+    """Everything that the parts make, one after the other; `extents` as `extents_of` gives them, the rest as for
+    `evaluate`."""
+    made = dict[str, NDArray[Any]]()
+    for part, own in zip(parts, extents.parts, strict=True):
+        known = {**arrays, **made}
+        if isinstance(part, Recurrence):
+            made |= evaluate_recurrence(part, constants, own, extents.shapes, known)
+        else:
+            made[part.output.tensor] = evaluate(part, constants, own, known)
+    return made
 
 
 def evaluate_recurrence(
@@ -29,16 +48,10 @@ def evaluate_recurrence(
     count = extents[recurrence.axis]
     steps = range(count) if recurrence.step > 0 else range(count - 1, -1, -1)
 
-    def started(node: Node) -> Node:
-        node = map_children(node, started)
-        before = recurrence.before_first(node) if isinstance(node, Access) and recurrence.is_before(node) else None
-        return node if before is None else before
-
-    for number, step in enumerate(steps):
+    for step in steps:
         for formula in recurrence.formulas:
-            body = started(formula.body) if number == 0 else formula.body
-            here = {recurrence.axis: Number(step)}
-            output, value = substitute(formula.output, dict(here)), substitute(body, dict(here))
-            at_step = replace(formula, output=output, body=value)  # type: ignore[arg-type]
+            own = recurrence.at_step(formula, step, count)
+            output, body = (substitute(part, {recurrence.axis: Number(step)}) for part in (own.output, own.body))
+            at_step = replace(own, output=output, body=body)  # type: ignore[arg-type]
             evaluate(at_step, constants, extents, known, out=made[formula.output.tensor])
     return made

@@ -19,6 +19,7 @@ from pellucid.schedule.nest import (
     Nest,
     Operand,
     Position,
+    Prefetch,
     Statement,
     Store,
     Tensor,
@@ -88,7 +89,8 @@ class _Builder:
         self.nest = plan.contraction
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
-        self.distance = CACHE_LINE // 2 // ELEMENT_BYTES[dtype]  # of what is prefetched
+        self.near = Prefetch(CACHE_LINE // 2 // ELEMENT_BYTES[dtype], (0,), cache=1)
+        self.ahead = {ahead.operand: ahead.axis for ahead in plan.prefetched}
         self.is_plain = self.nest.result == Accumulated("value")
         # An axis that is walked outermost stands still in a tile, also where it is reduced.
         outer = {level.axis for level in plan.levels[: plan.outer]}
@@ -246,18 +248,20 @@ class _Builder:
         assert nest.value is not None
         assert nest.reduction is not None
 
+        probe = Tile(points, lane, groups, None, (), ())
+        numbers = [probe.point(number) for number in range(probe.point_count)]
+
         def bind(operand: Operand) -> Operand:
             bound = bind_operand(operand, bindings)
             placed = self.panel_of.get(operand)
             if placed is None:
-                return replace(bound, prefetch=self.distance) if operand in plan.prefetched else bound
+                return replace(bound, prefetch=self._prefetch(operand, bound, numbers))
             inner = self._inner_name(placed, points, plan.vector)
             return placed.operand(place.env, place.anchors[placed.name], bound, inner)
 
-        probe = Tile(points, lane, groups, None, (), ())
         vectors = len(groups)
         reduction = Reduction(
-            [probe.point(number) for number in range(probe.point_count)],
+            numbers,
             lane,
             groups,
             nest.reduction.removeprefix("arg"),
@@ -271,6 +275,22 @@ class _Builder:
         guards = tuple(bind_guard(guard, bindings) for guard in nest.guards)
         position = None if nest.position is None else nest.position.substitute(bindings)
         return reduction.body(value, position, guards, axes, dict(place.ranges))
+
+    def _prefetch(self, operand: Operand, bound: Operand, points: list[dict[str, int]]) -> Prefetch | None:
+        """Half a line ahead, or what the next round of an axis reads: then by the points that it leads where no point
+        has been. Several of them read a cell, now or at the next steps, so that one does where borders leave
+        others out: a line that is not prefetched costs as much as the rest of its row."""
+        if operand not in self.ahead:
+            return None
+        axis = self.ahead[operand]
+        if axis is None:
+            return self.near
+        first = set(range(len(points)))
+        for index in bound.index:
+            if step := index.coefficient(axis):
+                places = [sum(index.coefficient(name) * at for name, at in point.items()) for point in points]
+                first -= {number for number, place in enumerate(places) if place + step in places}
+        return Prefetch(bound.address.coefficient(axis), tuple(sorted(first)), cache=2)
 
     @staticmethod
     def _inner_name(placed: PlacedPanel, points: tuple[tuple[str, int], ...], vector: str | None) -> Affine:

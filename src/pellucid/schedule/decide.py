@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import gcd, prod
+from math import prod
 
 from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
@@ -17,9 +17,26 @@ from pellucid.schedule.machine import CACHE_LINE, Machine
 from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
-from pellucid.schedule.plan import Level, Options, Panel, Plan
-from pellucid.schedule.tiling import RegisterTile, chains_for, choose_pointwise_tile, choose_product_tile
-from pellucid.schedule.traits import bare_dimension, footprint, guarded_names, is_product, never_holds, reuse, stride
+from pellucid.schedule.plan import Ahead, Level, Options, Panel, Plan
+from pellucid.schedule.tiling import (
+    LEAST_PIECE,
+    RegisterTile,
+    chains_for,
+    choose_pointwise_tile,
+    choose_product_tile,
+    next_rows,
+    streams,
+)
+from pellucid.schedule.traits import (
+    bare_dimension,
+    footprint,
+    guarded_names,
+    is_product,
+    near_capacity,
+    never_holds,
+    reuse,
+    stride,
+)
 
 __all__ = ["decide"]
 
@@ -54,7 +71,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = (*outer, *levels)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
-    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine.l1, element_bytes)
+    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes)
     levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -169,22 +186,30 @@ def choose_panels(
 
 
 def choose_prefetched(
-    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, panels: tuple[Panel, ...], l1: int,
-    element_bytes: int,
-) -> tuple[Operand, ...]:  # fmt: skip
-    """Operands whose points lie side by side but whose rows lie lines apart: each step of a tile reads a part of
-    another line, as no processor foresees, and tiles after it read the rest. A weight gradient reads its input so."""
+    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, panels: tuple[Panel, ...],
+    machine: Machine, element_bytes: int,
+) -> tuple[Ahead, ...]:  # fmt: skip
+    """Operands that are read in parts of rows, as no processor foresees.
+
+    Some whose points lie side by side but whose rows lie lines apart: each step of a tile reads a part of another
+    line, and tiles after it read the rest. A weight gradient reads its input so. And those of which a tile reads a
+    piece of every row as vectors.
+    """
     if vector is None or across or not is_product(nest) or not nest.reduced:
         return ()
+    is_piece = tile.block < nest.extents[vector] and tile.block * element_bytes < LEAST_PIECE
+    if streams(nest, vector) and is_piece:
+        ahead = next_rows(nest, machine)
+        return tuple(Ahead(operand, ahead) for operand in nest.loads if stride(operand, ahead))
     inner, copied = nest.reduced[-1][0], {panel.operand for panel in panels}
     steps = prod(extent for _, extent in nest.reduced)
 
     def is_scattered(operand: Operand) -> bool:
         beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in tile.points)
         row = abs(stride(operand, inner)) * element_bytes
-        return beside and row >= LEAST_ROW and steps * CACHE_LINE > l1
+        return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
 
-    return tuple(operand for operand in nest.loads if operand not in copied and is_scattered(operand))
+    return tuple(Ahead(operand) for operand in nest.loads if operand not in copied and is_scattered(operand))
 
 
 def _panel_axis(
@@ -197,7 +222,7 @@ def _panel_axis(
     row = abs(stride(operand, inner))
     width = -(-(tile.block if step else 1) * element_bytes // CACHE_LINE) * CACHE_LINE
     walk = prod(extent for _, extent in nest.reduced) * width
-    is_far = walk > _near_capacity(row * element_bytes, width, l1) // 2
+    is_far = walk > near_capacity(row * element_bytes, width, l1) // 2
     if step not in (0, 1):
         return vector if reuse(nest, operand, vector) >= 4 else None
     least = LEAST_USES_IF_SELDOM if is_seldom else LEAST_USES_OF_VECTORS if step else LEAST_USES_OF_POINTS
@@ -226,10 +251,3 @@ def _is_fixed_by(operand: Operand, level: Level) -> bool:
     is_alone = len(uses) == 1 and set(uses[0].names) == {level.axis}
     guarded = any(level.axis in guard.index.names for guard in operand.guards)
     return is_alone and not guarded and (level.size == 1 or bare_dimension(operand, level.axis) is not None)
-
-
-def _near_capacity(step: int, width: int, l1: int) -> int:
-    """Bytes of the first cache that rows of `width` bytes, `step` apart, can fill: rows a power of two apart meet in
-    few of its sets (eight ways assumed)."""
-    way = l1 // 8
-    return min(l1, way // gcd(step, way) * width * 8) if step else l1

@@ -53,6 +53,7 @@ __all__ = [
     "Nest",
     "Operand",
     "Position",
+    "Prefetch",
     "Program",
     "Statement",
     "Store",
@@ -131,12 +132,22 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Prefetch:
+    """With the cells of some `points` of a tile those `distance` elements further are brought into the first or second
+    `cache`, for later: of lanes every vector, of one cell for all lanes that one; of points that read one cell only one
+    does. They may lie beyond the tensor."""
+
+    distance: int
+    points: tuple[int, ...]
+    cache: int
+
+
+@dataclass(frozen=True)
 class Operand:
     """A cell of `tensor`, seen as an array of `shape` (a view: same number of elements, C order).
 
     Where a guard fails the cell is not touched and the value is `outside`. Lookup values are checked to be
-    in range by the caller of the program before it runs. With the first point of a tile the element
-    `prefetch` further is brought into the first cache, for a later tile; it may lie beyond the tensor.
+    in range by the caller of the program before it runs.
     """
 
     tensor: str
@@ -145,9 +156,9 @@ class Operand:
     guards: tuple[Guard, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     outside: float = 0.0
-    prefetch: int = 0
+    prefetch: Prefetch | None = None
 
-    @property
+    @cached_property
     def address(self) -> Affine:
         """The flat element number, without lookups."""
         const, terms, stride = 0, dict[str, int](), 1

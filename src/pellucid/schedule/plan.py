@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.nest import Operand
 
-__all__ = ["Level", "Options", "Panel", "Plan", "near_equal"]
+__all__ = ["Ahead", "Level", "Options", "Panel", "Plan", "near_equal"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class Panel:
     operand: Operand
     axis: str
     depth: int
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """An operand that is prefetched: half a line ahead, or what the next round of the reduction over `axis` reads."""
+
+    operand: Operand
+    axis: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.operand.tensor}{f', a round of {self.axis} ahead' if self.axis else ''}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Plan:
     levels: tuple[Level, ...]
     reductions: tuple[str, ...]
     panels: tuple[Panel, ...] = ()
-    prefetched: tuple[Operand, ...] = ()
+    prefetched: tuple[Ahead, ...] = ()
     chains: int = 1
     unroll: int = 1
     cycles: float = 0.0
@@ -107,7 +118,7 @@ class Plan:
                 f"panel   {panel.operand.tensor} by {panel.axis}, inside {panel.depth} level(s)"
                 for panel in self.panels
             ),
-            *(f"prefetch {operand.tensor}" for operand in self.prefetched),
+            *(f"prefetch {ahead}" for ahead in self.prefetched),
             *(f"because {reason}" for reason in self.reasons),
         ]
         return "\n".join(lines)

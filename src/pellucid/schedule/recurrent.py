@@ -22,7 +22,21 @@ from pellucid.schedule.parts import ROUND, STEP
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.touched import loaded, stored
 
-__all__ = ["lower_recurrence"]
+__all__ = ["lower_recurrence", "recurrence_options"]
+
+# Rounds that there should be for threads to share, and values of the axis in a round, at most: each weight that is read
+# then serves so many products.
+LEAST_ROUNDS, LARGEST_GROUP = 4, 16
+
+
+def recurrence_options(recurrence: Recurrence, extents: Mapping[str, int]) -> Options:
+    """How to lower a recurrence: groups of the first axis along which cells depend on none but their own."""
+    axis = next(iter(recurrence.apart()), None)
+    if axis is None:
+        return Options()
+    most = max(1, min(LARGEST_GROUP, extents[axis] // LEAST_ROUNDS))
+    group = max(size for size in range(1, most + 1) if extents[axis] % size == 0)
+    return Options(outer=axis, group=group)
 
 
 def lower_recurrence(
@@ -39,11 +53,22 @@ def lower_recurrence(
     `options.outer` is an axis along which no formula reads another cell than its own, or None; `group` values of it are
     a round.
     """
+    before, recurrence = recurrence.without_waiting()
     axis, count = recurrence.axis, extents[recurrence.axis]
+    dtype = tensors[recurrence.formulas[-1].output.tensor].dtype
+    new = {
+        formula.output.tensor: Tensor(
+            f"{name}.{formula.output.tensor}", dtype, tuple(extents[axis] for axis in formula.free_axes), "temporary"
+        )
+        for formula in before
+    }
+    tensors = {**tensors, **new}
     made = frozenset(tensors[tensor].name for tensor in recurrence.tensors)
     given = frozenset(tensor.name for tensor in tensors.values()) - made
     rounds = extents[options.outer] // options.group if options.outer is not None else 1
-    work = _Work(rounds, set(made))
+    work = _Work(rounds, set(made), list(new.values()))
+    for formula in before:
+        work.add(lower(formula, constants, extents, tensors, machine, new[formula.output.tensor].name), 1)
     first = replace(options, seldom=given, made=made, parts=1)
     at_once = {other: size for other, size in extents.items() if other != axis}
     for number, formula in enumerate(recurrence.first(count)):
@@ -64,9 +89,9 @@ class _Work:
     `made` are the tensors that are written inside the loop.
     """
 
-    def __init__(self, rounds: int, made: set[str]) -> None:
-        self.rounds, self.made = rounds, made
-        self.ahead, self.tensors, self.plans = list[Nest](), list[Tensor](), list[Plan]()
+    def __init__(self, rounds: int, made: set[str], tensors: list[Tensor]) -> None:
+        self.rounds, self.made, self.tensors = rounds, made, tensors
+        self.ahead, self.plans = list[Nest](), list[Plan]()
         self.begin, self.first, self.later = list[Statement](), list[Statement](), list[Statement]()
 
     def add(self, found: Lowered, steps: int) -> list[Statement]:

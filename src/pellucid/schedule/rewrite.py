@@ -33,14 +33,17 @@ def bind_guard(guard: Guard, bindings: Bindings) -> Guard:
 
 def bind_operand(operand: Operand, bindings: Bindings) -> Operand:
     """The operand with index names replaced, in its guards and lookups too."""
-    return replace(
-        operand,
-        index=tuple(index.substitute(bindings) for index in operand.index),
-        guards=tuple(bind_guard(guard, bindings) for guard in operand.guards),
-        lookups=tuple(
+    return Operand(
+        operand.tensor,
+        operand.shape,
+        tuple(index.substitute(bindings) for index in operand.index),
+        tuple(bind_guard(guard, bindings) for guard in operand.guards),
+        tuple(
             Lookup(lookup.dimension, bind_operand(lookup.operand, bindings), lookup.stride)
             for lookup in operand.lookups
         ),
+        operand.outside,
+        operand.prefetch,
     )
 
 
@@ -117,7 +120,8 @@ def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
         new = known.get(id(old))
         if new is None:
             lookups = tuple(Lookup(lookup.dimension, operand(lookup.operand), lookup.stride) for lookup in old.lookups)
-            new = replace(old, tensor=names[old.tensor], lookups=lookups)
+            tensor = names[old.tensor]
+            new = Operand(tensor, old.shape, old.index, old.guards, lookups, old.outside, old.prefetch)
             known[id(old)] = new
         return new
 

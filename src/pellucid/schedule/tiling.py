@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -12,9 +12,17 @@ from pellucid.schedule.machine import FAR, Machine
 from pellucid.schedule.nest import Operand
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import footprint, guarded_names, lead_operand, sliding_axis, stride
+from pellucid.schedule.traits import footprint, guarded_names, lead_operand, near_capacity, sliding_axis, stride
 
-__all__ = ["RegisterTile", "chains_for", "choose_pointwise_tile", "choose_product_tile"]
+__all__ = [
+    "LEAST_PIECE",
+    "RegisterTile",
+    "chains_for",
+    "choose_pointwise_tile",
+    "choose_product_tile",
+    "next_rows",
+    "streams",
+]
 
 # Cycles to start and finish a tile, beside its stores: loop control, pointer arithmetic, pipeline drain.
 TILE_START = 20.0
@@ -53,17 +61,25 @@ def choose_product_tile(
     """Points x vectors by an estimate of cycles: multiply-adds, loads, latency, streaming of a panel, tile start."""
     best: RegisterTile | None = None
     extent = nest.extents.get(vector or "", 1)
-    shapes = _point_shapes(nest, vector, machine) if options.tile is None else [options.tile]
+    shapes: Iterable[tuple[tuple[str, int], ...]] = _point_shapes(nest, vector, machine)
     most = min(machine.registers - 2, -(-extent // lanes))
-    # Where all operands are vectors (a depthwise weight gradient) memory is the bound: rows are read as whole as
-    # possible, and no vector is worth a register beside the sums.
-    streams = all(stride(operand, vector) == 1 for operand in nest.loads)
-    least = min(most, machine.registers // 4) if streams else 1
-    widths = range(least, most + 1) if options.block is None else [-(-options.block // lanes)]
+    # Where memory is the bound, rows are read as whole as possible, and no vector is worth a register beside the sums.
+    is_streamed = streams(nest, vector)
+    least = min(most, machine.registers // 4) if is_streamed else 1
+    widths: Iterable[int] = range(least, most + 1)
+    window = _window(nest, vector, machine, element_bytes) if is_streamed else ()
+    sums, pair = prod(size for _, size in window), LINE_PAIR // (lanes * element_bytes)
+    # Pieces of two lines, where whole rows would need more sums than there are registers; one line of two came slower.
+    if window and sums * pair + 2 <= machine.registers < sums * least + 2:
+        shapes, widths = [window], [pair]
+    if options.tile is not None:
+        shapes = [options.tile]
+    if options.block is not None:
+        widths = [-(-options.block // lanes)]
     for points, vectors in product(shapes, widths):
         count = prod(size for _, size in points)
         # A row of vectors stays in registers while its points pass; one point needs each of them only once.
-        held = count * vectors + (vectors if count > 1 and not streams else 1) + 1
+        held = count * vectors + (vectors if count > 1 and not is_streamed else 1) + 1
         if held > machine.registers and options.block is None and (count > 1 or vectors > 1):
             continue
         cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
@@ -71,6 +87,42 @@ def choose_product_tile(
             best = RegisterTile(points, vectors * lanes, cycles)
     assert best is not None
     return best
+
+
+def streams(nest: Contraction, vector: str | None) -> bool:
+    """Whether all operands are vectors, as in a depthwise weight gradient: memory is then the bound."""
+    return all(stride(operand, vector) == 1 for operand in nest.loads)
+
+
+def next_rows(nest: Contraction, machine: Machine) -> str | None:
+    """The reduction whose next round can be prefetched: the loop around the innermost one, where what a round of it
+    reads, a pair of lines a step, leaves the second cache to the rest."""
+    if len(nest.reduced) < 2:
+        return None
+    (ahead, _), (_, steps) = nest.reduced[-2:]
+    return ahead if steps * LINE_PAIR * len(nest.loads) <= machine.l2 // 8 else None
+
+
+def _window(nest: Contraction, vector: str | None, machine: Machine, element_bytes: int) -> tuple[tuple[str, int], ...]:
+    """The output's axes, whole, by which an operand is read at neighbouring steps of a reduction: all sums of a window
+    together need each of its cells once. A part of them would need it, too, and all parts but the first, which find
+    it in the second cache, leave the memory idle: 3 of 9 sums at a time, along whole rows, take 1.4 times as long as 9
+    sums along pieces of rows. None where pieces push each other out of the first cache, or cannot be prefetched; nor
+    where windows move by two cells, which share so little that whole rows are as fast."""
+    reduced = {axis for axis, _ in nest.reduced}
+    sliding = {
+        name
+        for operand in nest.loads
+        for index in operand.index
+        if any(abs(index.coefficient(axis)) == 1 for axis in reduced)
+        for name in index.names
+    }
+    window = tuple(axis for axis in nest.free if axis[0] in sliding and axis[0] != vector)
+    inner = nest.reduced[-1][0] if nest.reduced else None
+    step = max(abs(stride(operand, inner)) for operand in nest.loads) * element_bytes
+    cells = prod(size for _, size in window) + len(nest.loads) - 1
+    is_near = cells * LINE_PAIR <= near_capacity(step, LINE_PAIR, machine.l1)
+    return window if is_near and next_rows(nest, machine) else ()
 
 
 def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> Iterator[tuple[tuple[str, int], ...]]:

@@ -18,7 +18,9 @@ def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
     for statement in statements(body):
         yield from operands(*_values(statement))
         for store in _stores(statement):
-            yield from operands(Load(store.operand))
+            yield store.operand
+            for lookup in store.operand.lookups:
+                yield from operands(Load(lookup.operand))
 
 
 def loaded(body: tuple[Statement, ...]) -> set[str]:

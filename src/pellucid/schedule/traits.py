@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import prod
+from math import gcd, prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Contraction
@@ -18,6 +18,7 @@ __all__ = [
     "is_product",
     "lead_operand",
     "lines",
+    "near_capacity",
     "never_holds",
     "reuse",
     "sliding_axis",
@@ -110,6 +111,13 @@ def lines(operand: Operand, names: Iterable[str], extents: dict[str, int], eleme
             width = max(width, min(size, CACHE_LINE // element_bytes))
         total *= width
     return total
+
+
+def near_capacity(step: int, width: int, l1: int) -> int:
+    """Bytes of the first cache that rows of `width` bytes, `step` apart, can fill: rows a power of two apart meet in
+    few of its sets (eight ways assumed)."""
+    way = l1 // 8
+    return min(l1, way // gcd(step, way) * width * 8) if step else l1
 
 
 def bare_dimension(operand: Operand, axis: str) -> int | None:

@@ -43,7 +43,7 @@ class Section:
 
 def catalogue() -> tuple[Section, ...]:
     """The sections in the order of MATHS.md."""
-    return (_convolution(), _activation(), _pooling(), _dense(), _loss(), _normalisation(), _learning())
+    return (_convolution(), _activation(), _pooling(), _dense(), _loss(), _normalisation(), _recurrent(), _learning())
 
 
 def _convolution() -> Section:
@@ -280,6 +280,31 @@ def _normalisation() -> Section:
                 "`m` is a mask of zeros and ones, `Q` is `1/(1-p)`.",
                 held=("m",),
             ),
+        ),
+    )
+
+
+def _recurrent() -> Section:
+    text = (
+        "States `h` are made step by step: `t` counts the steps, `j` and `k` the features before and after, `q` the\n"
+        "gates; `u` is what the input brings at all steps at once. The gradient is a recurrence from the last step\n"
+        "to the first ([backpropagation through time](recurrent.md#backpropagation-through-time)); reading behind the\n"
+        "last step is 0."
+    )
+
+    def entry(kind: str, title: str, note: str = "", *functions: str) -> Entry:
+        network = equations.Recurrent(kind, 3)
+        states = {"state": (2, 3), **({"cell": (2, 3)} if kind == "lstm" else {})}
+        system = equations.recurrent(network, (2, 5, 4), network.shapes(4), **states)
+        return Entry(functions, title, system, note)
+
+    return Section(
+        "Recurrent networks",
+        text,
+        (
+            entry("tanh", "Simple recurrent network", "", "Recurrent", "recurrent"),
+            entry("lstm", "LSTM", "Gates 0 to 3: input, forget, cell, output."),
+            entry("gru", "GRU", "Gates 0 to 2: reset, update, new; the reset gate stands behind the product."),
         ),
     )
 

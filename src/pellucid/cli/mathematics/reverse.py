@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from pellucid.language.backward import Backward
 from pellucid.language.extents import inputs, scalars
 from pellucid.language.gradient import derive
+from pellucid.language.recurrence import Recurrence, parts_of
 from pellucid.language.syntax import Expr, Formula, Number, Reduce
 from pellucid.language.system import System
 
@@ -40,7 +42,11 @@ def contributions(system: System, held: Collection[str] = ()) -> Iterator[Contri
     """The gradient equations of a system in order of evaluation, towards all free inputs but those `held` fixed."""
     moving = _moving(system, held)
     arrived = {system.output}
-    for formula in reversed(system.equations):
+    for formula in reversed(parts_of(system.equations)):
+        if isinstance(formula, Recurrence):
+            yield from _through_time(formula, system, moving)
+            arrived.update(formula.inputs)
+            continue
         output = formula.output.tensor
         if output not in arrived:
             continue
@@ -54,6 +60,17 @@ def contributions(system: System, held: Collection[str] = ()) -> Iterator[Contri
                 arrived.add(name)
 
 
+def _through_time(recurrence: Recurrence, system: System, moving: set[str]) -> Iterator[Contribution]:
+    """The gradient of a recurrence that makes the result: another one, and the gradients of what it reads."""
+    derived = Backward(recurrence, {system.output: UPSTREAM}, tuple(system.constants))
+    towards = [(name, derived.towards(name)) for name in recurrence.inputs if name in moving]
+    for formula in derived.recurrence.formulas:
+        yield Contribution(formula, formula.output.tensor, True)
+    for name, formula in towards:
+        if formula is not None:
+            yield Contribution(formula, name, True)
+
+
 def _read(formula: Formula, system: System) -> tuple[str, ...]:
     return (*inputs(formula), *scalars(formula, tuple(system.constants)))
 
@@ -61,9 +78,10 @@ def _read(formula: Formula, system: System) -> tuple[str, ...]:
 def _moving(system: System, held: Collection[str]) -> set[str]:
     """Everything that depends on a free input that is not held."""
     found = {name for name in free_inputs(system) if name not in held}
-    for formula in system.equations:
-        if found & set(_read(formula, system)):
-            found.add(formula.output.tensor)
+    for part in parts_of(system.equations):
+        formulas = part.formulas if isinstance(part, Recurrence) else (part,)
+        if any(found & set(_read(formula, system)) for formula in formulas):
+            found.update(formula.output.tensor for formula in formulas)
     return found
 
 

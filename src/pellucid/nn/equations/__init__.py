@@ -1,4 +1,4 @@
-"""Every equation of MATHS.md, sections 2 to 6, once, in the equation language.
+"""Every equation of MATHS.md, sections 2 to 6 and 8, once, in the equation language.
 
 A function for each operation takes the shapes of its tensors (named as in the equation: `x`, `w`, `b`, a loss's
 `y` and `t`), positionally, and the attributes by keyword; it checks them and gives a `System` whose free tensors
@@ -69,6 +69,7 @@ from pellucid.nn.equations.pooling import (
     lp_pool,
     max_pool,
 )
+from pellucid.nn.equations.recurrent import Recurrent, recurrent
 from pellucid.nn.equations.shape import (
     add,
     concatenate,
@@ -80,6 +81,7 @@ from pellucid.nn.equations.shape import (
 )
 
 __all__ = [
+    "Recurrent",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "add",
@@ -128,6 +130,7 @@ __all__ = [
     "nll_loss",
     "pixel_shuffle",
     "prelu",
+    "recurrent",
     "relu",
     "relu6",
     "running_mean",

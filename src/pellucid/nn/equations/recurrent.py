@@ -3,7 +3,8 @@
 Axes    n sequence; t step; c feature of the input; j, k feature of the state, before and after; q gate.
 Names   of a layer's tensors end with its number, and with `r` where it walks from the last step to the first:
         u what the input brings; a what goes into the gates; h state; c cell of an LSTM; p the state as a step reads it;
-        f the state that a step makes, where it may be missing; r, z, g the gates of a GRU; y what a layer gives.
+        e the state that a step makes, where it may be missing; i, f, g, o and r, z, g the gates of an LSTM and a GRU;
+        m what an LSTM's output gate lets pass; y what a layer gives.
 
 The products with the input wait for nothing, so they are equations of all steps at once.
 """
@@ -173,22 +174,25 @@ def _chain(network: Recurrent, chain: str, read: str) -> Iterator[str]:
         begun, cell = f"p{chain}[n,t,{{}}]", f"where({boundary}, stop({cell}), {cell})"
     yield from _step(network, chain, begun, cell)
     if network.masked:
-        yield f"h{chain}[n,t,k] = where(t < length[n], f{chain}[n,t,k], {state.format('k')})"
+        yield f"h{chain}[n,t,k] = where(t < length[n], e{chain}[n,t,k], {state.format('k')})"
 
 
 def _step(network: Recurrent, z: str, state: str, cell: str) -> Iterator[str]:
     """From the state before, `state` (with a place for its last index) and `cell`, to the new one."""
-    new = f"f{z}[n,t,k]" if network.masked else f"h{z}[n,t,k]"
+    new = f"e{z}[n,t,k]" if network.masked else f"h{z}[n,t,k]"
     if network.kind in ("tanh", "relu"):
         function = "tanh({})" if network.kind == "tanh" else "max({}, 0)"
         yield f"a{z}[n,t,k] = u{z}[n,t,k] + sum(j) {state.format('j')}*w{z}[j,k]"
         yield f"{new} = {function.format(f'a{z}[n,t,k]')}"
     elif network.kind == "lstm":
-        into, forget, candidate, out = (f"a{z}[n,t,{number},k]" for number in range(4))
         yield f"a{z}[n,t,q,k] = u{z}[n,t,q,k] + sum(j) {state.format('j')}*w{z}[j,q,k]"
-        changed = f"sigmoid({forget})*{cell} + sigmoid({into})*tanh({candidate})"
+        # Each gate is a tensor of its own, so that its gradient is told from its value.
+        for number, gate in enumerate("ifgo"):
+            yield f"{gate}{z}[n,t,k] = {'tanh' if gate == 'g' else 'sigmoid'}(a{z}[n,t,{number},k])"
+        changed = f"f{z}[n,t,k]*{cell} + i{z}[n,t,k]*g{z}[n,t,k]"
         yield f"c{z}[n,t,k] = " + (f"where(t < length[n], {changed}, {cell})" if network.masked else changed)
-        yield f"{new} = sigmoid({out})*tanh(c{z}[n,t,k])"
+        yield f"m{z}[n,t,k] = tanh(c{z}[n,t,k])"
+        yield f"{new} = o{z}[n,t,k]*m{z}[n,t,k]"
     else:
         u, a = ([f"{name}{z}[n,t,{number},k]" for number in range(3)] for name in "ua")
         yield f"a{z}[n,t,q,k] = sum(j) {state.format('j')}*w{z}[j,q,k]" + (f" + d{z}[q,k]" if network.bias else "")
