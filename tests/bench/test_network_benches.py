@@ -28,12 +28,18 @@ def chain() -> nn.Sequential:
 
 
 SMALL = {"chain": Named(chain, (6, 8, 3), 4), "residual": Named(residual, (9, 8, 3), 4)}
+RECURRENT = {
+    "rnn": Named(lambda: nn.Sequential(nn.RNN(6, nonlinearity="relu", output="last"), nn.Linear(4)), (5, 3), 4),
+    "lstm": Named(lambda: nn.Sequential(nn.LSTM(6, num_layers=2), nn.Flatten(), nn.Linear(4)), (5, 3), 4),
+    "gru": Named(lambda: nn.Sequential(nn.GRU(6, output="last"), nn.Linear(4)), (5, 3), 4),
+}
+EVERY = {**SMALL, **RECURRENT}
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch):
-    cases = {name: step.Case(name, 4) for name in SMALL}
-    monkeypatch.setattr(step, "NETWORKS", SMALL)
+    cases = {name: step.Case(name, 4) for name in EVERY}
+    monkeypatch.setattr(step, "NETWORKS", EVERY)
     monkeypatch.setattr(step, "CASES", cases)
     monkeypatch.setattr(infer, "CASES", cases)
     for room in (step, infer):
@@ -46,6 +52,9 @@ def small(monkeypatch: pytest.MonkeyPatch):
     [
         ("lenet5", 61_706, 416_520),  # 28x28x6x25 + 10x10x16x150 + 400x120 + 120x84 + 84x10
         ("resnet50", 25_557_032, 4_089_184_256),  # as published for the layout with strides in 3x3 convolutions
+        ("rnn128", 21_386, 560_384),  # 28 steps of 28x128 + 128x128, and 128x10
+        ("lstm128", 81_674, 2_237_696),  # four gates
+        ("gru128", 61_962, 1_678_592),  # three gates, each with two biases
     ],
 )
 def test_size_and_work_of_the_ready_layouts(name: str, parameters: int, multiply_adds: int):
@@ -59,6 +68,8 @@ def test_size_and_work_of_the_ready_layouts(name: str, parameters: int, multiply
 def test_work_of_a_step_leaves_out_the_gradient_of_the_images():
     first, second = 6 * 8 * 6 * 27, 3 * 4 * 6 * 5 + 5 * 4
     assert work_of(SMALL["chain"], training=True) == 2 * (3 * (first + second) - first)
+    first, second = 5 * 3 * 18, 5 * 6 * 18 + 6 * 4
+    assert work_of(RECURRENT["gru"], training=True) == 2 * (3 * (first + second) - first)
 
 
 def test_layouts_of_the_other_networks():
@@ -103,10 +114,10 @@ def test_gradients_read_off_a_step_are_those_of_the_model():
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_torch_network_computes_the_same_step(name: str, form: str):
     pytest.importorskip("torch")
-    named = SMALL[name]
+    named = EVERY[name]
     model = named.make().build(named.shape, loss=nn.CrossEntropyLoss(), dtype="float64")
     x, t = batch_for(named, 4)
     loss, meant = model.gradients(x, t)
@@ -119,7 +130,7 @@ def test_torch_network_computes_the_same_step(name: str, form: str):
         assert np.allclose(found[key], peer_array(steps, key, gradient), rtol=1e-9, atol=1e-12), key
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_step_is_verified_and_has_a_row_for_every_accuracy(name: str):
     pytest.importorskip("torch")
     rows = list(step.measure([name], ["torch"], [1], 1))
@@ -270,6 +281,14 @@ def test_a_layer_without_counterpart_is_named():
     if pytest.importorskip("torch"):
         with pytest.raises(ArgumentError, match=r"^layer 1 \(Sigmoid\) has no counterpart in PyTorch here$"):
             TorchNetwork(named, parameters).loss_and_gradients(*batch_for(named, 2))
+
+
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"padding": 0.0}, {"truncate": 2}])
+def test_recurrent_layers_without_counterpart(options: dict[str, object]):
+    pytest.importorskip("torch")
+    named = Named(lambda: nn.Sequential(nn.GRU(4, output="last", **options), nn.Linear(4)), (5, 3), 4)
+    with pytest.raises(ArgumentError, match=r"^layer 0 \(GRU\) has no counterpart in PyTorch here$"):
+        TorchNetwork(named, dict(named.make().build(named.shape).parameters))
 
 
 def test_an_uneven_padding_is_refused_for_torch():

@@ -87,6 +87,22 @@ def test_log_validation_and_patience(few_digits: Path, tmp_path: Path):
         f"{layer}.{kind}" for layer in (0, 3, 7, 9, 11) for kind in ("weight", "bias")
     }
     assert all(norm > 0 for norm in first["gradient_norms"].values())
+    assert first["state_gradient_norms"] == {}
+
+
+def test_a_recurrent_network_learns_digits_row_by_row(tmp_path: Path):
+    log = tmp_path / "run.jsonl"
+    result = train("digits", "--model", "rnn", "--epochs", "3", "--no-augment", "--quiet", "--log", str(log))
+    assert result.exit_code == 0, result.output
+    found = re.fullmatch(r"test accuracy (\d+\.\d)%\n", result.stdout)
+    assert found is not None
+    assert float(found[1]) > 92  # the whole recipe reaches 98
+    _, *epochs, _ = (json.loads(line) for line in log.read_text().splitlines())
+    for epoch in epochs:
+        assert epoch["state_gradient_norms"].keys() == {"1.state_l0"}
+    norms = epochs[0]["state_gradient_norms"]["1.state_l0"]
+    assert len(norms) == 28
+    assert 0 < norms[0] < norms[-1] / 10  # what the first rows tell vanishes on its way back
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])

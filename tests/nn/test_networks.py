@@ -167,6 +167,8 @@ def test_two_models_do_not_meet(backend):
         (nn.s4(), (28, 28, 1), 411690),
         (nn.vgg(), (32, 32, 3), 814570),
         (nn.resnet(), (32, 32, 3), 11173962),
+        (nn.rnn(), (28, 28, 1), 61962),
+        (nn.rnn(kind="lstm", features=16), (28, 28, 3), 6634),
     ],
 )
 def test_ready_networks(network, shape, parameters):

@@ -73,6 +73,51 @@ def test_steps_of_cross_entropy():
     ]
 
 
+def test_a_reversed_lstm_of_sequences_with_lengths():
+    network = equations.Recurrent("lstm", 5, bias=False, lengths=True, reverse=True)
+    system = equations.recurrent(network, (2, 7, 3), network.shapes(3), (2,), state=(2, 5))
+    assert texts(system) == [
+        "h0r[n,T,k] = state[n,k]",
+        "u0r[n,t,q,k] = sum(c) x[n,t,c]*v0r[c,q,k]",
+        "a0r[n,t,q,k] = u0r[n,t,q,k] + sum(j) h0r[n,t+1,j]*w0r[j,q,k]",
+        "i0r[n,t,k] = sigmoid(a0r[n,t,0,k])",
+        "f0r[n,t,k] = sigmoid(a0r[n,t,1,k])",
+        "g0r[n,t,k] = tanh(a0r[n,t,2,k])",
+        "o0r[n,t,k] = sigmoid(a0r[n,t,3,k])",
+        "c0r[n,t,k] = where(t < length[n], f0r[n,t,k]*c0r[n,t+1,k] + i0r[n,t,k]*g0r[n,t,k], c0r[n,t+1,k])",
+        "m0r[n,t,k] = tanh(c0r[n,t,k])",
+        "e0r[n,t,k] = o0r[n,t,k]*m0r[n,t,k]",
+        "h0r[n,t,k] = where(t < length[n], e0r[n,t,k], h0r[n,t+1,k])",
+        "y0r[n,t,k] = where(t < length[n], h0r[n,t,k], 0)",
+    ]
+    assert (system.constants, system.extents) == ({"T": 7}, {})
+
+
+def test_two_directions_with_padding_and_truncated_gradients():
+    network = equations.Recurrent("tanh", 5, num_layers=2, bidirectional=True, output="last", padding=0.0, truncate=3)
+    system = equations.recurrent(network, (2, 7, 3), network.shapes(3))
+    found = texts(system)
+    assert found[:7] == [
+        "far[n,t] = max(c) abs(x[n,t,c] - V)",
+        "length[n] = max(t) where(far[n,t] > 0, t + 1, 0)",
+        "u0[n,t,k] = sum(c) x[n,t,c]*v0[c,k] + b0[k]",
+        "p0[n,t,k] = where(t % R == 0 and t > 0, stop(h0[n,t-1,k]), h0[n,t-1,k])",
+        "a0[n,t,k] = u0[n,t,k] + sum(j) p0[n,t,j]*w0[j,k]",
+        "e0[n,t,k] = tanh(a0[n,t,k])",
+        "h0[n,t,k] = where(t < length[n], e0[n,t,k], h0[n,t-1,k])",
+    ]
+    assert "p0r[n,t,k] = where((L - t) % R == 0 and (L - t) > 0, stop(h0r[n,t+1,k]), h0r[n,t+1,k])" in found
+    assert "y0[n,t,m] = sum(j : j == m) h0[n,t,j] + sum(e : e+K == m) h0r[n,t,e]" in found
+    assert "u1r[n,t,k] = sum(c) y0[n,t,c]*v1r[c,k] + b1r[k]" in found
+    assert found[-3:] == [
+        "y1[n,k] = h1[n,L,k]",
+        "y1r[n,k] = h1r[n,0,k]",
+        "y[n,m] = sum(j : j == m) y1[n,j] + sum(e : e+K == m) y1r[n,e]",
+    ]
+    assert system.constants == {"L": 6, "K": 5, "R": 3, "V": 0.0}
+    assert system.extents == {"m": 10}
+
+
 def test_constants_and_extents_of_a_convolution():
     system = equations.conv2d(IMAGE, (3, 2, 4, 8), stride=(2, 1), padding=((1, 0), (2, 3)), dilation=(1, 2))
     assert system.constants == {"SH": 2, "DH": 1, "PH": 1, "SW": 1, "DW": 2, "PW": 2}

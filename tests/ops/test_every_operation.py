@@ -69,6 +69,22 @@ OPERATIONS = {
     "pixel_shuffle": (lambda r: [r(2, 3, 4, 8)], pick("pixel_shuffle", upscale_factor=2), 0),
     "depth_to_space": (lambda r: [r(2, 3, 4, 8)], pick("depth_to_space", block=2), 0),
     "space_to_depth": (lambda r: [r(2, 4, 6, 3)], pick("space_to_depth", block=2), 0),
+    "rnn": (lambda r: [r(3, 6, 4), r(4, 5) / 2, r(5, 5) / 2, r(5), r(3, 5), np.array([6, 1, 4])], pick("rnn"), 1e-12),
+    "rnn_relu": (
+        lambda r: [r(3, 6, 4), r(4, 5) / 2, r(5, 5) / 2, r(5)],
+        pick("rnn", nonlinearity="relu", reverse=True),
+        1e-12,
+    ),
+    "lstm": (
+        lambda r: [r(3, 6, 4), r(4, 4, 5) / 2, r(5, 4, 5) / 2, r(4, 5), r(3, 5), r(3, 5), np.array([6, 1, 4])],
+        pick("lstm"),
+        1e-12,
+    ),
+    "gru": (
+        lambda r: [r(3, 6, 4), r(4, 3, 5) / 2, r(5, 3, 5) / 2, r(3, 5), r(3, 5), r(3, 5)],
+        pick("gru", output="last"),
+        1e-12,
+    ),
     "binary_cross_entropy": (
         lambda r: [0.2 + 0.6 / (1 + np.exp(-r(4, 5))), 1 / (1 + np.exp(-r(4, 5)))],
         pick("binary_cross_entropy"),

@@ -12,6 +12,7 @@ class LinearModel:
         self.batches: list[tuple[np.ndarray, np.ndarray]] = []
         self.evaluated: list[int] = []
         self.gradient_norms: dict[str, float] = {}
+        self.state_gradient_norms: dict[str, tuple[float, ...]] = {}
 
     def load_parameters(self, parameters):
         self.parameters = {name: np.array(value) for name, value in parameters.items()}

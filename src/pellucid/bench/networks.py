@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pellucid import nn
 from pellucid.errors import ArgumentError
-from pellucid.network import Equation
 from pellucid.network import Graph as Equations
+from pellucid.network import View
 from pellucid.nn.assembly import lay_out
 from pellucid.nn.equations.window import Window, convolution_windows, per_axis, pooling_windows
 from pellucid.nn.layer import Block, Layer, Place, Shape
@@ -29,7 +29,7 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True)
 class Named:
-    """A network with the shape of its images and the number of its classes."""
+    """A network with the shape of its inputs, images or sequences, and the number of its classes."""
 
     make: Callable[[], nn.Sequential | nn.Graph]
     shape: Shape
@@ -91,12 +91,16 @@ NETWORKS: Mapping[str, Named] = MappingProxyType(
         "resnet18": Named(nn.resnet, (32, 32, 3)),
         "vgg16": Named(lambda: plain(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), 10), (32, 32, 3)),
         "resnet50": Named(resnet50, (224, 224, 3), 1000),
+        # 28 rows of 28 pixels, as the digits have them.
+        "rnn128": Named(lambda: nn.Sequential(nn.RNN(128, output="last"), nn.Linear(10)), (28, 28)),
+        "lstm128": Named(lambda: nn.Sequential(nn.LSTM(128, output="last"), nn.Linear(10)), (28, 28)),
+        "gru128": Named(lambda: nn.Sequential(nn.GRU(128, output="last"), nn.Linear(10)), (28, 28)),
     }
 )
 
 
 def batch_for(named: Named, batch: int) -> tuple[Array, Array]:
-    """Gaussian images and random labels, the same in every run."""
+    """Gaussian inputs and random labels, the same in every run."""
     random = np.random.default_rng(0)
     images = random.standard_normal((batch, *named.shape), dtype=np.float32)
     return images, random.integers(0, named.classes, batch)
@@ -119,10 +123,11 @@ def work_of(named: Named, *, training: bool) -> int:
     two for the layer that reads the images."""
     topology, graph = named.topology(), Equations()
     lay_out(graph, topology, graph.input("x", (1, *named.shape)), training=False)
-    work = {node.output: multiply_adds(node) for node in graph.nodes if isinstance(node, Equation)}
+    nodes = [node for node in graph.nodes if not isinstance(node, View)]
+    work = {node.output: multiply_adds(node) for node in nodes}
     if not training:
         return 2 * sum(work.values())
-    first = sum(work[node.output] for node in graph.nodes if isinstance(node, Equation) and "x" in node.sources)
+    first = sum(work[node.output] for node in nodes if "x" in node.sources)
     return 2 * (3 * sum(work.values()) - first)
 
 
@@ -141,10 +146,14 @@ def windows_of(step: Step) -> tuple[Window, ...]:
 
 def peer_array(steps: list[Step], name: str, array: Array) -> Array:
     """A parameter of ours, or its gradient, in the layout of those with channels before rows and columns:
-    kernels [out, in, rows, columns], dense weights [out, in], their inputs in that order where maps are flattened."""
+    kernels [out, in, rows, columns], dense weights [out, in], their inputs in that order where maps are flattened,
+    recurrent weights [gates * out, in]."""
     layer_name, _, parameter = name.rpartition(".")
     number = next(number for number, step in enumerate(steps) if step.name == layer_name)
     step = steps[number]
+    if isinstance(step.layer, nn.RNN | nn.LSTM | nn.GRU):
+        whole = array.reshape(len(array), -1).T if parameter.startswith("weight") else array.ravel()
+        return np.ascontiguousarray(whole)
     if parameter != "weight" or isinstance(step.layer, nn.BatchNorm2d):
         return array
     if isinstance(step.layer, nn.Conv2d):

@@ -17,7 +17,7 @@ from pellucid.bench.judge import largest_error
 from pellucid.bench.networks import NETWORKS, Named, batch_for, peer_array, steps_of, work_of
 from pellucid.bench.peers import load, set_threads
 from pellucid.bench.rows import Row, timed
-from pellucid.bench.torch_network import FORMATS, TorchNetwork
+from pellucid.bench.torch_network import TorchNetwork, forms_of
 from pellucid.bench.turns import worst_contest
 
 __all__ = [
@@ -73,7 +73,8 @@ CASES: Mapping[str, Case] = MappingProxyType(
         f"{network} x{batch}": Case(network, batch)
         for network, batch in (
             ("lenet5", 32), ("lenet5", 128), ("conv6", 32), ("conv6", 128), ("resnet18", 64), ("vgg16", 64),
-            ("resnet50", 8),
+            ("resnet50", 8), ("rnn128", 32), ("rnn128", 128), ("lstm128", 32), ("lstm128", 128), ("gru128", 32),
+            ("gru128", 128),
         )
     }
 )  # fmt: skip
@@ -193,7 +194,7 @@ def _contest(
         return torch_step(TorchNetwork(case.named, parameters, form=form), x, t)
 
     work = case.batch * work_of(case.named, training=True)
-    rivals = (None,) if judge is None else (rival(form) for form in FORMATS)
+    rivals = (None,) if judge is None else (rival(form) for form in forms_of(case.named))
     turns = worst_contest(lambda: model.train_step(x, t), rivals, work, threads, rounds=rounds, turn=TURN)
     peer, theirs = "torch" if judge else None, turns.seconds.get("peer")
     return timed(name, f"step {accuracy}", threads, turns, work, peer=peer, theirs=theirs, error=error)

@@ -15,9 +15,14 @@ from pellucid.bench.peers import load
 from pellucid.errors import ArgumentError
 from pellucid.nn.symbolic import Add
 
-__all__ = ["FORMATS", "TorchNetwork"]
+__all__ = ["FORMATS", "TorchNetwork", "forms_of"]
 
 FORMATS = ("contiguous", "channels last")
+
+
+def forms_of(named: Named) -> tuple[str, ...]:
+    """The memory formats in which a network may run: those of images, and the one of sequences."""
+    return FORMATS if len(named.shape) == 3 else FORMATS[:1]
 
 
 class TorchNetwork:
@@ -39,17 +44,19 @@ class TorchNetwork:
                 self._fill(step, module, parameters)
 
     def images(self, x: NDArray[Any]) -> Any:
-        """Our images (batch, height, width, channels) as a tensor of this network's format."""
-        tensor = self._torch.from_numpy(x).permute(0, 3, 1, 2)
-        return tensor.to(dtype=self._dtype).contiguous(memory_format=self._form)
+        """Our images (batch, height, width, channels) as a tensor of this network's format; sequences (batch, steps,
+        features) as they are."""
+        tensor = self._torch.from_numpy(x).to(dtype=self._dtype)
+        return tensor.permute(0, 3, 1, 2).contiguous(memory_format=self._form) if x.ndim == 4 else tensor
 
     def tensors(self) -> dict[str, Any]:
         """The trained parameters by our names."""
         return {
-            f"{step.name}.{name}": tensor
+            f"{step.name}.{_own_name(step, name)}": tensor
             for step, module in zip(self._steps, self._modules, strict=True)
             if module is not None
             for name, tensor in module.named_parameters()
+            if tensor.requires_grad
         }
 
     def training(self, mode: bool) -> None:
@@ -117,10 +124,21 @@ class TorchNetwork:
             return torch.BatchNorm2d(step.shape[-1], layer.eps, layer.momentum)
         if isinstance(layer, nn.Linear):
             return torch.Linear(step.input_shape[-1], layer.features, layer.bias)
+        if isinstance(layer, nn.RNN | nn.LSTM | nn.GRU):
+            if layer.bidirectional or layer.padding is not None or layer.truncate is not None:
+                raise _without_counterpart(step)
+            options = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
+            make = getattr(torch, type(layer).__name__)
+            return make(
+                step.input_shape[-1], layer.features, layer.num_layers, bias=layer.bias, batch_first=True, **options
+            )
         return None
 
     def _run(self, step: Step, module: Any, inputs: list[Any]) -> Any:
         layer, (x, *others) = step.layer, inputs
+        if isinstance(layer, nn.RNN | nn.LSTM | nn.GRU):
+            states, _ = module(x)
+            return states[:, -1] if layer.output == "last" else states
         if module is not None:
             return module(x)
         if isinstance(layer, nn.ReLU):
@@ -133,15 +151,28 @@ class TorchNetwork:
             return x.mean((2, 3))
         if isinstance(layer, Add):
             return x + others[0]
-        raise ArgumentError(f"layer {step.name} ({type(layer).__name__}) has no counterpart in PyTorch here")
+        raise _without_counterpart(step)
 
     def _fill(self, step: Step, module: Any, parameters: Mapping[str, NDArray[Any]]) -> None:
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            full = f"{step.name}.{name}"
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            full = f"{step.name}.{_own_name(step, name)}"
             if full in parameters:
                 value = self._torch.from_numpy(np.array(peer_array(self._steps, full, parameters[full])))
                 with self._torch.no_grad():
-                    getattr(module, name).copy_(value)
+                    tensor.copy_(value)
+            elif name.startswith("bias_hh"):
+                tensor.requires_grad_(False).zero_()
+
+
+def _own_name(step: Step, name: str) -> str:
+    """Our name of a layer's parameter. A recurrent layer of PyTorch has a second bias for the product with the state;
+    ours but the GRU, where it does not stand beside the first, have none, and it is held at 0."""
+    single = isinstance(step.layer, nn.RNN | nn.LSTM)
+    return name.replace("bias_ih", "bias") if single else name
+
+
+def _without_counterpart(step: Step) -> ArgumentError:
+    return ArgumentError(f"layer {step.name} ({type(step.layer).__name__}) has no counterpart in PyTorch here")
 
 
 def _window_arguments(step: Step) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

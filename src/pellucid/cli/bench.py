@@ -225,7 +225,8 @@ def ladder(**given: Any) -> None:
 def profile(*, network: str, batch: int, rounds: int, top: int, unfused: bool) -> None:
     """Where the time of a training step goes.
 
-    Every equation alone; NETWORK is lenet5, conv6, resnet18, vgg16 or resnet50.
+    Every equation alone; NETWORK is lenet5, conv6, resnet18, vgg16, resnet50,
+    rnn128, lstm128 or gru128.
     """
     from pellucid.bench import profile as room
     from pellucid.bench.networks import NETWORKS

@@ -23,7 +23,7 @@ __all__ = ["command"]
 
 _CLASSES = 10
 _STEPS = 21  # of each model, in turns, for the last comparison
-_INPUT = {"lenet5": "28x28x1", "s4": "28x28x1"}
+_INPUT = {"lenet5": "28x28x1", "s4": "28x28x1", "rnn": "28x28x1"}
 
 
 @click.command(

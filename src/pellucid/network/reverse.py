@@ -104,7 +104,7 @@ def _through_loop(graph: Graph, node: Loop, arrived: dict[str, list[str]], relev
     """Adds the recurrence of a loop's gradient, and what arrives by it at every relevant source."""
     reached = {local: value for local, value in node.made.items() if value in arrived}
     sources = {local: source for local, source in node.bindings.items() if source in relevant}
-    if not reached or not sources:
+    if not reached or relevant.isdisjoint(node.outputs):
         return
     totals = {value: _total(graph, value, arrived[value]) for value in reached.values()}
     arriving = {local: f"g.{local}" for local in reached}
@@ -120,6 +120,7 @@ def _through_loop(graph: Graph, node: Loop, arrived: dict[str, list[str]], relev
         extents=extents,
         prefix=f"d.{node.output}",
     )
+    arrived.update({value: [known[derived.names[local]]] for local, value in node.made.items()})
     for local, source in sources.items():
         formula = towards[local]
         if formula is None:

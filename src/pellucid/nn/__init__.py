@@ -64,7 +64,7 @@ from pellucid.nn.poolings import (
     MaxPool2d,
     MaxPool3d,
 )
-from pellucid.nn.ready import lenet5, resnet, s4, vgg
+from pellucid.nn.ready import lenet5, resnet, rnn, s4, vgg
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.symbolic import Add, Concat, Input, Symbol
 
@@ -156,6 +156,7 @@ __all__ = [
     "Uniform",
     "lenet5",
     "resnet",
+    "rnn",
     "s4",
     "vgg",
 ]

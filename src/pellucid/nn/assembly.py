@@ -19,7 +19,8 @@ class Laid:
     """What a network became: names of graph values, by layer.
 
     `outputs` are the values behind each place, in order; `parameters` and `masks` are inputs of the graph, by their
-    names in it; `running` gives for a parameter the value that replaces it after a training step.
+    names in it; `running` gives for a parameter the value that replaces it after a training step; `states` are the
+    values that are states of recurrent layers, by the layer's name and theirs.
     """
 
     output: str
@@ -30,6 +31,7 @@ class Laid:
     running: Mapping[str, tuple[System, Mapping[str, str]]] = field(
         default_factory=dict[str, tuple[System, Mapping[str, str]]]
     )
+    states: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def parameter_name(place: Place, parameter: Parameter) -> str:
@@ -47,6 +49,7 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid
     parameters: dict[str, Parameter] = {}
     masks: dict[str, Mask] = {}
     running: dict[str, tuple[System, Mapping[str, str]]] = {}
+    states: dict[str, str] = {}
     for place in topology.places:
         sources = [x if number == INPUT else values[number] for number in place.inputs]
         try:
@@ -60,18 +63,24 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid
             if form.mask is not None:
                 bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape, of_images=True)
                 masks[f"{place.name}.mask"] = form.mask
-            values.append(_add_step(graph, form.system, bindings, sources[0], place.name))
+            output, made = _add_step(graph, form.system, bindings, sources[0], place.name)
         except PellucidError as error:
             raise type(error)(f"{place.title}: {error}") from None
+        values.append(output)
         stages[place.name] = stage
+        states |= {f"{place.name}.{name}": made[local] for name, local in stage.states.items()}
         for entry in form.running:
             name = f"{place.name}.{entry.parameter}"
             running[name] = (entry.system, {"x": sources[0], "running": name})
     outputs = {place.name: value for place, value in zip(topology.places, values, strict=True)}
-    return Laid(values[topology.output] if values else x, outputs, stages, parameters, masks, running)
+    return Laid(values[topology.output] if values else x, outputs, stages, parameters, masks, running, states)
 
 
-def _add_step(graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str) -> str:
+def _add_step(
+    graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str
+) -> tuple[str, Mapping[str, str]]:
+    """The value of a layer's output, and those of all its equations by their local names."""
     if isinstance(step, Reshape):
-        return graph.view(source, step.shape, prefix=name)
-    return graph.system(step, bindings, prefix=name)
+        return graph.view(source, step.shape, prefix=name), {}
+    made = graph.system_values(step, bindings, prefix=name)
+    return made[step.output], made

@@ -6,8 +6,8 @@ makes two stages with parameters of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from pellucid.language.system import System
@@ -92,13 +92,15 @@ class Stage:
 
     `system` reads the inputs under the names `sources`, and the parameters under their local names. `training`, where
     it is given, makes what takes its place in training; it is called only then, since a batch may be too small for
-    training and right for inference.
+    training and right for inference. `states` are those of a recurrent layer that a training log tells of, by the
+    user's name ("state_l0") the equations' name of the tensor (batch, steps, features).
     """
 
     system: System | Reshape
     parameters: tuple[Parameter, ...] = ()
     sources: tuple[str, ...] = ("x",)
     training: Callable[[], Training] | None = None
+    states: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def in_training(self) -> Training:
         """What computes the layer in training."""

@@ -74,6 +74,7 @@ class Model:
         self._closed = False
         self._rate = rate_at(blueprint.optimizer.lr, 0) if blueprint.optimizer is not None else 0.0
         self._norms: dict[str, float] = {}
+        self._state_norms: dict[str, tuple[float, ...]] = {}
 
     def close(self) -> None:
         """Releases the programs, their memory and their threads, once no step is running; the parameters stay.
@@ -133,6 +134,12 @@ class Model:
         return dict(self._norms)
 
     @property
+    def state_gradient_norms(self) -> Mapping[str, tuple[float, ...]]:
+        """The L2 norm of the gradient of each recurrent layer's state ("1.state_l0"), for each step in time from the
+        first, in the last `train_step(..., gradient_norms=True)`."""
+        return dict(self._state_norms)
+
+    @property
     def parameters(self) -> Mapping[str, Array]:
         """Every parameter and running statistic by name ("0.weight", "1.running_mean"); look-ups give copies."""
         return ParameterView(self._state.parameters, self._lock)
@@ -184,8 +191,12 @@ class Model:
                 raise not_finite(self._blueprint, seen, self._state.parameters, self.steps, loss)
             self._rate = rate
             if gradient_norms:
-                own = {name: value for name, value in program.outputs.items() if name not in ("loss", "squares")}
-                self._norms = {name: sqrt(float(found[value])) for name, value in own.items()}
+                own = {name: found[value] for name, value in program.outputs.items() if name not in ("loss", "squares")}
+                states = {name: own.pop(name) for name in list(own) if name.startswith("state ")}
+                self._norms = {name: sqrt(float(square)) for name, square in own.items()}
+                self._state_norms = {
+                    name.removeprefix("state "): tuple(np.sqrt(squares).tolist()) for name, squares in states.items()
+                }
             return loss
 
     def gradients(self, x: Array, t: Array, /) -> tuple[float, dict[str, Array]]:

@@ -16,7 +16,7 @@ from pellucid.network.short import add_live, serving_fewer
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.blueprint import DRY_BATCH, Blueprint
 from pellucid.nn.layer import Mask, Shape
-from pellucid.nn.update import add_updates, clipped, finite, squared_norm
+from pellucid.nn.update import add_updates, clipped, finite, squared_norm, squared_norms_by_step
 
 __all__ = [
     "Program",
@@ -94,11 +94,12 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Derived:
-    """Forward and backward pass in a graph."""
+    """Forward and backward pass in a graph: the gradient of every trained parameter, and of every state."""
 
     graph: Graph
     measured: _Measured
     gradients: Mapping[str, str]
+    states: Mapping[str, str]
     shared: _Shared | None
 
 
@@ -152,7 +153,8 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
     """x, t -> `loss`, with every parameter, moment and running statistic updated in place.
 
     With `norms`, or where gradients are clipped, the squared norm of all gradients comes back as `squares`; with
-    `norms` also that of each under the parameter's name. Nothing changes where the loss or `squares` is not finite.
+    `norms` also that of each under the parameter's name, and those of each state's gradient, step by step, as `state
+    NAME`. Nothing changes where the loss or `squares` is not finite.
     """
     step = step_graph(blueprint, batch, target, norms=norms)
     return _program(blueprint, batch, step.derived, step.outputs, step.updates)
@@ -178,7 +180,11 @@ def step_graph(blueprint: Blueprint, batch: int, target: Target, *, norms: bool)
     if norms or blueprint.clip_norm is not None:
         squares = {name: squared_norm(graph, value, name) for name, value in flat.items()}
         total = outputs["squares"] = add_values(graph, squares.values(), prefix="norm")
-        outputs |= squares if norms else {}
+        if norms:
+            outputs |= squares
+            outputs |= {
+                f"state {name}": squared_norms_by_step(graph, value, name) for name, value in derived.states.items()
+            }
         if blueprint.clip_norm is not None:
             flat = clipped(graph, flat, total, blueprint.clip_norm)
     allowed = finite(graph, loss, total)
@@ -214,8 +220,11 @@ def _derive(blueprint: Blueprint, batch: int, target: Target, *, shares: bool = 
     forward = shared.fewer if shared is not None else measured.graph
     graph = forward.replace_nodes(forward.nodes)
     trained = [name for name, parameter in measured.laid.parameters.items() if parameter.trained]
-    found = differentiate(graph, measured.loss, graph.formula(ONE, {}), trained)
-    return _Derived(graph, measured, {name: value or zeros(graph, name) for name, value in found.items()}, shared)
+    states = measured.laid.states
+    found = differentiate(graph, measured.loss, graph.formula(ONE, {}), (*trained, *states.values()))
+    gradients = {name: found[name] or zeros(graph, name) for name in trained}
+    watched = {name: found[value] or zeros(graph, value) for name, value in states.items()}
+    return _Derived(graph, measured, gradients, watched, shared)
 
 
 def _shared(graph: Graph, batch: int, forward: Callable[[int], Graph]) -> _Shared | None:

@@ -10,9 +10,10 @@ from pellucid.nn.layer import Block
 from pellucid.nn.network import Graph, Sequential
 from pellucid.nn.norms import BatchNorm2d, Dropout
 from pellucid.nn.poolings import GlobalAvgPool, MaxPool2d
+from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.symbolic import Input, Symbol
 
-__all__ = ["lenet5", "resnet", "s4", "vgg"]
+__all__ = ["lenet5", "resnet", "rnn", "s4", "vgg"]
 
 
 def lenet5(classes: int = 10) -> Sequential:
@@ -84,6 +85,17 @@ def resnet(classes: int = 10, *, depth: int = 18, width: int = 64) -> Graph:
             h = _basic_block(h, wanted, stride, projected=stride > 1 or wanted != channels)
             channels = wanted
     return Graph(x, Linear(classes)(GlobalAvgPool()(h)))
+
+
+def rnn(classes: int = 10, *, features: int = 128, kind: str = "gru") -> Sequential:
+    """A recurrent network that reads an image row by row, from the top to the bottom; gives logits.
+
+    `kind` of its layer, of `features` units, is "rnn", "lstm" or "gru". Raises ArgumentError for another.
+    """
+    kinds = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+    if kind not in kinds:
+        raise ArgumentError(f"`kind` (={kind!r}) must be one of {', '.join(kinds)}")
+    return Sequential(Flatten(start_dim=2), kinds[kind](features, output="last"), Linear(classes))
 
 
 def _basic_block(x: Symbol, channels: int, stride: int, *, projected: bool) -> Symbol:

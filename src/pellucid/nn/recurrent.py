@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.nn.equations.recurrent import Recurrent, recurrent
+from pellucid.nn.equations.recurrent import Recurrent, check_nonlinearity, recurrent
 from pellucid.nn.initialisers import Constant, ForgetGate, Initialiser, initialiser
 from pellucid.nn.layer import Parameter, Shape, Stage
 from pellucid.nn.symbolic import apply
@@ -47,8 +47,7 @@ class RNN:
     recurrent_weight: str | Initialiser = "orthogonal"
 
     def __post_init__(self) -> None:
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise ArgumentError(f"`nonlinearity` (={self.nonlinearity!r}) must be 'tanh' or 'relu'")
+        check_nonlinearity(self.nonlinearity)
         _network(self, self.nonlinearity)
 
     def stage(self, *shapes: Shape) -> Stage:
@@ -141,12 +140,17 @@ def _stage(layer: RNN | LSTM | GRU, network: Recurrent, shapes: tuple[Shape, ...
     given = dict(zip(states, shapes[1:], strict=False))
     parameters = tuple(_parameter(layer, network, local, shape) for local, shape in network.shapes(x[2]).items())
     system = recurrent(network, x, {entry.local: entry.shape for entry in parameters}, None, **given)
-    return Stage(system, parameters, ("x", *given))
+    watched = {f"state_{_suffix(chain)}": f"h{chain}" for chain in network.chains}
+    return Stage(system, parameters, ("x", *given), states=watched)
+
+
+def _suffix(chain: str) -> str:
+    """What PyTorch puts behind the names of a layer in one direction."""
+    return f"l{chain.rstrip('r')}{'_reverse' if chain.endswith('r') else ''}"
 
 
 def _parameter(layer: RNN | LSTM | GRU, network: Recurrent, local: str, shape: Shape) -> Parameter:
-    kind, chain = local[0], local[1:]
-    of = f"l{chain.rstrip('r')}{'_reverse' if chain.endswith('r') else ''}"
+    kind, of = local[0], _suffix(local[1:])
     if kind in "vw":
         name = f"weight_{'ih' if kind == 'v' else 'hh'}_{of}"
         initial = initialiser(layer.weight if kind == "v" else layer.recurrent_weight)

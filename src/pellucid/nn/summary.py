@@ -11,7 +11,7 @@ from pellucid.language.extents import determined
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Binary, Expr, Reduce, walk
 from pellucid.language.system import System
-from pellucid.network import Equation, Graph
+from pellucid.network import Equation, Graph, Loop, View
 from pellucid.nn.blueprint import DRY_BATCH, Outline
 from pellucid.nn.layer import Place, Reshape, Stage
 from pellucid.nn.topology import INPUT, Topology
@@ -94,11 +94,12 @@ def _wrapped(text: str, indent: int) -> list[str]:
     return wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False)
 
 
-def multiply_adds(node: Equation) -> int:
+def multiply_adds(node: Equation | Loop) -> int:
     """Products under sums: the nominal number, borders counted as if they were inside."""
     return sum(
-        prod(node.extents[axis] for axis in {*node.formula.free_axes, *part.axes}) // determined(part, node.extents)
-        for part in walk(node.formula.body)
+        prod(node.extents[axis] for axis in {*formula.free_axes, *part.axes}) // determined(part, node.extents)
+        for formula in (node.recurrence.formulas if isinstance(node, Loop) else (node.formula,))
+        for part in walk(formula.body)
         if isinstance(part, Reduce) and part.op == "sum" and _multiplies(part.body)
     )
 
@@ -108,8 +109,8 @@ def _multiplies(body: Expr) -> bool:
     return isinstance(body, Binary) and body.op == "*" and sum(isinstance(part, Access) for part in walk(body)) >= 2
 
 
-def _nodes(graph: Graph, name: str) -> list[Equation]:
-    return [node for node in graph.nodes if isinstance(node, Equation) and node.output.rpartition(".")[0] == name]
+def _nodes(graph: Graph, name: str) -> list[Equation | Loop]:
+    return [node for node in graph.nodes if not isinstance(node, View) and node.output.rpartition(".")[0] == name]
 
 
 def _reads(topology: Topology, place: Place) -> str:

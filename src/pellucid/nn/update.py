@@ -18,7 +18,17 @@ from pellucid.language.system import System
 from pellucid.network import Graph
 from pellucid.optim import Optimizer
 
-__all__ = ["COUNT", "COUNT_ROUND", "add_updates", "clipped", "finite", "moment_name", "scalar_name", "squared_norm"]
+__all__ = [
+    "COUNT",
+    "COUNT_ROUND",
+    "add_updates",
+    "clipped",
+    "finite",
+    "moment_name",
+    "scalar_name",
+    "squared_norm",
+    "squared_norms_by_step",
+]
 
 ALLOWED = parse("allowed = [abs(loss) <= largest]")
 ALLOWED_BY_NORM = parse("allowed = [abs(loss) <= largest and squares <= largest]")
@@ -27,6 +37,7 @@ ALLOWED_BY_NORM = parse("allowed = [abs(loss) <= largest and squares <= largest]
 COUNT, COUNT_ROUND = "step.count", 2**20
 COUNTED = parse("next = where(allowed > 0, where(count < last, count + 1, 0), count)")
 SQUARES = parse("squares = sum(i) g[i] ** 2")
+SQUARES_BY_STEP = parse("squares[t] = sum(n,k) g[n,t,k] ** 2")
 # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
 CLIPPING = parse_system("norm = sqrt(squares)\nfactor = min(limit / (norm + 0.000001), 1)")
 TAKEN = parse("p1[i] = new[i]")
@@ -54,6 +65,11 @@ def finite(graph: Graph, loss: str, squares: str | None) -> str:
 def squared_norm(graph: Graph, gradient: str, parameter: str) -> str:
     """Adds the sum of squares of a flat gradient."""
     return graph.formula(SQUARES, {"g": gradient}, prefix=f"norm.{parameter}")
+
+
+def squared_norms_by_step(graph: Graph, gradient: str, state: str) -> str:
+    """Adds the sums of squares of a state's gradient, one for each step."""
+    return graph.formula(SQUARES_BY_STEP, {"g": gradient}, prefix=f"norm.{state}")
 
 
 def clipped(graph: Graph, gradients: Mapping[str, str], squares: str, limit: float) -> dict[str, str]:

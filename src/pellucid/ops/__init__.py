@@ -82,6 +82,11 @@ from pellucid.ops.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from pellucid.ops.recurrent import (
+    gru,
+    lstm,
+    rnn,
+)
 from pellucid.ops.shape import (
     depth_to_space,
     flatten,
@@ -122,6 +127,7 @@ __all__ = [
     "global_max_pool1d",
     "global_max_pool2d",
     "global_max_pool3d",
+    "gru",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -138,6 +144,7 @@ __all__ = [
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
+    "lstm",
     "mape_loss",
     "max_pool1d",
     "max_pool2d",
@@ -151,6 +158,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rnn",
     "selu",
     "sigmoid",
     "silu",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pellucid.errors import ArgumentError
 from pellucid.nn import equations
-from pellucid.ops.operation import Applied, Array, check_array, floats, labels, operation, shape_of
+from pellucid.ops.operation import Applied, Array, check_array, check_values, floats, labels, operation, shape_of
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "categorical_cross_entropy", "cross_entropy",
@@ -46,7 +45,7 @@ def msle_loss(input: Array, target: Array, reduction: str = "mean") -> Applied:
     """`(log(1 + input) - log(1 + target))**2`; ArgumentError for a value of -1 or less."""
     floats(input=input, target=target)
     for name, array in (("input", input), ("target", target)):
-        _check_values(name, array, array > -1, "greater than -1")
+        check_values(name, array, array > -1, "greater than -1")
     return Applied(equations.msle_loss(input.shape, target.shape, reduction=reduction), {"y": input, "t": target})
 
 
@@ -78,7 +77,7 @@ def smooth_l1_loss(input: Array, target: Array, reduction: str = "mean", beta: f
 def hinge_loss(input: Array, target: Array, reduction: str = "mean") -> Applied:
     """`max(1 - target*input, 0)`; ArgumentError for a target that is neither 1 nor -1."""
     floats(input=input, target=target)
-    _check_values("target", target, np.abs(target) == 1, "1 or -1")
+    check_values("target", target, np.abs(target) == 1, "1 or -1")
     return Applied(equations.hinge_loss(input.shape, target.shape, reduction=reduction), {"y": input, "t": target})
 
 
@@ -87,7 +86,7 @@ def kl_div(input: Array, target: Array, reduction: str = "mean", log_target: boo
     """`target * (log(target) - input)` with `input` log-probabilities; reduction="batchmean" too."""
     floats(input=input, target=target)
     if not log_target:
-        _check_values("target", target, target >= 0, "at least 0")
+        check_values("target", target, target >= 0, "at least 0")
     system = equations.kl_div(input.shape, target.shape, reduction=reduction, log_target=log_target)
     return Applied(system, {"y": input, "t": target})
 
@@ -100,7 +99,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
     """
     floats(input=input, target=target, weight=weight)
     for name, array in (("input", input), ("target", target)):
-        _check_values(name, array, (array >= 0) & (array <= 1), "from 0 to 1")
+        check_values(name, array, (array >= 0) & (array <= 1), "from 0 to 1")
     system = equations.binary_cross_entropy(input.shape, target.shape, shape_of(weight), reduction=reduction)
     return Applied(system, {"y": input, "t": target, "w": weight})
 
@@ -182,9 +181,3 @@ def _target(input: Array, target: Array, weight: Array | None, ignore_index: int
         return False
     labels("target", target, input.shape[-1] if input.ndim else 1, ignore_index)
     return True
-
-
-def _check_values(name: str, array: Array, allowed: Array, rule: str) -> None:
-    if not np.all(allowed):
-        position = tuple(int(place) for place in np.argwhere(~allowed)[0])
-        raise ArgumentError(f"`{name}` must be {rule}, is {array[position]} at {position}")

@@ -30,7 +30,9 @@ __all__ = [
     "Array",
     "Operation",
     "check_array",
+    "check_values",
     "floats",
+    "integers",
     "labels",
     "operation",
     "run",
@@ -117,16 +119,33 @@ def floats(**arrays: Array | None) -> None:
 
 def labels(name: str, array: Array, classes: int, ignored: int | None) -> None:
     """Refuse an array of labels that holds anything but integers from 0 to `classes` - 1 and the ignored one."""
+    integers("label", name, array, 0, classes - 1, ignored)
+
+
+def integers(what: str, name: str, array: Array, least: int, most: int, ignored: int | None = None) -> None:
+    """Refuse an array that holds anything but integers from `least` to `most` and the ignored one; `what` each is."""
     check_array(name, array)
     if array.dtype.kind not in "iu":
-        raise DtypeError(f"`{name}` has dtype {array.dtype}; an integer type is needed for labels")
-    outside = (array < 0) | (array >= classes)
+        raise DtypeError(f"`{name}` has dtype {array.dtype}; an integer type is needed for {what}s")
+    outside = (array < least) | (array > most)
     if ignored is not None:
         outside &= array != ignored
     if np.any(outside):
-        position = tuple(int(place) for place in np.argwhere(outside)[0])
+        position = _first_position(outside)
         where = position[0] if len(position) == 1 else position
-        raise ArgumentError(f"label {array[position]} at position {where} is outside 0 .. {classes - 1}")
+        raise ArgumentError(f"{what} {array[position]} at position {where} is outside {least} .. {most}")
+
+
+def check_values(name: str, array: Array, allowed: Array, rule: str) -> None:
+    """Refuse an array with a value that is not `allowed`: it must be what `rule` says."""
+    if not np.all(allowed):
+        position = _first_position(~allowed)
+        raise ArgumentError(f"`{name}` must be {rule}, is {array[position]} at {position}")
+
+
+def _first_position(found: Array) -> tuple[int, ...]:
+    """The indices of the first true value."""
+    return tuple(int(place) for place in np.argwhere(found)[0])
 
 
 def shape_of(array: Array | None) -> tuple[int, ...] | None:

@@ -39,6 +39,8 @@ def make_network(model: str, classes: int) -> nn.Sequential | nn.Graph:
             return nn.s4(classes)
         case "vgg":
             return nn.vgg(classes)
+        case "rnn":
+            return nn.rnn(classes)
         case _:
             return nn.resnet(classes, depth=10, width=16)
 

@@ -15,7 +15,8 @@ class EpochResult:
     `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
     fixed sample of the training images, unchanged by augmentation. `seconds` counts training and evaluation,
     `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last step,
-    empty where it was not asked for.
+    empty where it was not asked for; so is `state_gradient_norms`, that of the state of each recurrent layer at each
+    step, in which vanishing and exploding gradients are seen.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class EpochResult:
     seconds: float
     images_per_second: float
     gradient_norms: Mapping[str, float] = field(default_factory=dict[str, float])
+    state_gradient_norms: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
 
 @dataclass(frozen=True)

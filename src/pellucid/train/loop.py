@@ -48,6 +48,11 @@ class TrainableModel(Protocol):
         """The L2 norm of each parameter's gradient in the last step that was asked for them."""
         ...
 
+    @property
+    def state_gradient_norms(self) -> Mapping[str, tuple[float, ...]]:
+        """The L2 norms of the gradient of each recurrent layer's state in that step, one for each step in time."""
+        ...
+
     def train_step(self, x: Array, t: Array, /, *, gradient_norms: bool = False) -> float:
         """One step of the optimiser; the loss before it."""
         ...
@@ -93,7 +98,8 @@ def fit(
         seed: 0 or more.
         augmentation: random changes to the training images; none by default.
         patience: needs a validation part.
-        gradient_norms: record each parameter's gradient norm in the last step of every epoch.
+        gradient_norms: record each parameter's gradient norm in the last step of every epoch, and those of the states
+            of recurrent layers.
         observers: told of every step and epoch, in this order.
 
     Raises:
@@ -171,6 +177,7 @@ class _Run:
             seconds=time.perf_counter() - start,
             images_per_second=len(train) / max(trained - start, 1e-9),
             gradient_norms=dict(model.gradient_norms) if self.gradient_norms else {},
+            state_gradient_norms=dict(model.state_gradient_norms) if self.gradient_norms else {},
         )
 
     def _steps(self, epoch: int) -> float:

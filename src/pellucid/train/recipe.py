@@ -76,6 +76,9 @@ _RECIPES = {
     "s4": Recipe("s4", epochs=8, augmentation=_HAND_WRITING),
     "vgg": Recipe("vgg", epochs=5, augmentation=_HAND_WRITING),
     "resnet": Recipe("resnet", epochs=4, augmentation=_HAND_WRITING),
+    # A GRU, chosen on a quarter of the training images, held back: it has 98.8% there, an LSTM 98.7%; after 16 epochs
+    # the GRU has 98.3%, or 97.7% with half the rate, and a simple network 91% with a quarter of it.
+    "rnn": Recipe("rnn", epochs=24, learning_rate=0.008, augmentation=_HAND_WRITING),
 }
 
 MODELS = tuple(_RECIPES)

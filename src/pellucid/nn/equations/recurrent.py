@@ -4,14 +4,14 @@ Axes    n sequence; t step; c feature of the input; j, k feature of the state, b
 Names   of a layer's tensors end with its number, and with `r` where it walks from the last step to the first:
         u what the input brings; a what goes into the gates; h state; c cell of an LSTM; p the state as a step reads it;
         e the state that a step makes, where it may be missing; i, f, g, o and r, z, g the gates of an LSTM and a GRU;
-        m what an LSTM's output gate lets pass.
+        m what an LSTM's output gate lets pass; y what a layer gives.
 
 The products with the input wait for nothing, so they are equations of all steps at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pellucid.errors import ArgumentError
@@ -20,7 +20,7 @@ from pellucid.language.system import System
 from pellucid.nn.equations.notation import Shape, check_rank, check_shape, formula, system
 from pellucid.nn.equations.window import integer
 
-__all__ = ["GATES", "KINDS", "OUTPUTS", "Recurrent", "recurrent"]
+__all__ = ["GATES", "KINDS", "OUTPUTS", "Recurrent", "check_nonlinearity", "recurrent"]
 
 # The gates of each kind, in the order in which its weights hold them; a simple network has one without a name.
 GATES = {
@@ -31,6 +31,12 @@ GATES = {
 }
 KINDS = tuple(GATES)
 OUTPUTS = ("sequence", "last")
+
+
+def check_nonlinearity(nonlinearity: str) -> None:
+    """Refuse what is no function of the simple network."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ArgumentError(f"`nonlinearity` (={nonlinearity!r}) must be 'tanh' or 'relu'")
 
 
 @dataclass(frozen=True)
@@ -122,15 +128,15 @@ def recurrent(
         check_shape(name, shape, (x[0], network.features) if one and shape is not None and len(shape) == 2 else every)
     begin = {name: "n," if len(shape) == 2 else "n,{}," for name, shape in (("state", state), ("cell", cell)) if shape}
     texts = list(_length(network))
-    reads = [("x[n,t,c]", "c")]
+    read = "x"
     for layer in range(network.num_layers):
         chains = network.layer(layer)
         for chain in chains:
-            texts += [*_begin(network, chain, begin), *_chain(network, chain, reads)]
-        reads = [
-            (f"h{chain}[n,t,{axis}]", f"{axis}{shift}")
-            for chain, axis, shift in zip(chains, "ce", ("", "+K"), strict=False)
-        ]
+            texts += [*_begin(network, chain, begin), *_chain(network, chain, read)]
+        read = f"h{chains[0]}"
+        if len(chains) == 2 and layer + 1 < network.num_layers:
+            read = f"y{layer}"
+            texts.append(_side_by_side(f"{read}[n,t,m]", *(f"h{chain}[n,t,{{}}]" for chain in chains)))
     texts += _output(network)
     every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding}
     formulas = [formula(text) for text in texts]
@@ -153,21 +159,20 @@ def _begin(network: Recurrent, chain: str, given: Mapping[str, str]) -> Iterator
             yield f"{tensor}{chain}[n,{place},k] = {name}[{given[name].format(network.chains.index(chain))}k]"
 
 
-def _chain(network: Recurrent, chain: str, reads: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """The equations of one layer in one direction; `reads` are the values of the layer before, each with the index of
-    the weights that it meets."""
+def _chain(network: Recurrent, chain: str, read: str) -> Iterator[str]:
+    """The equations of one layer in one direction, which reads the tensor `read`."""
     q = "q," if GATES[network.kind] else ""
     before = "t+1" if chain.endswith("r") else "t-1"
-    sums = [f"sum({index[0]}) {value}*v{chain}[{index},{q}k]" for value, index in reads]
-    yield " + ".join([f"u{chain}[n,t,{q}k] = {sums[0]}", *sums[1:], *([f"b{chain}[{q}k]"] if network.bias else [])])
+    bias = f" + b{chain}[{q}k]" if network.bias else ""
+    yield f"u{chain}[n,t,{q}k] = sum(c) {read}[n,t,c]*v{chain}[c,{q}k]{bias}"
     state, cell = f"h{chain}[n,{before},{{}}]", f"c{chain}[n,{before},k]"
-    read = state
+    begun = state
     if network.truncate is not None:
         since = "(L - t)" if chain.endswith("r") else "t"
         boundary = f"{since} % R == 0 and {since} > 0"
         yield f"p{chain}[n,t,k] = where({boundary}, stop({state.format('k')}), {state.format('k')})"
-        read, cell = f"p{chain}[n,t,{{}}]", f"where({boundary}, stop({cell}), {cell})"
-    yield from _step(network, chain, read, cell)
+        begun, cell = f"p{chain}[n,t,{{}}]", f"where({boundary}, stop({cell}), {cell})"
+    yield from _step(network, chain, begun, cell)
     if network.masked:
         yield f"h{chain}[n,t,k] = where(t < length[n], e{chain}[n,t,k], {state.format('k')})"
 
@@ -198,7 +203,7 @@ def _step(network: Recurrent, z: str, state: str, cell: str) -> Iterator[str]:
 
 
 def _output(network: Recurrent) -> Iterator[str]:
-    """The states of the last layer, those of two directions one behind the other."""
+    """The states of the last layer."""
     at, ends = "n,t," if network.output == "sequence" else "n,", list[str]()
     for chain in network.layer(network.num_layers - 1):
         ends.append(f"y{chain}[{at}{{}}]")
@@ -209,5 +214,9 @@ def _output(network: Recurrent) -> Iterator[str]:
         else:
             ends[-1] = f"h{chain}[{at}{{}}]"
     if len(ends) == 2:
-        one, two = ends
-        yield f"y[{at}m] = sum(j : j == m) {one.format('j')} + sum(e : e+K == m) {two.format('e')}"
+        yield _side_by_side(f"y[{at}m]", *ends)
+
+
+def _side_by_side(output: str, one: str, other: str) -> str:
+    """The values of two directions, each with a place for its last index, one behind the other."""
+    return f"{output} = sum(j : j == m) {one.format('j')} + sum(e : e+K == m) {other.format('e')}"
