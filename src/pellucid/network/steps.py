@@ -9,13 +9,15 @@ sum, a sum where that formula has none. What nobody reads is not made.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from pellucid.language import syntax
 from pellucid.language.recurrence import Recurrence, reads
-from pellucid.language.syntax import Access, Formula, Name, Node, Reduce, map_children, walk
-from pellucid.network.graph import Graph, Loop
+from pellucid.language.syntax import Access, Formula, Name, Reduce, map_children, walk
+from pellucid.network.graph import Equation, Graph, Loop, Node
+from pellucid.schedule.recurrent import recurrence_options
 
 __all__ = ["with_joined_steps"]
 
@@ -24,7 +26,21 @@ def with_joined_steps(graph: Graph, wanted: Collection[str]) -> Graph:
     """The graph with the formulas of its loops joined; `wanted` are values that must be made."""
     read = {source for node in graph.nodes for source in node.sources}.union(wanted)
     nodes = tuple(_joined(node, read) if isinstance(node, Loop) else node for node in graph.nodes)
-    return graph.replace_nodes(nodes)
+    groups = dict[str, int]()
+    for node in nodes:
+        if isinstance(node, Loop):
+            group = recurrence_options(node.recurrence, node.extents).group
+            groups |= dict.fromkeys((*node.sources, *node.outputs), group)
+    return graph.replace_nodes(tuple(_beside(node, groups) for node in nodes))
+
+
+def _beside(node: Node, groups: Mapping[str, int]) -> Node:
+    """An equation that makes or reads what a loop touches, in the loop's groups of images, so that it may share a pass
+    with it."""
+    if not isinstance(node, Equation):
+        return node
+    found = [groups[name] for name in (node.output, *node.sources) if name in groups]
+    return replace(node, group=found[0]) if found else node
 
 
 def _joined(loop: Loop, read: Collection[str]) -> Loop:
@@ -67,7 +83,7 @@ def _goes_into(formula: Formula, reader: Formula) -> bool:
     return all(part.indices == formula.output.indices for part in found)
 
 
-def _put(node: Node, formula: Formula) -> Node:
+def _put(node: syntax.Node, formula: Formula) -> syntax.Node:
     if isinstance(node, Access) and node.tensor == formula.output.tensor:
         return formula.body
     return map_children(node, lambda child: _put(child, formula))
