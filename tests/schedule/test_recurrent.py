@@ -83,7 +83,7 @@ def test_groups_leave_rounds_for_threads() -> None:
         case = Steps("h[n,t] = h[n,t-1] + x[n,t]", {"x": (images, 3)})
         return recurrence_options(case.recurrence, case.solved[0]).group
 
-    assert [group(images) for images in (1, 3, 4, 8, 12, 13, 64, 128)] == [1, 1, 1, 2, 3, 1, 16, 16]
+    assert [group(images) for images in (1, 3, 4, 8, 12, 13, 64, 128)] == [1, 1, 1, 2, 3, 1, 8, 8]
 
 
 # Machine code
