@@ -303,7 +303,7 @@ def reading_twice(layer):
         (lambda: nn.RNN(4, nonlinearity="sin"), ArgumentError, "`nonlinearity` (='sin') must be 'tanh' or 'relu'"),
         (lambda: nn.LSTM(0), ArgumentError, "`features` (=0) must be at least 1"),
         (lambda: nn.GRU(4, num_layers=0), ArgumentError, "`num_layers` (=0) must be at least 1"),
-        (lambda: nn.GRU(4, output="all"), ArgumentError, "`output` (='all') must be one of sequence, last"),
+        (lambda: nn.GRU(4, output="all"), ArgumentError, "`output` (='all') must be one of sequence, last, state"),
         (lambda: nn.GRU(4, truncate=0), ArgumentError, "`truncate` (=0) must be at least 1"),
         (lambda: nn.rnn(kind="elman"), ArgumentError, "`kind` (='elman') must be one of rnn, lstm, gru"),
         (
@@ -319,8 +319,13 @@ def reading_twice(layer):
         ),
         (
             lambda: reading_twice(nn.LSTM(4)).build((8, 4)),
+            ShapeError,
+            "layer 0 (LSTM): `state` (2, 8, 4) must have shape (2, 1, 4), or with the cells (2, 2, 4)",
+        ),
+        (
+            lambda: nn.GRU(4).stage((2, 8, 4), (2, 4), (2, 4)),
             ArgumentError,
-            "layer 0 (LSTM): LSTM takes 1 input or, with state and cell, 3, not 2",
+            "GRU takes its input, and may take state; 3 are given",
         ),
         (
             lambda: reading_twice(nn.GRU(4)).build((8, 4)),
@@ -333,3 +338,16 @@ def test_what_is_refused(make, kind, message):
     with pytest.raises(kind) as refusal:
         make()
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_one_network_goes_on_from_another_s_final_state(layer):
+    x = nn.Input((6, 4))
+    state = layer(5, num_layers=2, bidirectional=True, output="state")(x)
+    net = nn.Graph(x, nn.Linear(3)(layer(5, num_layers=2, bidirectional=True, output="last")(x, state)))
+    batch, labels = np.random.default_rng(0).normal(size=(6, 6, 4)), np.arange(6) % 3
+    losses = []
+    for backend in ("compiled", "reference"):
+        model = net.build(loss=nn.CrossEntropyLoss(), optimizer=optim.SGD(lr=0.1), backend=backend)
+        losses.append([model.train_step(batch, labels) for _ in range(3)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

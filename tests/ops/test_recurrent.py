@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pellucid import errors, ops
+from pellucid import errors, ops, vjp
 from support.torch_recurrent import states, turned
 
 BATCH, STEPS, INPUTS, FEATURES = 4, 7, 3, 5
@@ -167,9 +167,14 @@ REFUSED = [
     ),
     (lambda: ops.rnn(X, W, U, state=floats(3, 5)), SHAPE, "`state` (3, 5) must have shape (2, 5)"),
     (
-        lambda: ops.lstm(X, floats(4, 4, 5), floats(5, 4, 5), cell=floats(2, 1, 5)),
+        lambda: ops.lstm(X, floats(4, 4, 5), floats(5, 4, 5), cell=floats(2, 2, 5)),
         SHAPE,
-        "`cell` (2, 1, 5) must have shape (2, 5)",
+        "`cell` (2, 2, 5) must have shape (2, 1, 5)",
+    ),
+    (
+        lambda: ops.lstm(X, floats(4, 4, 5), floats(5, 4, 5), state=floats(2, 3, 5)),
+        SHAPE,
+        "`state` (2, 3, 5) must have shape (2, 1, 5), or with the cells (2, 2, 5)",
     ),
     (lambda: ops.rnn(X, W, U, state=not_finite(np.inf)), ARGUMENT, "`state` must be finite, is inf at (1, 3)"),
     (
@@ -198,7 +203,7 @@ REFUSED = [
         ARGUMENT,
         "`nonlinearity` (='lstm') must be 'tanh' or 'relu'",
     ),
-    (lambda: ops.rnn(X, W, U, output="all"), ARGUMENT, "`output` (='all') must be one of sequence, last"),
+    (lambda: ops.rnn(X, W, U, output="all"), ARGUMENT, "`output` (='all') must be one of sequence, last, state"),
     (lambda: ops.rnn(X, W, U, truncate=0), ARGUMENT, "`truncate` (=0) must be at least 1"),
 ]  # fmt: skip
 
@@ -208,3 +213,22 @@ def test_what_is_refused(call, kind, message):
     with pytest.raises(kind) as refusal:
         call()
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(("name", "gates"), [("rnn", ()), ("lstm", (4,)), ("gru", (3,))])
+def test_the_final_state_is_what_goes_on(name: str, gates: tuple[int, ...]):
+    random = np.random.default_rng(0)
+    call, biases = getattr(ops, name), [None] * (2 if name == "gru" else 1)
+    x, ih, hh = (
+        random.normal(size=(3, 8, 4)),
+        random.normal(size=(4, *gates, 5)),
+        random.normal(size=(5, *gates, 5)) / 2,
+    )
+    state = call(x[:, :5], ih, hh, output="state")
+    assert state.shape == (3, 2 if name == "lstm" else 1, 5)
+    np.testing.assert_array_equal(call(x[:, 5:], ih, hh, *biases, state), call(x, ih, hh)[:, 5:])
+    y, pullback = vjp(call, x[:, 5:], ih, hh, *biases, state)
+    g, direction = random.normal(size=y.shape), random.normal(size=state.shape)
+    gradient = next(array for array in pullback(g) if array is not None and array.shape == state.shape)
+    ends = [np.sum(g * call(x[:, 5:], ih, hh, *biases, state + step * direction)) for step in (1e-6, -1e-6)]
+    assert abs((ends[0] - ends[1]) / 2e-6 - np.sum(gradient * direction)) < 1e-8

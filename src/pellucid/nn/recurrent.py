@@ -27,7 +27,8 @@ class RNN:
         num_layers: each reads the states of the one before.
         bidirectional: a second network walks from the last step to the first; its states stand behind the others.
         output: "sequence" for the states of the last layer at all steps, (batch, steps, features), or "last" for those
-            behind the last step, (batch, features); features doubled where it is bidirectional.
+            behind the last step, (batch, features); features doubled where it is bidirectional. "state" for those of
+            all layers and directions behind the last step, (batch, layers * directions, features).
         padding: rows of this value at the end of a sequence are no steps: the state stays as it is, outputs are 0.
         truncate: gradients pass no boundary between so many steps (truncated backpropagation through time).
         weight, recurrent_weight: initialisers.
@@ -61,8 +62,9 @@ class RNN:
 class LSTM:
     """Long short-term memory: a cell that gates write to, forget and read. Arguments as for `RNN`.
 
-    Gates stand in the order input, forget, cell, output; the forget gate's bias begins with 1. Called on three symbols
-    it begins with the states and the cells that the second and third give.
+    Gates stand in the order input, forget, cell, output; the forget gate's bias begins with 1. The output "state" has
+    the cells behind the states. Called on a second symbol of that shape, or on three with states and cells apart, it
+    begins with them.
     """
 
     features: int
@@ -129,10 +131,8 @@ def _network(layer: RNN | LSTM | GRU, kind: str) -> Recurrent:
 
 def _stage(layer: RNN | LSTM | GRU, network: Recurrent, shapes: tuple[Shape, ...], states: tuple[str, ...]) -> Stage:
     name = type(layer).__name__
-    if len(shapes) not in (1, 1 + len(states)):
-        raise ArgumentError(
-            f"{name} takes 1 input or, with {' and '.join(states)}, {1 + len(states)}, not {len(shapes)}"
-        )
+    if not 1 <= len(shapes) <= 1 + len(states):
+        raise ArgumentError(f"{name} takes its input, and may take {' and '.join(states)}; {len(shapes)} are given")
     x = shapes[0]
     if len(x) != 3:
         hint = "; Flatten(start_dim=2) makes the axes behind the steps one" if len(x) > 3 else ""

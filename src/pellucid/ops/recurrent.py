@@ -1,11 +1,12 @@
 """Recurrent networks on arrays (MATHS.md, section 8): one layer in one direction; float32 or float64.
 
 `x` is (batch, steps, inputs), and the result the states at all steps, (batch, steps, features), or with output="last"
-those behind the last step, (batch, features). Weights are (inputs, [gates,] features) and (features, [gates,]
-features), biases ([gates,] features), in the order of the gates that each function says; states (batch, features), 0
-where they are not given. `lengths` are integers (batch,), from 1 to steps: steps of a sequence behind its length leave
-the state as it is, and their outputs are 0. `reverse` walks from the last step to the first. With `truncate` gradients
-pass no boundary between so many steps (truncated backpropagation through time).
+those behind the last step, (batch, features). With "state" it is what a call that goes on begins with: (batch, 1,
+features), of an LSTM state and cell, (batch, 2, features). Weights are (inputs, [gates,] features) and (features,
+[gates,] features), biases ([gates,] features), in the order of the gates that each function says; states (batch,
+features), or as "state" gives them, 0 where they are not given. `lengths` are integers (batch,), from 1 to steps: steps
+of a sequence behind its length leave the state as it is, and their outputs are 0. `reverse` walks from the last step to
+the first. With `truncate` gradients pass no boundary between so many steps (truncated backpropagation through time).
 
 All raise ShapeError for arrays that do not fit, ArgumentError for a length outside its rule or a state that is not
 finite.
@@ -115,7 +116,8 @@ def _applied(
     for name, array in (*weights.items(), *biases.items()):
         check_shape(name, shape_of(array), shapes.get(local[name], ()))
     for name, array in states.items():
-        check_shape(name, shape_of(array), (x.shape[0], network.features))
+        if array is None or array.ndim < 3:
+            check_shape(name, shape_of(array), (x.shape[0], network.features))
         if array is not None:
             check_values(name, array, np.isfinite(array), "finite")
     if lengths is not None:

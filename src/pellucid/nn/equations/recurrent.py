@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pellucid.errors import ArgumentError
+from pellucid.errors import ArgumentError, ShapeError
 from pellucid.language.binding import names_of
 from pellucid.language.system import System
 from pellucid.nn.equations.notation import Shape, check_rank, check_shape, formula, system
@@ -30,7 +30,7 @@ GATES = {
     "gru": ("reset", "update", "new"),
 }
 KINDS = tuple(GATES)
-OUTPUTS = ("sequence", "last")
+OUTPUTS = ("sequence", "last", "state")
 
 
 def check_nonlinearity(nonlinearity: str) -> None:
@@ -47,7 +47,8 @@ class Recurrent:
     the rows of this value at the end of each sequence. Steps that are not there leave the state as it is, and their
     outputs are 0. `truncate`: gradients pass no boundary between so many steps. `reverse`: the one direction is from
     the last step to the first. The output is the states of the last layer at all steps, (n, t, directions * features),
-    or with `output` "last" those behind the last step, (n, directions * features).
+    or with `output` "last" those behind the last step, (n, directions * features), or with "state" those of all layers
+    and directions, and behind them the cells of an LSTM, (n, states, features): what a network begins with to go on.
     """
 
     kind: str
@@ -70,7 +71,6 @@ class Recurrent:
             raise ArgumentError(f"`kind` (={self.kind!r}) must be one of {', '.join(KINDS)}")
         if self.output not in OUTPUTS:
             raise ArgumentError(f"`output` (={self.output!r}) must be one of {', '.join(OUTPUTS)}")
-
         if self.lengths and self.padding is not None:
             raise ArgumentError("`lengths` and `padding` both say how long sequences are; one of them may")
 
@@ -88,6 +88,11 @@ class Recurrent:
     def layer(self, number: int) -> list[str]:
         """The suffixes of one layer."""
         return [chain for chain in self.chains if chain.rstrip("r") == str(number)]
+
+    @property
+    def states(self) -> int:
+        """How many states of `features` there are behind a step."""
+        return len(self.chains) * (2 if self.kind == "lstm" else 1)
 
     def shapes(self, inputs: int) -> dict[str, Shape]:
         """The shape of every parameter by its local name: `v` of the input, `w` of the state, `b` and `d` biases (`d`
@@ -116,17 +121,14 @@ def recurrent(
     """The equations for `x` (n, t, features) and parameters of these shapes.
 
     ShapeError where they are not those of `Recurrent.shapes`, `length` is not (n,), or the states not (n, layers *
-    directions, features), the middle one left out where it is 1.
+    directions, features), the middle one left out where it is 1. Without `cell`, the `state` of an LSTM may be all that
+    the output "state" gives.
     """
     check_rank("x", x, ("batch", "steps", "features"))
     for name, shape in network.shapes(x[2]).items():
         check_shape(name, parameters.get(name), shape)
     check_shape("length", length, x[:1])
-    one = len(network.chains) == 1
-    for name, shape in (("state", state), ("cell", cell)):
-        every = (x[0], len(network.chains), network.features)
-        check_shape(name, shape, (x[0], network.features) if one and shape is not None and len(shape) == 2 else every)
-    begin = {name: "n," if len(shape) == 2 else "n,{}," for name, shape in (("state", state), ("cell", cell)) if shape}
+    begin = _states_given(network, x[0], state, cell)
     texts = list(_length(network))
     read = "x"
     for layer in range(network.num_layers):
@@ -142,7 +144,26 @@ def recurrent(
     formulas = [formula(text) for text in texts]
     used = names_of(node for entry in formulas for node in (entry.output, entry.body))
     constants = {name: value for name, value in every.items() if name in used and value is not None}
-    return system(*texts, constants=constants, extents={"m": 2 * network.features} if "m" in used else {})
+    extents = {"m": 2 * network.features, "i": network.states}
+    return system(*texts, constants=constants, extents={name: size for name, size in extents.items() if name in used})
+
+
+def _states_given(network: Recurrent, batch: int, state: Shape | None, cell: Shape | None) -> dict[str, list[str]]:
+    """What each chain's state `h` and cell `c` is before the first step, where that is given."""
+    chains, found = len(network.chains), dict[str, list[str]]()
+    if network.kind == "lstm" and cell is None and state == (batch, network.states, network.features):
+        every = [f"state[n,{number},k]" for number in range(network.states)]
+        return {"h": every[:chains], "c": every[chains:]}
+    for tensor, name, shape in (("h", "state", state), ("c", "cell", cell)):
+        is_flat = chains == 1 and shape is not None and len(shape) == 2
+        wanted = (batch, network.features) if is_flat else (batch, chains, network.features)
+        if network.kind == "lstm" and cell is None and shape not in (None, wanted):
+            whole = (batch, network.states, network.features)
+            raise ShapeError(f"`state` {shape} must have shape {wanted}, or with the cells {whole}")
+        check_shape(name, shape, wanted)
+        if shape is not None:
+            found[tensor] = [f"{name}[n,k]" if is_flat else f"{name}[n,{number},k]" for number in range(chains)]
+    return found
 
 
 def _length(network: Recurrent) -> Iterator[str]:
@@ -151,12 +172,11 @@ def _length(network: Recurrent) -> Iterator[str]:
         yield "length[n] = max(t) where(far[n,t] > 0, t + 1, 0)"
 
 
-def _begin(network: Recurrent, chain: str, given: Mapping[str, str]) -> Iterator[str]:
-    """The states before the first step; `given` says how each is read."""
+def _begin(network: Recurrent, chain: str, given: Mapping[str, list[str]]) -> Iterator[str]:
+    """The states before the first step, as `_states_given` has them."""
     place = "T" if chain.endswith("r") else "-1"
-    for name, tensor in (("state", "h"), ("cell", "c")):
-        if name in given:
-            yield f"{tensor}{chain}[n,{place},k] = {name}[{given[name].format(network.chains.index(chain))}k]"
+    for tensor, values in given.items():
+        yield f"{tensor}{chain}[n,{place},k] = {values[network.chains.index(chain)]}"
 
 
 def _chain(network: Recurrent, chain: str, read: str) -> Iterator[str]:
@@ -202,13 +222,26 @@ def _step(network: Recurrent, z: str, state: str, cell: str) -> Iterator[str]:
         yield f"{new} = (1 - z{z}[n,t,k])*g{z}[n,t,k] + z{z}[n,t,k]*{state.format('k')}"
 
 
+def _end(chain: str) -> str:
+    """Where the last step is."""
+    return "0" if chain.endswith("r") else "L"
+
+
 def _output(network: Recurrent) -> Iterator[str]:
-    """The states of the last layer."""
+    """The states of the last layer, or all that there are behind the last step."""
+    if network.output == "state":
+        tensors = "hc" if network.kind == "lstm" else "h"
+        ends = [f"{t}{chain}[n,{_end(chain)},k]" for t in tensors for chain in network.chains]
+        chosen = ends.pop()
+        for number, end in reversed(list(enumerate(ends))):
+            chosen = f"where(i == {number}, {end}, {chosen})"
+        yield f"y[n,i,k] = {chosen}"
+        return
     at, ends = "n,t," if network.output == "sequence" else "n,", list[str]()
     for chain in network.layer(network.num_layers - 1):
         ends.append(f"y{chain}[{at}{{}}]")
         if network.output == "last":
-            yield f"{ends[-1].format('k')} = h{chain}[n,{'0' if chain.endswith('r') else 'L'},k]"
+            yield f"{ends[-1].format('k')} = h{chain}[n,{_end(chain)},k]"
         elif network.masked:
             yield f"{ends[-1].format('k')} = where(t < length[n], h{chain}[n,t,k], 0)"
         else:
