@@ -71,16 +71,15 @@ class Equation:
 
     `source` is the text (grammar: docs/language.md). It may have several lines: equations that read what others make
     (a recurrence is one that reads itself one step before), the last of which gives the result, and the states before
-    a recurrence's first step. Keyword arguments bind names to integers (strides, paddings) or
-    floats (slopes); names left free in value position are scalar inputs. EquationError where the text is not in the
-    language.
+    a recurrence's first step. Keyword arguments bind names to integers (strides, paddings) or floats (slopes); names
+    left free in value position are scalar inputs. EquationError where the text is not in the language.
     """
 
     def __init__(self, source: str | Formula | tuple[Formula, ...], **constants: float) -> None:
         if not isinstance(source, str | Formula | tuple):  # pyright: ignore[reportUnnecessaryIsInstance] - a user may
             raise ArgumentError(f"`source` (={source!r}) must be the text of an equation")
-        formulas = parse_equation(source) if isinstance(source, str) else source
-        self.parts: tuple[Part, ...] = parts_of(formulas if isinstance(formulas, tuple) else (formulas,))
+        formulas = (source,) if isinstance(source, Formula) else source
+        self.parts: tuple[Part, ...] = parts_of(parse_equation(formulas) if isinstance(formulas, str) else formulas)
         last = self.parts[-1]
         # The formula of the result.
         self.formula = last.formulas[-1] if isinstance(last, Recurrence) else last

@@ -10,12 +10,14 @@ from click.testing import CliRunner
 from pellucid.cli.group import command_line
 from pellucid.cli.mathematics import mathematics_page
 from pellucid.cli.mathematics.catalogue import catalogue
-from pellucid.cli.mathematics.reverse import contributions, free_inputs
+from pellucid.cli.mathematics.reverse import contributions
 from pellucid.language import infer_extents, to_text
+from pellucid.language.circles import parts_of
+from pellucid.language.parts import extents_of, inputs_of
 from pellucid.language.syntax import Access, Number, walk
 from pellucid.language.system import System
 from pellucid.nn import equations
-from pellucid.reference import evaluate
+from pellucid.reference import evaluate, evaluate_parts
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "mathematics.md"
 ENTRIES = [entry for section in catalogue() for entry in section.entries]
@@ -63,7 +65,7 @@ def test_every_input_that_is_not_held_has_a_gradient(entry):
     if not entry.differentiated:
         return
     reached = {contribution.wrt for contribution in contributions(entry.system, entry.held)}
-    assert set(free_inputs(entry.system)) - set(entry.held) <= reached
+    assert set(inputs_of(entry.system.equations, entry.system.constants)) - set(entry.held) <= reached
 
 
 def chain(system: System, held: tuple[str, ...], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,6 +103,35 @@ def test_the_chains_of_softmax_and_batch_norm_give_the_gradients():
     np.testing.assert_allclose(values["dx"], expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(values["dw"], (g * normal).sum((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(values["db"], g.sum((0, 1, 2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("title", ["Simple recurrent network", "LSTM", "GRU"])
+def test_the_lines_of_recurrent_networks_give_the_gradients(title: str):
+    system = next(entry.system for entry in ENTRIES if entry.title == title)
+    parts, lines = parts_of(system.equations), list(contributions(system))
+    assert all(line.first for line in lines)
+    whole = parts_of((*system.equations, *(line.formula for line in lines)))
+    network = equations.Recurrent({"LSTM": "lstm", "GRU": "gru"}.get(title, "tanh"), 3)
+    shapes = {"x": (2, 5, 4), "state": (2, 3), "cell": (2, 3), **network.shapes(4)}
+    random = np.random.default_rng(0)
+    arrays = {name: random.normal(0, 0.7, shapes[name]) for name in inputs_of(parts, system.constants)}
+    g = random.normal(size=(2, 5, 3))
+
+    shapes |= extents_of(parts, system.constants, shapes, {}).shapes
+    targets = {line.formula.output.tensor: shapes[line.wrt] for line in lines if line.wrt in shapes}
+
+    def computed(parts, **given):
+        known = {name: np.shape(array) for name, array in given.items()} | targets
+        return evaluate_parts(parts, system.constants, extents_of(parts, system.constants, known, {}), given)
+
+    found = computed(whole, **arrays, g=g)
+    for name, array in arrays.items():
+        direction = random.normal(size=array.shape)
+        ends = [
+            np.sum(g * computed(parts, **{**arrays, name: array + step * direction})[system.output])
+            for step in (1e-5, -1e-5)
+        ]
+        assert abs((ends[0] - ends[1]) / 2e-5 - np.sum(found[f"d{name}"] * direction)) < 1e-8, name
 
 
 # As S2 and S3 print it, but for the order of factors and terms.

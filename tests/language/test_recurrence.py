@@ -9,7 +9,7 @@ import pytest
 from pellucid.errors import EquationError, ShapeError
 from pellucid.language.circles import parts_of
 from pellucid.language.parse import parse_system
-from pellucid.language.parts import recurrence_extents
+from pellucid.language.parts import inputs_of, recurrence_extents
 from pellucid.language.recurrence import Recurrence
 from pellucid.language.render import to_text
 from pellucid.language.waiting import without_waiting
@@ -60,8 +60,8 @@ def test_found(text, axis, step, tensors, apart):
 def test_what_it_reads():
     found = recurrence(f"{SIMPLE.replace('tanh', 'a*tanh')}\nh[n,-1,k] = b*s[n,k]")
     assert found.inputs == ("u", "w", "s")
-    assert found.scalars(()) == ("a", "b")
-    assert found.scalars(("b",)) == ("a",)
+    assert inputs_of((found,), {}) == ("u", "w", "s", "a", "b")
+    assert inputs_of((found,), {"b": 2}) == ("u", "w", "s", "a")
     assert dict(found.tensors) == {"h": 1}
     assert printed(found.initial) == ["h[n,-1,k] = b * s[n,k]"]
 

@@ -25,11 +25,10 @@ from pellucid.emit import target
 from pellucid.emit.allocation import empty
 from pellucid.language.render import to_text
 from pellucid.network import Equation, Graph, Loop, View
+from pellucid.network.build import rewritten
 from pellucid.network.fast import with_fewer_multiplications
-from pellucid.network.fuse import fuse
 from pellucid.network.prune import prune
 from pellucid.network.short import LIVE, ROWS
-from pellucid.network.steps import with_joined_steps
 from pellucid.nn.blueprint import Blueprint
 from pellucid.nn.programs import Target, step_graph
 
@@ -126,10 +125,10 @@ def _step_graph(named: Named, batch: int, accuracy: str, *, fused: bool) -> Grap
     pruned = prune(step.graph, (*step.outputs.values(), *step.updates.values()))
     outputs = [pruned.names[name] for name in step.outputs.values()]
     updates = {state: pruned.names[name] for state, name in step.updates.items()}
-    graph = pruned.graph
+    machine = target().machine
     if fused:
-        graph = with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values()))
-    return with_fewer_multiplications(graph, accuracy, target().machine)
+        return rewritten(pruned.graph, outputs, updates, machine)
+    return with_fewer_multiplications(pruned.graph, accuracy, machine)
 
 
 def _values(graph: Graph, parameters: Mapping[str, Array], x: Array, t: Array) -> dict[str, Array]:

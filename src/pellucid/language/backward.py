@@ -18,9 +18,9 @@ from itertools import product
 from math import prod
 from typing import TypeGuard
 
-from pellucid.language.binding import AxisCopies, alike, names_of, numbered, separate
+from pellucid.language.binding import AxisCopies, by_place, names_of, numbered, reads, separate
 from pellucid.language.gradient import Gradient, derive
-from pellucid.language.recurrence import Recurrence, reads
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
     Access,
@@ -185,7 +185,7 @@ class Backward:
         if not reads(first.body, wrt):
             return None
         found = derive(first, wrt, self.names[formula.output.tensor], self._constants)
-        self._keep(found.copies)
+        self.copies.update(found.copies)
         body = self._told(found, first, first.output)
         return found.formula.output.indices, _with_name(replace(found.formula, body=body), hidden, wrt).body
 
@@ -239,7 +239,7 @@ class Backward:
         gradient says it again."""
         own, upstream = self._formulas[formula], self.names[formula.output.tensor]
         found = derive(own, wrt, upstream, self._constants)
-        self._keep(found.copies)
+        self.copies.update(found.copies)
         now = _Operand(formula.output.tensor, False)
         self._operands[now.name] = now
         return found.formula.output.indices, self._told(found, own, Access(now.name, formula.output.indices))
@@ -259,11 +259,8 @@ class Backward:
         renamed = {name: other for name, other in zip(own, wanted, strict=True) if name != other}
         copies = AxisCopies(frozenset(self._taken) | names_of((body,)) | frozenset(wanted))
         result = separate(body, renamed, frozenset(wanted), copies)
-        self._keep(copies.origins)
+        self.copies.update(copies.origins)
         return result  # type: ignore[return-value]
-
-    def _keep(self, copies: Mapping[str, str]) -> None:
-        self.copies.update(copies)
 
 
 def _told_apart(forward: Recurrence, tensor: str, shape: tuple[int, ...] | None) -> dict[int, int]:
@@ -282,7 +279,7 @@ def _told_by(node: Node, value: Expr, result: Access) -> Expr:
     """The node with every part that says the same as `value` replaced; what is read as it stands says nothing new."""
     if isinstance(value, Access | Number | Name):
         return node  # type: ignore[return-value]
-    if alike(node, value):
+    if type(node) is type(value) and by_place(node) == by_place(value):
         return result
     return map_children(node, lambda child: _told_by(child, value, result))  # type: ignore[return-value]
 

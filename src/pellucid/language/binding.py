@@ -8,7 +8,7 @@ from itertools import count
 
 from pellucid.language.syntax import Access, Name, Node, Reduce, map_children, substitute, walk
 
-__all__ = ["AxisCopies", "alike", "names_of", "numbered", "separate", "tensors_of"]
+__all__ = ["AxisCopies", "by_place", "names_of", "numbered", "reads", "separate", "tensors_of"]
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
@@ -27,19 +27,23 @@ def tensors_of(nodes: Iterable[Node]) -> frozenset[str]:
     return frozenset(node.tensor for top in nodes for node in walk(top) if isinstance(node, Access))
 
 
-def alike(one: Node, other: Node) -> bool:
-    """Whether two values say the same in the same words, names of axes that they bind themselves excepted."""
-    return type(one) is type(other) and _by_place(one, 0) == _by_place(other, 0)
+def reads(node: Node, name: str) -> bool:
+    """Whether a tensor or scalar stands anywhere in a value."""
+    return any(
+        (isinstance(part, Access) and part.tensor == name) or (isinstance(part, Name) and part.name == name)
+        for part in walk(node)
+    )
 
 
-def _by_place(node: Node, depth: int) -> Node:
-    """The node with the axes that it binds renamed by the order in which they are bound around each place."""
+def by_place(node: Node, depth: int = 0) -> Node:
+    """The node with the axes that it binds renamed by the order in which they are bound around each place: equal for
+    nodes that say the same in the same words, whatever they call their own axes."""
     if isinstance(node, Reduce):
         names = {axis: f"%{depth + number}" for number, axis in enumerate(node.axes)}
         inside = map_children(node, lambda child: substitute(child, {axis: Name(new) for axis, new in names.items()}))
         node = replace(inside, axes=tuple(names.values()))  # type: ignore[arg-type]
         depth += len(names)
-    return map_children(node, lambda child: _by_place(child, depth))
+    return map_children(node, lambda child: by_place(child, depth))
 
 
 def numbered(name: str, taken: Collection[str]) -> str:

@@ -60,8 +60,9 @@ def parts_of(formulas: Sequence[Formula]) -> tuple[Part, ...]:
             result.append(recurrence_of(own, initial))
         else:
             result += own
+    recurrent = {name for part in result if isinstance(part, Recurrence) for name in part.tensors}
     for formula in formulas:
-        if formula not in main and formula.output.tensor not in {t for part in result for t in _recurrent(part)}:
+        if formula not in main and formula.output.tensor not in recurrent:
             message = f"`{formula.output.tensor}` is no recurrence, and has no state before a first step"
             raise EquationError(message, formula.output.span)
     return tuple(result)
@@ -98,10 +99,6 @@ def _begins(output: Access, other: Access) -> bool:
         isinstance(theirs, Name) and not isinstance(own, Name)
         for own, theirs in zip(output.indices, other.indices, strict=True)
     )
-
-
-def _recurrent(part: Part) -> tuple[str, ...]:
-    return tuple(part.tensors) if isinstance(part, Recurrence) else ()
 
 
 def _reachable(name: str, reads: Mapping[str, set[str]]) -> set[str]:
@@ -181,20 +178,21 @@ _Fault: TypeAlias = tuple[Formula, Access]
 
 def _faults(recurrence: Recurrence) -> list[_Fault]:
     """Every `_Fault`; none in a recurrence."""
-    axis, made = recurrence.axis, {formula.output.tensor for formula in recurrence.formulas}
-    places = {name: {place_of(f.output, axis) for f in recurrence.formulas if f.output.tensor == name} for name in made}
-    faults = list[_Fault]()
-    done = set[str]()
+    axis, found = recurrence.axis, dict[str, set[int | None]]()
+    for formula in recurrence.formulas:
+        found.setdefault(formula.output.tensor, set()).add(place_of(formula.output, axis))
+    # Where each tensor counts the steps, in one place in all that is written of it.
+    places = {name: place for name, (place, *others) in found.items() if place is not None and not others}
+    faults, done = list[_Fault](), set[str]()
     for number, formula in enumerate(recurrence.formulas):
         name = formula.output.tensor
-        if len(places[name]) > 1 or None in places[name]:
+        if name not in places:
             faults.append((formula, formula.output))
             continue
         for node in walk(formula.body):
-            if not (isinstance(node, Access) and node.tensor in made) or None in places[node.tensor]:
+            if not (isinstance(node, Access) and node.tensor in places):
                 continue
-            (place,) = list(places[node.tensor])[:1]
-            offset = offset_of(node.indices[place or 0], axis) if place is not None else None
+            offset = offset_of(node.indices[places[node.tensor]], axis)
             if not (offset == -recurrence.step or (offset == 0 and node.tensor in done)):
                 faults.append((formula, node))
         if all(later.output.tensor != name for later in recurrence.formulas[number + 1 :]):

@@ -85,11 +85,11 @@ def parse_system(source: str) -> tuple[Formula, ...]:
     return tuple(formulas)
 
 
-def parse_equation(source: str) -> Formula | tuple[Formula, ...]:
+def parse_equation(source: str) -> tuple[Formula, ...]:
     """The one formula that a text says, over as many lines as it likes, or the formulas of its lines where it has
     several; EquationError as `parse`."""
     several = sum(token.text == "=" for token in tokenise(source)) > 1
-    return parse_system(source) if several else parse(source)
+    return parse_system(source) if several else (parse(source),)
 
 
 def parse_expression(source: str) -> Expr:

@@ -1,4 +1,4 @@
-"""Recurrences: formulas that read each other one step before, found in a list of formulas.
+"""Recurrences: formulas that read each other one step before.
 
     h[n,t,k]  = tanh(u[n,t,k] + sum(j) h[n,t-1,j] * w[j,k])
     h[n,-1,k] = s[n,k]
@@ -12,13 +12,13 @@ an array is everywhere: 0 in a sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
 from pellucid.language.binding import names_of
-from pellucid.language.extents import inputs, scalars
+from pellucid.language.extents import inputs
 from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
     Access,
@@ -34,7 +34,7 @@ from pellucid.language.syntax import (
     walk,
 )
 
-__all__ = ["Part", "Recurrence", "offset_of", "place_of", "reads"]
+__all__ = ["Part", "Recurrence", "offset_of", "place_of"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,6 @@ class Recurrence:
     def names(self) -> frozenset[str]:
         """Every name that is no tensor's."""
         return names_of(node for formula in (*self.formulas, *self.initial) for node in (formula.output, formula.body))
-
-    def scalars(self, constants: Iterable[str]) -> tuple[str, ...]:
-        """The scalar inputs: names that are neither axes nor `constants`."""
-        every = (scalars(formula, tuple(constants)) for formula in (*self.formulas, *self.initial))
-        return tuple(dict.fromkeys(name for names in every for name in names))
 
     def is_before(self, access: Access) -> bool:
         """Whether an access reads one of the tensors one step before."""
@@ -156,18 +151,9 @@ class Recurrence:
 Part: TypeAlias = Formula | Recurrence
 
 
-def reads(node: Node, name: str) -> bool:
-    """Whether a tensor or scalar stands anywhere in a value."""
-    return any(
-        (isinstance(part, Access) and part.tensor == name) or (isinstance(part, Name) and part.name == name)
-        for part in walk(node)
-    )
-
-
 def place_of(access: Access, axis: str) -> int | None:
     """The dimension whose index is the bare axis."""
-    places = (number for number, index in enumerate(access.indices) if _is_name(index) and index == Name(axis))
-    return next(places, None)
+    return next((number for number, index in enumerate(access.indices) if index == Name(axis)), None)
 
 
 def offset_of(index: Expr, axis: str) -> int | None:
@@ -181,10 +167,6 @@ def offset_of(index: Expr, axis: str) -> int | None:
             return value
         case _:
             return None
-
-
-def _is_name(index: Expr) -> bool:
-    return isinstance(index, Name)
 
 
 def _at(formula: Formula, axis: str, at: Expr) -> Formula:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pellucid.language.recurrence import Recurrence, reads
+from pellucid.language.binding import reads
+from pellucid.language.recurrence import Recurrence
 from pellucid.language.syntax import Access, Binary, Formula, Name, Node, Reduce, map_children, walk
 
 __all__ = ["without_waiting"]

@@ -17,6 +17,7 @@ from pellucid.network.graph import Graph
 from pellucid.network.inplace import place_updates
 from pellucid.network.prepare import in_two
 from pellucid.network.program import Ahead, Assembled, assemble
+from pellucid.network.rounds import beside_loops
 from pellucid.network.steps import with_joined_steps
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.machine import Machine
@@ -63,12 +64,12 @@ def rewritten(
     machine: Machine,
     reasons: dict[str, str] | None = None,
 ) -> Graph:
-    """The graph with elementwise equations joined to others, and fewer multiplications in convolutions. `reasons` gets
-    the grounds for the form of each sum of products.
+    """The graph with equations joined, those of a recurrence's steps too, and fewer multiplications in convolutions.
+    `reasons` gets the grounds for the form of each sum of products.
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    fused = with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values()))
+    fused = beside_loops(with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values())))
     return with_fewer_multiplications(fused, graph.accuracy, machine, reasons)
 
 

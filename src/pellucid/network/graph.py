@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.circles import parts_of
 from pellucid.language.extents import axes, infer_extents, inputs, output_shape, scalars
-from pellucid.language.parts import recurrence_extents
+from pellucid.language.parts import inputs_of, recurrence_extents
 from pellucid.language.recurrence import Recurrence
 from pellucid.language.remembered import exactly, remembered
 from pellucid.language.syntax import Formula, Name, Reduce, walk
@@ -283,8 +283,7 @@ class Graph:
         extents: Mapping[str, int],
     ) -> tuple[Mapping[str, str], dict[str, int], dict[str, Shape]]:
         """The bindings of what a recurrence reads, the extents of its axes and the shapes of what it makes."""
-        wanted = (*recurrence.inputs, *recurrence.scalars(constants))
-        bound = self._bound(wanted, bindings, recurrence.formulas[-1].output.tensor)
+        bound = self._bound(inputs_of((recurrence,), constants), bindings, recurrence.formulas[-1].output.tensor)
         shapes = {local: self._values[name].shape for local, name in bound.items()}
         return bound, *recurrence_extents(recurrence, constants, shapes, extents)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pellucid.network.graph import Equation, Graph, Loop
+from pellucid.network.graph import Equation, Graph, Loop, View
 from pellucid.network.images import image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
@@ -72,35 +72,28 @@ def assemble(
     plans: dict[str, Sequence[Plan]] = {}
     notes: dict[str, list[str]] = {}
     for number, node in enumerate(graph.nodes):
-        if isinstance(node, Loop):
-            local = {name: table[places[value]] for name, value in (*node.bindings.items(), *node.made.items())}
-            local = {
-                name: _seen_as(tensor, graph.values[{**node.bindings, **node.made}[name]].shape)
-                for name, tensor in local.items()
-            }
-            options = recurrence_options(node.recurrence, node.extents)
-            own = f"n{number}.{node.output}"
-            lowered = lower_recurrence(node.recurrence, node.constants, node.extents, local, machine, own, options)
-            made.update(places[value] for value in node.outputs)
-            nests += (*lowered.nests, *_ready(waiting, made))
-            plans[node.output] = lowered.plans
-            notes[node.output] = [f"{node.extents[node.recurrence.axis]} steps, in groups of {options.group}"]
-            table |= {tensor.name: tensor for tensor in lowered.tensors}
+        if isinstance(node, View):
             continue
-        if not isinstance(node, Equation):
-            continue
-        bound = {**node.bindings, node.formula.output.tensor: node.output}
+        written = node.made if isinstance(node, Loop) else {node.formula.output.tensor: node.output}
+        bound = {**node.bindings, **written}
         local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
-        found = by_image(node, graph, of_images, machine)
-        decided = _options(node, found)
-        options = decided if tuned is None else tuned.options(node, graph, decided)
-        copied = frozenset(name for name, tensor in local.items() if tensor.name in fixed)
-        notes[node.output] = _notes(node, graph, of_images, found)
-        notes[node.output].append("tuned" if options is not decided else "not tuned")
-        if copied:
-            options = replace(options or Options(), seldom=copied)
-        lowered = lowerer.lower(node, local, f"n{number}.{node.output}", options)
-        made.add(places[node.output])
+        own = f"n{number}.{node.output}"
+        if isinstance(node, Loop):
+            # It takes all that it does not make for what seldom changes.
+            options = recurrence_options(node.recurrence, node.extents)
+            notes[node.output] = [f"{node.extents[node.recurrence.axis]} steps, in groups of {options.group}"]
+            lowered = lower_recurrence(node.recurrence, node.constants, node.extents, local, machine, own, options)
+        else:
+            found = by_image(node, graph, of_images, machine)
+            decided = _options(node, found)
+            options = decided if tuned is None else tuned.options(node, graph, decided)
+            copied = frozenset(name for name, tensor in local.items() if tensor.name in fixed)
+            notes[node.output] = _notes(node, graph, of_images, found)
+            notes[node.output].append("tuned" if options is not decided else "not tuned")
+            if copied:
+                options = replace(options or Options(), seldom=copied)
+            lowered = lowerer.lower(node, local, own, options)
+        made.update(places[value] for value in node.outputs)
         nests += (*lowered.nests, *_ready(waiting, made))
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from math import prod
 
 from pellucid.language.binding import names_of
 from pellucid.language.syntax import Name, Reduce, walk
-from pellucid.network.graph import Equation, Graph
-from pellucid.network.images import batch_axis
+from pellucid.network.graph import Equation, Graph, Loop, Node
+from pellucid.network.images import batch_axis, image_values
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import ELEMENT_BYTES
 from pellucid.schedule.plan import Options
+from pellucid.schedule.recurrent import recurrence_options
 
-__all__ = ["MOST_PARTS", "by_image", "group_of", "parts_fit", "parts_of"]
+__all__ = ["MOST_PARTS", "beside_loops", "by_image", "group_of", "parts_fit", "parts_of"]
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
 MOST_PARTS = 4
@@ -42,6 +44,22 @@ def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
     shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
     positions = max((prod(shape[1:-1]) for shape in shapes), default=1)
     return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
+
+
+def beside_loops(graph: Graph) -> Graph:
+    """The graph in which equations that make or read images of a loop run in its groups, so that they may share its
+    pass."""
+    of_images, groups = image_values(graph), dict[str, int]()
+    for node in graph.nodes:
+        if isinstance(node, Loop):
+            group = recurrence_options(node.recurrence, node.extents).group
+            groups |= dict.fromkeys(of_images.intersection((*node.sources, *node.outputs)), group)
+
+    def grouped(node: Node) -> Node:
+        found = [groups[name] for name in (node.output, *node.sources) if name in groups]
+        return replace(node, group=found[0]) if found and isinstance(node, Equation) else node
+
+    return graph.replace_nodes(tuple(map(grouped, graph.nodes))) if groups else graph
 
 
 def _largest_divisor(number: int, most: int) -> int:

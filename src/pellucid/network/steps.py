@@ -9,15 +9,15 @@ sum, a sum where that formula has none. What nobody reads is not made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
 
-from pellucid.language import syntax
-from pellucid.language.recurrence import Recurrence, reads
-from pellucid.language.syntax import Access, Formula, Name, Reduce, map_children, walk
-from pellucid.network.graph import Equation, Graph, Loop, Node
-from pellucid.schedule.recurrent import recurrence_options
+from pellucid.language.binding import names_of, reads
+from pellucid.language.parts import inputs_of
+from pellucid.language.recurrence import Recurrence
+from pellucid.language.syntax import Access, Formula, Name, Node, Reduce, map_children, walk
+from pellucid.network.graph import Graph, Loop
 
 __all__ = ["with_joined_steps"]
 
@@ -25,22 +25,7 @@ __all__ = ["with_joined_steps"]
 def with_joined_steps(graph: Graph, wanted: Collection[str]) -> Graph:
     """The graph with the formulas of its loops joined; `wanted` are values that must be made."""
     read = {source for node in graph.nodes for source in node.sources}.union(wanted)
-    nodes = tuple(_joined(node, read) if isinstance(node, Loop) else node for node in graph.nodes)
-    groups = dict[str, int]()
-    for node in nodes:
-        if isinstance(node, Loop):
-            group = recurrence_options(node.recurrence, node.extents).group
-            groups |= dict.fromkeys((*node.sources, *node.outputs), group)
-    return graph.replace_nodes(tuple(_beside(node, groups) for node in nodes))
-
-
-def _beside(node: Node, groups: Mapping[str, int]) -> Node:
-    """An equation that makes or reads what a loop touches, in the loop's groups of images, so that it may share a pass
-    with it."""
-    if not isinstance(node, Equation):
-        return node
-    found = [groups[name] for name in (node.output, *node.sources) if name in groups]
-    return replace(node, group=found[0]) if found else node
+    return graph.replace_nodes(tuple(_joined(node, read) if isinstance(node, Loop) else node for node in graph.nodes))
 
 
 def _joined(loop: Loop, read: Collection[str]) -> Loop:
@@ -48,7 +33,7 @@ def _joined(loop: Loop, read: Collection[str]) -> Loop:
     inner = [tensor for tensor in recurrence.tensors if loop.made[tensor] not in read]
     for tensor in inner:
         recurrence = _without(recurrence, tensor)
-    kept = {*recurrence.inputs, *recurrence.scalars(loop.constants)}
+    kept = inputs_of((recurrence,), loop.constants)
     return replace(
         loop,
         recurrence=recurrence,
@@ -71,19 +56,21 @@ def _without(recurrence: Recurrence, tensor: str) -> Recurrence:
 
 
 def _goes_into(formula: Formula, reader: Formula) -> bool:
-    if not all(isinstance(index, Name) for index in formula.output.indices) or reads(
-        formula.body, formula.output.tensor
-    ):
+    """Whether a formula's body may stand in its reader's in the place of its tensor."""
+    tensor, cell = formula.output.tensor, formula.output.indices
+    if not all(isinstance(index, Name) for index in cell) or reads(formula.body, tensor):
         return False
-    sums = [part for part in walk(reader.body) if isinstance(part, Reduce)]
-    own_sums = any(isinstance(part, Reduce) for part in walk(formula.body))
-    if any(reads(part, formula.output.tensor) for part in sums) or (sums and own_sums):
+    own_sums, sums = ([part for part in walk(entry.body) if isinstance(part, Reduce)] for entry in (formula, reader))
+    if any(reads(part, tensor) for part in sums) or (sums and own_sums):
         return False
-    found = [part for part in walk(reader.body) if isinstance(part, Access) and part.tensor == formula.output.tensor]
-    return all(part.indices == formula.output.indices for part in found)
+    # An axis that the one sums over may be one of the other's output.
+    if not names_of(reader.output.indices).isdisjoint(axis for part in own_sums for axis in part.axes):
+        return False
+    found = (part for part in walk(reader.body) if isinstance(part, Access) and part.tensor == tensor)
+    return all(part.indices == cell for part in found)
 
 
-def _put(node: syntax.Node, formula: Formula) -> syntax.Node:
+def _put(node: Node, formula: Formula) -> Node:
     if isinstance(node, Access) and node.tensor == formula.output.tensor:
         return formula.body
     return map_children(node, lambda child: _put(child, formula))

@@ -21,6 +21,7 @@ from math import prod
 
 from pellucid.errors import EquationError
 from pellucid.language.affine import Affine
+from pellucid.language.binding import by_place
 from pellucid.language.solve import solve
 from pellucid.language.syntax import (
     Access,
@@ -32,7 +33,6 @@ from pellucid.language.syntax import (
     Node,
     Reduce,
     map_children,
-    substitute,
     top_reductions,
     walk,
 )
@@ -175,15 +175,9 @@ def _free_names(reduce: Reduce) -> set[str]:
 
 
 def _key(reduce: Reduce, extents: Mapping[str, int]) -> Hashable:
-    """What equal reductions have in common: the form without their axes' names, and their extents."""
-    return _canonical(reduce), tuple(extents[axis] for axis in reduce.axes)
-
-
-def _canonical(reduce: Reduce) -> Node:
-    """The reduction with its own axes renamed by position, so that copies under other names are equal."""
-    names = {axis: Name(f"%{number}") for number, axis in enumerate(reduce.axes)}
-    inner = map_children(replace(reduce, axes=()), lambda child: substitute(child, dict(names)))
-    return replace(inner, axes=tuple(name.name for name in names.values()))  # type: ignore[arg-type]
+    """What equal reductions have in common: the form without the names of bound axes, and these axes' extents."""
+    bound = (axis for node in walk(reduce) if isinstance(node, Reduce) for axis in node.axes)
+    return by_place(reduce), tuple(extents[axis] for axis in bound)
 
 
 # ---------------------------------------------------------------- one contraction

@@ -13,7 +13,7 @@ from pellucid.schedule.nest import Bound, For, Nest, Statement
 from pellucid.schedule.ordering import DIVISIBLE
 from pellucid.schedule.touched import stored
 
-__all__ = ["ONCE", "as_nest", "divide"]
+__all__ = ["as_nest", "divide", "for_one_thread", "in_one_thread"]
 
 # The loop of one round in which a statement stands that one thread alone runs.
 ONCE = "thread.once"
@@ -36,6 +36,24 @@ def as_nest(name: str, body: tuple[Statement, ...], outer: int, own: Collection[
     return Nest(name, divide(body, own))
 
 
+def in_one_thread(body: tuple[Statement, ...]) -> For:
+    """A loop of one round, which exactly one thread gets."""
+    return For(ONCE, Bound.of(0), Bound.of(1), 1, body, parallel=True)
+
+
+def for_one_thread(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """A divided body as it is inside a loop that threads divide already: undone."""
+    result = list[Statement]()
+    for statement in body:
+        if isinstance(statement, For) and statement.variable == ONCE:
+            result += for_one_thread(statement.body)
+        elif isinstance(statement, For):
+            result.append(replace(statement, body=for_one_thread(statement.body), parallel=False))
+        else:
+            result.append(statement)
+    return tuple(result)
+
+
 def _rounds_around(body: tuple[Statement, ...], count: int) -> tuple[str, ...]:
     """The variables of the `count` outermost loops; none where they are not the only statements of their bodies."""
     names = list[str]()
@@ -56,8 +74,8 @@ def _divided(statement: Statement, own: Collection[str]) -> Statement:
         if rounds >= DIVISIBLE or (rounds > 1 and rounds >= inside):
             return replace(statement, parallel=True)
         return replace(statement, body=divide(statement.body, own))
-    # A lone tile belongs to one thread: a loop of one round, which exactly one of them gets.
-    return For(ONCE, Bound.of(0), Bound.of(1), 1, (statement,), parallel=True)
+    # A lone tile belongs to one thread.
+    return in_one_thread((statement,))
 
 
 def _rounds(statement: Statement, own: Collection[str]) -> int:

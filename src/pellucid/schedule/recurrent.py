@@ -18,7 +18,7 @@ from pellucid.language.waiting import without_waiting
 from pellucid.schedule.lower import Lowered, lower
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Bound, For, Nest, Statement, Tensor
-from pellucid.schedule.parallel import ONCE
+from pellucid.schedule.parallel import for_one_thread, in_one_thread
 from pellucid.schedule.parts import ROUND, STEP
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.touched import loaded, stored
@@ -80,7 +80,11 @@ def lower_recurrence(
             found = lower(formula, constants, sizes, tensors, machine, f"{name}.later{number}", later)
             work.later += work.add(found, count - 1)
     body = [*work.begin, *work.first, *_loop(STEP, count - 1, work.later)]
-    nest = Nest(name, _shared(rounds, body), (ROUND,) if rounds > 1 else (), options.group)
+    if rounds > 1:
+        loop = For(ROUND, Bound.of(0), Bound.of(rounds), 1, tuple(body), parallel=True)
+        nest = Nest(name, (loop,), (ROUND,), options.group)
+    else:
+        nest = Nest(name, (in_one_thread(tuple(body)),))
     return Lowered((*work.ahead, nest), tuple(work.tensors), tuple(work.plans))
 
 
@@ -121,27 +125,8 @@ def _inside(nest: Nest) -> tuple[Statement, ...]:
         (loop,) = body
         assert isinstance(loop, For)
         body = loop.body
-    return _alone(body)
-
-
-def _alone(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The statements for one thread."""
-    result = list[Statement]()
-    for statement in body:
-        if isinstance(statement, For) and statement.variable == ONCE:
-            result += _alone(statement.body)
-        elif isinstance(statement, For):
-            result.append(replace(statement, body=_alone(statement.body), parallel=False))
-        else:
-            result.append(statement)
-    return tuple(result)
+    return for_one_thread(body)
 
 
 def _loop(name: str, rounds: int, body: list[Statement]) -> list[Statement]:
     return [For(name, Bound.of(0), Bound.of(rounds), 1, tuple(body))] if rounds > 1 else body
-
-
-def _shared(rounds: int, body: list[Statement]) -> tuple[Statement, ...]:
-    """The rounds, shared by the threads; one alone is a loop of one round, which exactly one of them gets."""
-    name = ROUND if rounds > 1 else ONCE
-    return (For(name, Bound.of(0), Bound.of(rounds), 1, tuple(body), parallel=True),)

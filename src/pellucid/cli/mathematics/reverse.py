@@ -14,11 +14,12 @@ from pellucid.language.backward import Backward
 from pellucid.language.circles import parts_of
 from pellucid.language.extents import inputs, scalars
 from pellucid.language.gradient import derive
+from pellucid.language.parts import inputs_of
 from pellucid.language.recurrence import Recurrence
 from pellucid.language.syntax import Expr, Formula, Number, Reduce
 from pellucid.language.system import System
 
-__all__ = ["Contribution", "contributions", "free_inputs"]
+__all__ = ["Contribution", "contributions"]
 
 UPSTREAM = "g"
 
@@ -32,21 +33,15 @@ class Contribution:
     first: bool
 
 
-def free_inputs(system: System) -> tuple[str, ...]:
-    """The tensors and scalars that the system reads and does not make, in order of appearance."""
-    made = {formula.output.tensor for formula in system.equations}
-    found = (name for formula in system.equations for name in _read(formula, system))
-    return tuple(dict.fromkeys(name for name in found if name not in made))
-
-
 def contributions(system: System, held: Collection[str] = ()) -> Iterator[Contribution]:
     """The gradient equations of a system in order of evaluation, towards all free inputs but those `held` fixed."""
     moving = _moving(system, held)
     arrived = {system.output}
     for formula in reversed(parts_of(system.equations)):
         if isinstance(formula, Recurrence):
-            yield from _through_time(formula, system, moving)
-            arrived.update(formula.inputs)
+            for contribution in _through_time(formula, system, moving):
+                yield contribution
+                arrived.add(contribution.wrt)
             continue
         output = formula.output.tensor
         if output not in arrived:
@@ -78,8 +73,9 @@ def _read(formula: Formula, system: System) -> tuple[str, ...]:
 
 def _moving(system: System, held: Collection[str]) -> set[str]:
     """Everything that depends on a free input that is not held."""
-    found = {name for name in free_inputs(system) if name not in held}
-    for part in parts_of(system.equations):
+    parts = parts_of(system.equations)
+    found = {name for name in inputs_of(parts, system.constants) if name not in held}
+    for part in parts:
         formulas = part.formulas if isinstance(part, Recurrence) else (part,)
         if any(found & set(_read(formula, system)) for formula in formulas):
             found.update(formula.output.tensor for formula in formulas)
