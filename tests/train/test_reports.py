@@ -16,7 +16,7 @@ from pellucid.train import (
     Part,
     ProgressBar,
     fit,
-    progress_observer,
+    progress_callback,
 )
 from pellucid.train.progress import epoch_line, header_line
 from train.linear_model import LinearModel
@@ -34,9 +34,9 @@ def dataset() -> Dataset:
 
 def test_lines_elsewhere_than_on_a_terminal():
     stream = io.StringIO()
-    observer = progress_observer(stream)
-    assert isinstance(observer, EpochLines)
-    fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, observers=[observer])
+    callback = progress_callback(stream)
+    assert isinstance(callback, EpochLines)
+    fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, callbacks=[callback])
     lines = stream.getvalue().splitlines()
     assert lines[0] == "  epoch     loss accuracy val loss  val acc       lr seconds images/s"
     assert [line.split()[0] for line in lines[1:]] == ["1/2", "2/2"]
@@ -52,9 +52,9 @@ def test_a_row_in_figures():
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
-    observer = progress_observer(stream)
-    assert isinstance(observer, ProgressBar)
-    fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, observers=[observer])
+    callback = progress_callback(stream)
+    assert isinstance(callback, ProgressBar)
+    fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, callbacks=[callback])
     assert "2/2" in stream.getvalue()
     assert "\x1b[?25h" in stream.getvalue()  # the cursor is shown again
 
@@ -65,14 +65,14 @@ def test_restored_parameters_are_said():
             return {"loss": float(len(self.batches)), "accuracy": 0.0}
 
     stream = io.StringIO()
-    fit(Worsening(4, 4), dataset(), epochs=2, batch_size=2, observers=[EpochLines(stream)])
+    fit(Worsening(4, 4), dataset(), epochs=2, batch_size=2, callbacks=[EpochLines(stream)])
     assert stream.getvalue().splitlines()[-1] == "parameters of epoch 1 restored (least validation loss)"
 
 
 def test_the_log_is_one_object_a_line(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     log = JsonLinesLog(path)
-    history = fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=3, seed=5, gradient_norms=True, observers=[log])
+    history = fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=3, seed=5, gradient_norms=True, callbacks=[log])
     start, *epochs, end = (json.loads(line) for line in path.read_text().splitlines())
     assert start == {
         "event": "start",

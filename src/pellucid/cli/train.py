@@ -14,7 +14,7 @@ from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, recipe_
 
 if TYPE_CHECKING:
     from pellucid import nn
-    from pellucid.train import Dataset, History, Observer
+    from pellucid.train import Callback, Dataset, History
 
 __all__ = ["command"]
 
@@ -89,6 +89,8 @@ def command(
         schedule=schedule,
         augment=augment,
     )
+    import numpy as np
+
     from pellucid.train import load
 
     data = load(source)
@@ -102,7 +104,8 @@ def command(
     if not quiet:
         click.echo(_facts(source, data, recipe))
     history = _fit(trained, data, recipe, _Run(patience, seed, log, quiet))
-    measures = trained.evaluate(data.test.images, data.test.labels)
+    assert data.test is not None
+    measures = trained.evaluate(np.asarray(data.test.images), data.test.labels)
     if not quiet:
         click.echo(f"{len(history.epochs)} epochs in {history.seconds:.1f} s; test loss {measures['loss']:.4f}")
     click.echo(f"test accuracy {100 * measures['accuracy']:.1f}%")
@@ -120,14 +123,14 @@ class _Run:
 
 def _fit(model: nn.Model, data: Dataset, recipe: Recipe, run: _Run) -> History:
     """Train, with progress and log as asked; both are closed whatever happens."""
-    from pellucid.train import JsonLinesLog, fit, progress_observer
+    from pellucid.train import JsonLinesLog, fit, progress_callback
 
     with ExitStack() as stack:
-        observers: list[Observer] = []
+        callbacks: list[Callback] = []
         if run.log is not None:
-            observers.append(stack.enter_context(closing(JsonLinesLog(run.log))))
+            callbacks.append(stack.enter_context(closing(JsonLinesLog(run.log))))
         if not run.quiet:
-            observers.append(stack.enter_context(closing(progress_observer())))
+            callbacks.append(stack.enter_context(closing(progress_callback())))
         return fit(
             model,
             data,
@@ -137,7 +140,7 @@ def _fit(model: nn.Model, data: Dataset, recipe: Recipe, run: _Run) -> History:
             augmentation=recipe.augmentation,
             patience=run.patience,
             gradient_norms=run.log is not None,
-            observers=observers,
+            callbacks=callbacks,
         )
 
 

@@ -1,24 +1,26 @@
 """Training: data sets, augmentation, the loop, its history and its reports."""
 
 from pellucid.train.augmentation import Augmentation
-from pellucid.train.data import DATASETS, load, load_digits, load_idx, load_npz
-from pellucid.train.dataset import Dataset, Normalisation, Part, split_part
+from pellucid.train.callback import Callback, RunStart
+from pellucid.train.data.dataset import Dataset, Part, split_part
+from pellucid.train.data.images import Images, Normalisation
+from pellucid.train.data.load import DATASETS, load, load_digits, load_idx, load_npz
 from pellucid.train.history import EpochResult, History
 from pellucid.train.log import JsonLinesLog
 from pellucid.train.loop import TrainableModel, fit
-from pellucid.train.observer import Observer, RunStart
-from pellucid.train.progress import EpochLines, ProgressBar, progress_observer
+from pellucid.train.progress import EpochLines, ProgressBar, progress_callback
 
 __all__ = [
     "DATASETS",
     "Augmentation",
+    "Callback",
     "Dataset",
     "EpochLines",
     "EpochResult",
     "History",
+    "Images",
     "JsonLinesLog",
     "Normalisation",
-    "Observer",
     "Part",
     "ProgressBar",
     "RunStart",
@@ -28,6 +30,6 @@ __all__ = [
     "load_digits",
     "load_idx",
     "load_npz",
-    "progress_observer",
+    "progress_callback",
     "split_part",
 ]

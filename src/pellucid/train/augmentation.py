@@ -38,7 +38,7 @@ class Augmentation:
 
     `shift`: pixels along each axis; `rotation`: degrees; `scale`: enlarged by `1 + scale` or less; `shear`: pixels to
     the side for each pixel down; `distortion`: pixels by which parts of the image move apart from each other, drawn at
-    4x4 points and smooth between them. Cells that come from outside the image take the background.
+    4x4 points and smooth between them. Cells that come from outside the image are 0.
 
     Raises:
         ArgumentError: an amount is not a finite number inside its range.
@@ -68,16 +68,14 @@ class Augmentation:
         *,
         seed: int,
         epoch: int,
-        background: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Changed copies of `images`.
 
         Args:
-            images: (batch, height, width, channels), float32.
+            images: (batch, height, width, channels), float32, before normalisation.
             numbers: (batch,), the place of each image in its data set.
             seed: the seed of the run.
             epoch: the number of the epoch.
-            background: (channels,), what stands outside an image.
         """
         if not self.active:
             return images
@@ -91,7 +89,7 @@ class Augmentation:
             moved = _smooth_steps(height) @ moves @ _smooth_steps(width).T
             y += moved[:, 0]
             x += moved[:, 1]
-        return _bilinear(images, y, x, background)
+        return _bilinear(images, y, x)
 
     def _affine(
         self, draws: NDArray[np.float32], height: int, width: int
@@ -124,19 +122,16 @@ def _smooth_steps(extent: int) -> NDArray[np.float32]:
     return shares
 
 
-def _bilinear(
-    images: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32], background: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _bilinear(images: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
     """The images read at real positions `y`, `x` (batch, height, width), between the four cells around each.
 
     Writes over `y` and `x`.
     """
     batch, height, width, channels = images.shape
-    # Background stands before each image and twice behind it: positions are kept between the first such row and the
+    # Zeros stand before each image and twice behind it: positions are kept between the first such row and the
     # one after the last of the image, and the cell after that is read too, with the share 0.
     rows, columns = height + 3, width + 3
-    padded = np.empty((batch, rows, columns, channels), np.float32)
-    padded[...] = background
+    padded = np.zeros((batch, rows, columns, channels), np.float32)
     padded[:, 1:-2, 1:-2] = images
     y += 1
     x += 1

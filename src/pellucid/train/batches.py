@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pellucid.train.augmentation import Augmentation
-from pellucid.train.dataset import Part
+from pellucid.train.data.dataset import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,12 +30,11 @@ class BatchPlan:
         return -(-len(part) // self.batch_size)
 
 
-def epoch_batches(
-    plan: BatchPlan, part: Part, epoch: int, background: NDArray[np.float32]
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Images (batch, height, width, channels) and labels (batch,) of every batch of an epoch; each image comes once."""
+def epoch_batches(plan: BatchPlan, part: Part, epoch: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
+    """Images (batch, height, width, channels) and labels (batch, ...) of every batch of an epoch; each image comes
+    once."""
     order = np.random.default_rng([plan.seed, epoch]).permutation(len(part))
     for start in range(0, len(order), plan.batch_size):
         numbers = order[start : start + plan.batch_size]
-        images = plan.augmentation(part.images[numbers], numbers, seed=plan.seed, epoch=epoch, background=background)
-        yield images, part.labels[numbers]
+        plain = plan.augmentation(part.images.plain(numbers), numbers, seed=plan.seed, epoch=epoch)
+        yield part.images.finish(plain), part.labels[numbers]

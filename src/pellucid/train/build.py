@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from pellucid import nn, optim
-from pellucid.train.dataset import Dataset
+from pellucid.train.data.dataset import Dataset
 from pellucid.train.recipe import Recipe
 
 __all__ = ["build_model"]

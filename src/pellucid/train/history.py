@@ -12,8 +12,10 @@ __all__ = ["EpochResult", "History"]
 class EpochResult:
     """One epoch: means over its training images, measures on the validation part where there is one, and its speed.
 
-    `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
-    fixed sample of the training images, unchanged by augmentation. `seconds` counts training and evaluation,
+    Measures of classes are None in a regression. `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
+    fixed sample of the training images, unchanged by augmentation; `validation_recall` is the accuracy within each
+    class (None for one without images), `validation_balanced_accuracy` its mean. `busy` (0..1) is the share of the
+    training time that was spent in steps, not in waiting for images. `seconds` counts training and evaluation,
     `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last step,
     empty where it was not asked for; so is `state_gradient_norms`, that of the state of each recurrent layer at each
     step, in which vanishing and exploding gradients are seen.
@@ -21,12 +23,15 @@ class EpochResult:
 
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     validation_loss: float | None
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
     images_per_second: float
+    busy: float = 1.0
+    validation_balanced_accuracy: float | None = None
+    validation_recall: tuple[float | None, ...] = ()
     gradient_norms: Mapping[str, float] = field(default_factory=dict[str, float])
     state_gradient_norms: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TextIO
 
 from pellucid.errors import ArgumentError
+from pellucid.train.callback import Callback, RunStart
 from pellucid.train.history import EpochResult, History
-from pellucid.train.observer import Observer, RunStart
 
 __all__ = ["JsonLinesLog"]
 
 
-class JsonLinesLog(Observer):
+class JsonLinesLog(Callback):
     """Writes the file at `path` anew, each line as soon as it is known.
 
     Raises:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pellucid.errors import ArgumentError, TrainingError
 from pellucid.train.augmentation import Augmentation
 from pellucid.train.batches import BatchPlan, epoch_batches
-from pellucid.train.dataset import Dataset, Part
+from pellucid.train.callback import Callback, RunStart
+from pellucid.train.data.dataset import Dataset, Part
 from pellucid.train.history import EpochResult, History
-from pellucid.train.observer import Observer, RunStart
 
 __all__ = ["TrainableModel", "fit"]
 
@@ -81,7 +81,7 @@ def fit(
     augmentation: Augmentation | None = None,
     patience: int | None = None,
     gradient_norms: bool = False,
-    observers: Iterable[Observer] = (),
+    callbacks: Iterable[Callback] = (),
 ) -> History:
     """Train `model` on `data.train` for `epochs`, in batches of `batch_size` in an order drawn from `seed`.
 
@@ -100,20 +100,20 @@ def fit(
         patience: needs a validation part.
         gradient_norms: record each parameter's gradient norm in the last step of every epoch, and those of the states
             of recurrent layers.
-        observers: told of every step and epoch, in this order.
+        callbacks: told of every step and epoch, in this order.
 
     Raises:
         ArgumentError: a number is outside its rule, or `patience` is given without a validation part.
         TrainingError: a loss is not finite; names the step and, with a model of this package, the layer.
     """
     _check_arguments(data, epochs, batch_size, seed, patience)
-    observers = tuple(observers)
+    callbacks = tuple(callbacks)
     plan = BatchPlan(batch_size, seed, augmentation or Augmentation())
     validation_images = len(data.validation) if data.validation is not None else 0
     start = RunStart(epochs, batch_size, plan.batch_count(data.train), len(data.train), validation_images, seed)
-    for observer in observers:
-        observer.on_start(start)
-    run = _Run(model, data, plan, gradient_norms, observers)
+    for callback in callbacks:
+        callback.on_start(start)
+    run = _Run(model, data, plan, gradient_norms, callbacks)
     best, results = _Best(), list[EpochResult]()
     for epoch in range(1, epochs + 1):
         result = run.epoch(epoch)
@@ -122,15 +122,15 @@ def fit(
             best = _Best(
                 epoch, result.validation_loss, {name: np.array(value) for name, value in model.parameters.items()}
             )
-        for observer in observers:
-            observer.on_epoch_end(result)
+        for callback in callbacks:
+            callback.on_epoch_end(result)
         if patience is not None and epoch - best.epoch >= patience:
             break
     if best.parameters is not None:
         model.load_parameters(best.parameters)
     history = History(tuple(results), best.epoch or len(results), stopped_early=len(results) < epochs)
-    for observer in observers:
-        observer.on_end(history)
+    for callback in callbacks:
+        callback.on_end(history)
     return history
 
 
@@ -155,7 +155,7 @@ class _Run:
     data: Dataset
     plan: BatchPlan
     gradient_norms: bool
-    observers: tuple[Observer, ...]
+    callbacks: tuple[Callback, ...]
 
     def epoch(self, epoch: int) -> EpochResult:
         """One pass over the training part, then the measures."""
@@ -163,10 +163,10 @@ class _Run:
         loss = self._steps(epoch)
         trained = time.perf_counter()
         sample = _accuracy_sample(train)
-        accuracy = model.evaluate(sample.images, sample.labels)["accuracy"]
+        accuracy = model.evaluate(np.asarray(sample.images), sample.labels)["accuracy"]
         measures: Mapping[str, float] = {}
         if self.data.validation is not None:
-            measures = model.evaluate(self.data.validation.images, self.data.validation.labels)
+            measures = model.evaluate(np.asarray(self.data.validation.images), self.data.validation.labels)
         return EpochResult(
             epoch=epoch,
             loss=loss,
@@ -183,15 +183,13 @@ class _Run:
     def _steps(self, epoch: int) -> float:
         """Every step of an epoch; the mean loss of an image."""
         total = 0.0
-        for step, (images, labels) in enumerate(
-            epoch_batches(self.plan, self.data.train, epoch, self.data.background), 1
-        ):
+        for step, (images, labels) in enumerate(epoch_batches(self.plan, self.data.train, epoch), 1):
             loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
             total += loss * len(labels)
-            for observer in self.observers:
-                observer.on_step_end(epoch, step, loss)
+            for callback in self.callbacks:
+                callback.on_step_end(epoch, step, loss)
         return total / len(self.data.train)
 
 

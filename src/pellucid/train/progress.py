@@ -6,19 +6,19 @@ import io
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from pellucid.train.callback import Callback, RunStart
 from pellucid.train.history import EpochResult, History
-from pellucid.train.observer import Observer, RunStart
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["EpochLines", "ProgressBar", "progress_observer"]
+__all__ = ["EpochLines", "ProgressBar", "progress_callback"]
 
 _COLUMNS = ("epoch", "loss", "accuracy", "val loss", "val acc", "lr", "seconds", "images/s")
 _WIDTHS = (7, 9, 9, 9, 9, 9, 8, 9)
 
 
-def progress_observer(stream: TextIO | None = None) -> EpochLines | ProgressBar:
+def progress_callback(stream: TextIO | None = None) -> EpochLines | ProgressBar:
     """A `ProgressBar` where `stream` (stderr by default) is a terminal, else `EpochLines`."""
     target: TextIO = io.StringIO() if sys.stderr is None else sys.stderr  # a windowed Python has no stderr
     if stream is not None:
@@ -36,7 +36,7 @@ def epoch_line(result: EpochResult, epochs: int) -> str:
     entries = (
         f"{result.epoch}/{epochs}",
         f"{result.loss:.4f}",
-        f"{100 * result.accuracy:.1f}%",
+        "-" if result.accuracy is None else f"{100 * result.accuracy:.1f}%",
         "-" if result.validation_loss is None else f"{result.validation_loss:.4f}",
         "-" if result.validation_accuracy is None else f"{100 * result.validation_accuracy:.1f}%",
         f"{result.learning_rate:.3g}",
@@ -46,7 +46,7 @@ def epoch_line(result: EpochResult, epochs: int) -> str:
     return "".join(entry.rjust(width) for entry, width in zip(entries, _WIDTHS, strict=True))
 
 
-class EpochLines(Observer):
+class EpochLines(Callback):
     """One line of plain text for every epoch, written at once."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -74,7 +74,7 @@ class EpochLines(Observer):
         print(line, file=self._stream, flush=True)
 
 
-class ProgressBar(Observer):
+class ProgressBar(Callback):
     """A bar that fills in each epoch, with the running loss; the finished epochs' rows stand above it."""
 
     def __init__(self, stream: TextIO) -> None:

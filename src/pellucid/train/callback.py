@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pellucid.train.history import EpochResult, History
 
-__all__ = ["Observer", "RunStart"]
+__all__ = ["Callback", "RunStart"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RunStart:
     seed: int
 
 
-class Observer:
+class Callback:
     """Hears of every event of `fit`. Each method does nothing here; override those of interest."""
 
     def on_start(self, run: RunStart) -> None:

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train.dataset import Dataset, Normalisation, Part, split_part
-from pellucid.train.idx import FILES, find_idx_file, read_idx
-from pellucid.train.npz import read_npz
+from pellucid.train.data.dataset import Dataset, Part, split_part
+from pellucid.train.data.idx import FILES, find_idx_file, read_idx
+from pellucid.train.data.images import ArrayPixels, Images
+from pellucid.train.data.npz import read_npz
 
 __all__ = [
     "DATASETS",
-    "Dataset",
-    "Normalisation",
-    "Part",
     "load",
     "load_digits",
     "load_idx",
@@ -138,12 +136,13 @@ def _part(
         raise DataError(
             f"{path}: `{labels_name}` has the label {low if low < 0 else high}, outside 0..{_MOST_CLASSES - 1}"
         )
-    pixels = _unit_range(path, images_name, images)
-    return Part(pixels[..., None] if pixels.ndim == 3 else pixels, labels.astype(np.int64))
+    pixels = _checked(path, images_name, images)
+    stored = ArrayPixels(pixels[..., None] if pixels.ndim == 3 else pixels)
+    return Part(Images(stored), labels.astype(np.int64))
 
 
-def _unit_range(path: Path, name: str, images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Pixels as float32 in [0, 1], C-contiguous."""
+def _checked(path: Path, name: str, images: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Pixels as bytes, or as float32 in [0, 1]; C-contiguous."""
     if images.dtype.kind == "b":
         raise DataError(f"{path}: `{name}` must be whole or floating numbers, got {images.dtype}")
     low, high = float(images.min()), float(images.max())
@@ -151,8 +150,7 @@ def _unit_range(path: Path, name: str, images: NDArray[np.generic]) -> NDArray[n
     if not (low >= 0 and high <= most):  # also where one of them is NaN
         rule = "floating pixels must be in 0..1" if most == 1 else "whole-number pixels must be in 0..255"
         raise DataError(f"{path}: {rule}, `{name}` has {low:g} to {high:g}")
-    pixels = np.ascontiguousarray(images, np.float32)
-    return pixels if most == 1 else pixels / np.float32(255)
+    return np.ascontiguousarray(images, np.float32) if most == 1 else np.ascontiguousarray(images, np.uint8)
 
 
 def _dataset(path: Path, train: Part, test: Part) -> Dataset:

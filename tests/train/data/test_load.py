@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train import data as data_module
 from pellucid.train import load, load_digits, load_idx, load_npz
-from pellucid.train.idx import read_idx
-from pellucid.train.npz import read_npz
+from pellucid.train.data import load as load_module
+from pellucid.train.data.idx import read_idx
+from pellucid.train.data.npz import read_npz
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -54,25 +54,26 @@ def test_digits_are_those_that_the_notice_describes():
     assert np.bincount(digits.train.labels).tolist() == [400] * 10
     assert np.bincount(digits.test.labels).tolist() == [100] * 10
     assert digits.train.images.dtype == np.float32
-    assert digits.train.images.min() == 0
-    assert digits.train.images.max() == 1
+    images = np.asarray(digits.train.images)
+    assert images.min() == 0
+    assert images.max() == 1
     # MNIST's images are centred by mass: the mean image is dark at its border and bright in its middle.
-    mean = digits.train.images.mean(axis=0)[..., 0]
+    mean = images.mean(axis=0)[..., 0]
     assert mean[0].max() < 0.01
     assert mean[12:16, 12:16].min() > 0.3
-    both = {image.tobytes() for image in digits.train.images} & {image.tobytes() for image in digits.test.images}
+    both = {image.tobytes() for image in images} & {image.tobytes() for image in digits.test.images}
     assert not both, "an image stands in both parts"
 
 
 def test_a_damaged_installation_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    content = bytearray(data_module.DIGITS_PATH.read_bytes())
+    content = bytearray(load_module.DIGITS_PATH.read_bytes())
     content[400_000] ^= 1
     damaged = tmp_path / "digits.npz"
     damaged.write_bytes(content)
-    monkeypatch.setattr(data_module, "DIGITS_PATH", damaged)
+    monkeypatch.setattr(load_module, "DIGITS_PATH", damaged)
     with pytest.raises(DataError, match=r"digits\.npz: is damaged: its SHA-256 is [0-9a-f]{64} and not c9afd7f8"):
         load_digits()
-    monkeypatch.setattr(data_module, "DIGITS_PATH", tmp_path / "absent.npz")
+    monkeypatch.setattr(load_module, "DIGITS_PATH", tmp_path / "absent.npz")
     with pytest.raises(DataError, match=r"absent\.npz: cannot be read: "):
         load_digits()
 

@@ -1,4 +1,4 @@
-"""A data set in memory: parts of images with labels, their split and their normalisation."""
+"""A data set: parts of images with labels, their split and their normalisation."""
 
 from __future__ import annotations
 
@@ -9,78 +9,66 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
+from pellucid.train.data.images import ArrayPixels, Images, Normalisation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "Normalisation", "Part", "split_part"]
+__all__ = ["Dataset", "Part", "split_part"]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images (count, height, width, channels) float32 and the labels (count,) int64 of their classes.
+    """Images (count, height, width, channels) and what is to be learned of them.
+
+    `images` is an array, float32, or `Images`, which is what the part then has. `labels` are the numbers of classes,
+    (count,) int64, or for a regression targets, (count, outputs) float32.
 
     Raises:
         DataError: the arrays are not of those types and ranks, their counts differ, or there is no image.
     """
 
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    images: Images
+    labels: NDArray[np.int64] | NDArray[np.float32]
 
-    def __post_init__(self) -> None:
-        if self.images.dtype != np.float32 or self.images.ndim != 4:
+    def __init__(self, images: Images | NDArray[np.float32], labels: NDArray[np.int64] | NDArray[np.float32]) -> None:
+        if images.dtype != np.float32 or images.ndim != 4:
             raise DataError(
-                f"`images` must be float32 of rank 4 (count, height, width, channels), "
-                f"got {self.images.dtype} {self.images.shape}"
+                f"`images` must be float32 of rank 4 (count, height, width, channels), got {images.dtype} "
+                f"{images.shape}"
             )
-        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
-            raise DataError(f"`labels` must be int64 of rank 1, got {self.labels.dtype} {self.labels.shape}")
-        if len(self.images) != len(self.labels):
-            raise DataError(f"`images` has {len(self.images)} entries but `labels` has {len(self.labels)}")
-        if 0 in self.images.shape:
-            raise DataError(f"`images` {self.images.shape} is empty")
+        if (labels.dtype, labels.ndim) not in ((np.int64, 1), (np.float32, 2)):
+            raise DataError(
+                f"`labels` must be int64 of rank 1, or float32 of rank 2, got {labels.dtype} {labels.shape}"
+            )
+        if len(images) != len(labels):
+            raise DataError(f"`images` has {len(images)} entries but `labels` has {len(labels)}")
+        if 0 in images.shape:
+            raise DataError(f"`images` {images.shape} is empty")
+        object.__setattr__(self, "images", images if isinstance(images, Images) else Images(ArrayPixels(images)))
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, numbers: NDArray[np.int64]) -> Part:
-        """The images of those numbers, copied."""
-        return Part(self.images[numbers], self.labels[numbers])
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """`(x - mean) / deviation`, a number of each for every channel."""
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @classmethod
-    def of(cls, images: NDArray[np.float32]) -> Normalisation:
-        """Mean and standard deviation of each channel of `images`; a channel that is constant gets deviation 1."""
-        mean = images.mean(axis=(0, 1, 2), dtype=np.float64)
-        deviation = images.std(axis=(0, 1, 2), dtype=np.float64)
-        return cls(tuple(mean.tolist()), tuple(np.where(deviation > 0, deviation, 1.0).tolist()))
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The normalised copy of images (..., channels), float32."""
-        if images.shape[-1] != len(self.mean):
-            raise DataError(f"`images` {images.shape} must have {len(self.mean)} channels, as the training images had")
-        return (images - np.asarray(self.mean, np.float32)) / np.asarray(self.deviation, np.float32)
+        """The images of those numbers; nothing is read."""
+        return Part(self.images.subset(numbers), self.labels[numbers])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Parts for training and test, perhaps one for validation, and the names of the classes.
+    """A part for training, perhaps others for test and validation, and the names of the classes.
 
-    `normalisation` is what was applied to the images, None where they are as loaded (numbers in [0, 1]).
+    Without classes it is a regression: every part has targets for labels. `normalisation` is what is applied to the
+    images, None where they are as loaded (numbers in [0, 1]).
 
     Raises:
         DataError: the parts' images differ in shape, or a label is outside `0 .. len(class_names) - 1`.
     """
 
     train: Part
-    test: Part
+    test: Part | None
     class_names: tuple[str, ...]
     validation: Part | None = None
     normalisation: Normalisation | None = None
@@ -92,6 +80,11 @@ class Dataset:
                     f"the images of `{name}` {part.images.shape[1:]} differ in shape from those of `train` "
                     f"{self.train.images.shape[1:]}"
                 )
+            if (part.labels.ndim == 1) != bool(self.class_names):
+                rule = "float32 targets need no class names, and labels need them"
+                raise DataError(f"`{name}` has {part.labels.dtype} labels, {len(self.class_names)} classes: {rule}")
+            if not self.class_names:
+                continue
             low, high = int(part.labels.min()), int(part.labels.max())
             if low < 0 or high >= len(self.class_names):
                 raise DataError(
@@ -110,23 +103,19 @@ class Dataset:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
-    @property
-    def background(self) -> NDArray[np.float32]:
-        """(channels,): the value that 0 in the file has become."""
-        zero = np.zeros(self.image_shape[2], np.float32)
-        return zero if self.normalisation is None else self.normalisation(zero)
-
     def normalised(self) -> Dataset:
         """Every part normalised by mean and deviation of the training part alone; the same where it is already."""
         if self.normalisation is not None:
             return self
-        normalisation = Normalisation.of(self.train.images)
+        return self.normalised_by(Normalisation.of(self.train.images))
+
+    def normalised_by(self, normalisation: Normalisation) -> Dataset:
+        """Every part normalised in that way."""
         train, test, validation = (
-            part and replace(part, images=normalisation(part.images))
+            None if part is None else Part(part.images.normalised(normalisation), part.labels)
             for part in (self.train, self.test, self.validation)
         )
         assert train is not None
-        assert test is not None
         return replace(self, train=train, test=test, validation=validation, normalisation=normalisation)
 
     def with_validation(self, fraction: float, seed: int = 0) -> Dataset:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train import Dataset, Normalisation, Part, split_part
+from pellucid.train import Dataset, Images, Normalisation, Part, split_part
+from pellucid.train.data.images import ArrayPixels
 
 
 def part(count: int, classes: int, seed: int = 0) -> Part:
@@ -51,21 +52,22 @@ def test_fraction_outside_its_rule(fraction: float):
 def test_normalisation_is_of_the_training_part_alone():
     data = dataset().with_validation(0.2, seed=1)
     normalised = data.normalised()
-    np.testing.assert_allclose(normalised.train.images.mean((0, 1, 2), np.float64), 0, atol=1e-6)
-    np.testing.assert_allclose(normalised.train.images.std((0, 1, 2), np.float64), 1, atol=1e-6)
-    mean, deviation = data.train.images.mean((0, 1, 2), np.float64), data.train.images.std((0, 1, 2), np.float64)
+    trained = np.asarray(normalised.train.images)
+    np.testing.assert_allclose(trained.mean((0, 1, 2), np.float64), 0, atol=1e-6)
+    np.testing.assert_allclose(trained.std((0, 1, 2), np.float64), 1, atol=1e-6)
+    plain = np.asarray(data.train.images)
+    mean, deviation = plain.mean((0, 1, 2), np.float64), plain.std((0, 1, 2), np.float64)
     for name, images in normalised.parts():
-        raw = dict(data.parts())[name].images
+        raw = np.asarray(dict(data.parts())[name].images)
         np.testing.assert_allclose(images.images, (raw - mean) / deviation, rtol=0, atol=1e-6)
         assert images.images.dtype == np.float32
-    np.testing.assert_allclose(normalised.background, -mean / deviation, rtol=1e-6)
     assert normalised.normalised() is normalised
 
 
 def test_a_constant_channel_is_not_divided_by_zero():
     images = np.zeros((3, 2, 2, 2), np.float32)
     images[..., 1] = np.arange(12).reshape(3, 2, 2)
-    result = Normalisation.of(images)(images)
+    result = Normalisation.of(Images(ArrayPixels(images)))(images)
     np.testing.assert_array_equal(result[..., 0], 0)
     assert np.isfinite(result).all()
 
@@ -95,7 +97,7 @@ def test_validation_is_split_before_normalising_and_once():
         (
             np.zeros((2, 3, 3, 1), np.float32),
             np.zeros(2, np.int32),
-            "`labels` must be int64 of rank 1, got int32 (2,)",
+            "`labels` must be int64 of rank 1, or float32 of rank 2, got int32 (2,)",
         ),
         (
             np.zeros((2, 3, 3, 1), np.float32),
