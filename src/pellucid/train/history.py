@@ -12,13 +12,14 @@ __all__ = ["EpochResult", "History"]
 class EpochResult:
     """One epoch: means over its training images, measures on the validation part where there is one, and its speed.
 
-    Measures of classes are None in a regression. `loss` is the mean of the steps' losses, weighted by images; `accuracy` (0..1) is measured after the epoch on a
-    fixed sample of the training images, unchanged by augmentation; `validation_recall` is the accuracy within each
-    class (None for one without images), `validation_balanced_accuracy` its mean. `busy` (0..1) is the share of the
-    training time that was spent in steps, not in waiting for images. `seconds` counts training and evaluation,
-    `images_per_second` training alone. `gradient_norms` (layer's parameter -> L2 norm) is of the last step,
-    empty where it was not asked for; so is `state_gradient_norms`, that of the state of each recurrent layer at each
-    step, in which vanishing and exploding gradients are seen.
+    Measures of classes are None in a regression. `loss` is the mean of the steps' losses, weighted by images;
+    `accuracy` (0..1) is measured after the epoch on a fixed sample of the training images, unchanged by augmentation;
+    `validation_recall` is the accuracy within each class (None for one without images),
+    `validation_balanced_accuracy` its mean. `seconds` counts training and evaluation, `images_per_second` training
+    alone; `busy` (0..1) is the share of the training time that was spent in steps, not in waiting for images.
+    `gradient_norms` (layer's parameter -> L2 norm) is of the last step, empty where it was not asked for; so is
+    `state_gradient_norms`, that of the state of each recurrent layer at each step, in which vanishing and exploding
+    gradients are seen.
     """
 
     epoch: int
