@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 
 from pellucid.errors import PellucidError
 from pellucid.language.system import System
@@ -39,8 +39,10 @@ def parameter_name(place: Place, parameter: Parameter) -> str:
     return f"{place.name}.{parameter.name}"
 
 
-def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid:
+def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool, frozen: Set[str] = frozenset()) -> Laid:
     """Adds every layer's equations, and an input for each parameter and mask.
+
+    Parameters called in `frozen` are not trained; a layer all of whose parameters are is what it is in inference.
 
     Raises what a layer says of its input's shape, with the layer named in front.
     """
@@ -55,11 +57,12 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool) -> Laid
         try:
             stage = place.layer.stage(*(graph.values[source].shape for source in sources))
             bindings = dict(zip(stage.sources, sources, strict=True))
-            for parameter in stage.parameters:
-                name = parameter_name(place, parameter)
+            own = {parameter_name(place, parameter): parameter for parameter in stage.parameters}
+            for name, parameter in own.items():
                 bindings[parameter.local] = graph.input(name, parameter.shape)
-                parameters[name] = parameter
-            form = stage.in_training() if training else Training(stage.system)
+                parameters[name] = replace(parameter, trained=False) if name in frozen else parameter
+            is_frozen = bool(own) and own.keys() <= frozen
+            form = stage.in_training() if training and not is_frozen else Training(stage.system)
             if form.mask is not None:
                 bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape, of_images=True)
                 masks[f"{place.name}.mask"] = form.mask

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.network import ACCURACIES, BACKENDS, Graph
 from pellucid.nn.assembly import Laid, lay_out
+from pellucid.nn.freeze import frozen_names
 from pellucid.nn.layer import Parameter, Shape
 from pellucid.nn.losses import Loss
 from pellucid.nn.topology import Topology
@@ -35,6 +37,7 @@ class Blueprint:
     dtype: str
     backend: str
     accuracy: str = "standard"
+    freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.input_shape or any(not isinstance(extent, int) or extent < 1 for extent in self.input_shape):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -54,6 +57,18 @@ class Blueprint:
             raise ArgumentError("`optimizer` and `regularizer` need a `loss`")
         if self.loss is not None and self.loss.reduction == "none":
             raise ArgumentError("`loss` has reduction='none': a network is trained on one number, 'mean' or 'sum'")
+
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """The names of the parameters that a pattern of `freeze` matches.
+
+        Raises ArgumentError where a pattern matches none, or where nothing is left to train.
+        """
+        if not self.freeze:
+            return frozenset()
+        graph = Graph(self.dtype)
+        laid = lay_out(graph, self.topology, graph.input("x", (DRY_BATCH, *self.input_shape)), training=False)
+        return frozen_names(laid.parameters, self.freeze)
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ def outline(blueprint: Blueprint) -> Outline:
     """Lays the network out; raises what a layer says of its input's shape, with the layer named."""
     graph = Graph(blueprint.dtype)
     x = graph.input("x", (DRY_BATCH, *blueprint.input_shape))
-    laid = lay_out(graph, blueprint.topology, x, training=True)
+    laid = lay_out(graph, blueprint.topology, x, training=True, frozen=blueprint.frozen)
     if graph.values[laid.output].shape[:1] != (DRY_BATCH,):
         raise ShapeError(f"the network's output {graph.values[laid.output].shape} does not keep the batch axis")
     return Outline(graph, laid)

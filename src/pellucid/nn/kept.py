@@ -29,32 +29,44 @@ class KeptPrograms:
         self.made: dict[Hashable, dict[int, Program]] = {}
         self._served: dict[Hashable, bool] = {}
         self._asked: dict[Hashable, tuple[int, int]] = {}
+        self._promised: dict[Hashable, int] = {}
 
-    def get(self, kind: Hashable, rows: int, make: Callable[[], Program]) -> Program:
-        """The program for a batch: one of its size, else the smallest that serves it, else made.
+    def get(self, kind: Hashable, rows: int, make: Callable[[int], Program]) -> Program:
+        """The program for a batch: that of the promised size if it serves it, one of its size, else the smallest that
+        serves it, else made.
 
         Which one it is depends on the calls before alone, so that the same calls give the same bits.
         """
         made = self.made.setdefault(kind, {})
+        promised = self._promised.get(_name(kind), 0)
+        if rows < promised:
+            whole = self.get(kind, promised, make)
+            if self._serves(kind, whole, rows):
+                return whole
         last, times = self._asked.get(kind, (0, 0))
         self._asked[kind] = (rows, times + 1 if rows == last else 1)
         if rows in made:
             return made[rows]
-        if self._asked[kind][1] < SETTLED:
+        if self._asked[kind][1] < SETTLED and not promised:
             for larger in sorted(size for size in made if size > rows):
                 if self._serves(kind, made[larger], rows):
                     return made[larger]
-        program = make()
+        program = make(rows)
         made[rows] = replace(program, compiled=program.compiled.bind(self._arrays))
         return made[rows]
+
+    def promise(self, name: str, rows: int) -> None:
+        """From now on batches of up to so many rows are served by one program of that size, where it can, whatever was
+        asked for before; for kinds that are `name`, or tuples that begin with it."""
+        self._promised[name] = rows
 
     def values(self) -> list[Program]:
         """All programs."""
         return [program for sizes in self.made.values() for program in sizes.values()]
 
     def of(self, name: str) -> list[Program]:
-        """The programs whose kind is a tuple that begins with `name`."""
-        made = [sizes for kind, sizes in self.made.items() if isinstance(kind, tuple) and kind[0] == name]
+        """The programs whose kind is `name`, or a tuple that begins with it."""
+        made = [sizes for kind, sizes in self.made.items() if _name(kind) == name]
         return [program for sizes in made for program in sizes.values()]
 
     def clear(self) -> None:
@@ -71,6 +83,10 @@ class KeptPrograms:
         if key not in self._served:
             self._served[key] = program.serves(rows)
         return self._served[key]
+
+
+def _name(kind: Hashable) -> Hashable:
+    return kind[0] if isinstance(kind, tuple) else kind
 
 
 def with_rows(program: Program, arrays: Mapping[str, Array], dtype: str) -> dict[str, Array]:

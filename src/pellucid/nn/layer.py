@@ -17,6 +17,7 @@ __all__ = [
     "Block",
     "Layer",
     "Mask",
+    "Named",
     "Network",
     "Parameter",
     "Place",
@@ -119,6 +120,16 @@ class Layer(Protocol):
         ...
 
 
+@runtime_checkable
+class Named(Protocol):
+    """A layer that says what it is called, where that is not its class."""
+
+    @property
+    def kind(self) -> str:
+        """The name."""
+        ...
+
+
 @dataclass(frozen=True)
 class Place:
     """A layer in a network: its name ("0", or "2.0" inside a block) and the numbers of the places it reads."""
@@ -128,9 +139,14 @@ class Place:
     inputs: tuple[int, ...]
 
     @property
+    def kind(self) -> str:
+        """What the layer is called: `Conv2d`."""
+        return self.layer.kind if isinstance(self.layer, Named) else type(self.layer).__name__
+
+    @property
     def title(self) -> str:
         """`layer 2.0 (Conv2d)`."""
-        return f"layer {self.name} ({type(self.layer).__name__})"
+        return f"layer {self.name} ({self.kind})"
 
 
 @runtime_checkable

@@ -153,6 +153,35 @@ class Model:
             self._programs.refresh()
             self._state.load(parameters, strict=strict)
 
+    @property
+    def blueprint(self) -> Blueprint:
+        """What the model was built from."""
+        return self._blueprint
+
+    def state(self) -> dict[str, Array]:
+        """Copies of all that training changes: parameters, running statistics, the optimiser's moments
+        ("0.weight:v") and the number of `steps`. With it `load_state` of an equal model goes on to the same bits."""
+        with self._lock:
+            return self._state.everything()
+
+    def load_state(self, state: Mapping[str, Array], /) -> None:
+        """Takes what `state` gave, all or nothing; ArgumentError, ShapeError, DtypeError for another's."""
+        with self._lock:
+            self._programs.refresh()
+            self._state.take(state)
+
+    def prepare(self, *, step_rows: int | None = None, score_rows: int | None = None) -> None:
+        """Says how large the batches of `train_step`, and those of `evaluate` and `score`, will be at most: one program
+        then serves all of them, where the network allows it, and bits do not depend on which sizes came before.
+
+        Raises ArgumentError for a number below 1.
+        """
+        for name, kind, rows in (("step_rows", "step", step_rows), ("score_rows", "scoring", score_rows)):
+            if rows is not None:
+                if rows < 1:
+                    raise ArgumentError(f"`{name}` (={rows}) must be a whole number of at least 1")
+                self._programs.promise(kind, rows)
+
     def train_step(
         self, x: Array, t: Array, /, *, learning_rate: float | None = None, gradient_norms: bool = False
     ) -> float:
@@ -173,7 +202,7 @@ class Model:
             program = self._programs.get(
                 ("step", target.each, gradient_norms),
                 len(x),
-                lambda: programs.training_step(self._blueprint, len(x), target, norms=gradient_norms),
+                lambda rows: programs.training_step(self._blueprint, rows, target, norms=gradient_norms),
             )
             rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self.steps)
             scalars = {
@@ -207,7 +236,7 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             program = self._programs.get(
-                ("gradients", target.each), len(x), lambda: programs.gradients(self._blueprint, len(x), target)
+                ("gradients", target.each), len(x), lambda rows: programs.gradients(self._blueprint, rows, target)
             )
             batch = {"x": x, "t": t, **self._masks(program, len(x))}
             found = program.compiled(with_rows(program, batch, self.dtype))
@@ -233,12 +262,25 @@ class Model:
         Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
         """
         with self._lock:
-            x, t, target = self._take(x, t)
-            y = self.predict(x)
+            x, t, _ = self._take(x, t)
+            return self.score(self.predict(x), t)
+
+    def score(self, y: Array, t: Array, /) -> dict[str, float]:
+        """What `evaluate` gives, of predictions `y` that are there already.
+
+        Raises ArgumentError, ShapeError, DtypeError for arrays that do not fit.
+        """
+        with self._lock:
+            self._check_open()
+            y = np.asarray(y, self.dtype, order="C")
+            if y.shape[1:] != self.output_shape or not len(y):
+                wanted = ", ".join(("batch", *(str(extent) for extent in self.output_shape)))
+                raise ShapeError(f"`y` has shape {y.shape}; the model gives ({wanted})")
+            t, target = self._take_target(t, len(y), "y")
             program = self._programs.get(
                 ("scoring", target.each),
                 len(y),
-                lambda: programs.scoring(self._blueprint, len(y), self.output_shape, target),
+                lambda rows: programs.scoring(self._blueprint, rows, self.output_shape, target),
             )
             found = program.compiled(with_rows(program, {"y": y, "t": t}, self.dtype))
             measures = {"loss": float(found[program.outputs["loss"]])}
@@ -279,7 +321,7 @@ class Model:
         return programs.rows_stay_apart(self._blueprint)
 
     def _inference(self, batch: int) -> Program:
-        return self._programs.get("inference", batch, lambda: programs.inference(self._blueprint, batch))
+        return self._programs.get("inference", batch, lambda rows: programs.inference(self._blueprint, rows))
 
     def _predicted(self, x: Array, rows: int) -> Array:
         """The prediction for `x`, made by the program for `rows` rows."""
@@ -301,18 +343,21 @@ class Model:
 
     def _diagnose(self, x: Array, t: Array, target: Target) -> dict[str, Array]:
         program = self._programs.get(
-            ("diagnosis", target.each), len(x), lambda: programs.diagnosis(self._blueprint, len(x), target)
+            ("diagnosis", target.each), len(x), lambda rows: programs.diagnosis(self._blueprint, rows, target)
         )
         found = program.compiled({"x": x, "t": t, **self._masks(program, len(x))})
         return {"input": x, **{name: found[value] for name, value in program.outputs.items()}}
 
     def _take(self, x: Array, t: Array) -> tuple[Array, Array, Target]:
         x = self._take_input(x)
+        return x, *self._take_target(t, len(x), "x")
+
+    def _take_target(self, t: Array, rows: int, beside: str) -> tuple[Array, Target]:
         t = np.asarray(t)
-        if t.ndim and len(t) != len(x):
-            raise ShapeError(f"`x` has {len(x)} rows and `t` has {len(t)}")
-        t = self._loss.take(t, (len(x), *self.output_shape), self.dtype)
-        return x, t, Target(t.shape, "int64" if is_labels(t) else self.dtype)
+        if t.ndim and len(t) != rows:
+            raise ShapeError(f"`{beside}` has {rows} rows and `t` has {len(t)}")
+        t = self._loss.take(t, (rows, *self.output_shape), self.dtype)
+        return t, Target(t.shape, "int64" if is_labels(t) else self.dtype)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pellucid.errors import ArgumentError, ShapeError
 from pellucid.nn.blueprint import Blueprint
 from pellucid.nn.layer import Block, Layer, Network, Place, Shape
@@ -46,6 +48,7 @@ class Sequential:
         clip_norm: float | None = None,
         backend: str = "compiled",
         accuracy: str = "standard",
+        freeze: Sequence[str] = (),
     ) -> Model:
         """A model for inputs of `input_shape`, which has no batch axis; the channels of every layer follow from it.
 
@@ -61,6 +64,9 @@ class Sequential:
             backend: "compiled", or "reference" for the literal evaluation in float64.
             accuracy: whether float32 convolutions may be computed with fewer multiplications: "standard" where they
                 are no less accurate than a plain sum, "fast" with up to four times its error, "direct" not at all.
+            freeze: patterns of the names of parameters that training leaves as they are: "2.weight", "*.bias", a layer
+                "2", or "body" for all but the last layer with parameters. A layer whose parameters are all frozen,
+                running statistics too, runs as in inference.
 
         Raises:
             ShapeError, ArgumentError, DtypeError: a layer does not fit its input, or an argument its rule.
@@ -77,6 +83,7 @@ class Sequential:
             dtype=dtype,
             backend=backend,
             accuracy=accuracy,
+            freeze=tuple(freeze),
         )
         return Model(blueprint)
 
@@ -111,6 +118,7 @@ class Graph:
         clip_norm: float | None = None,
         backend: str = "compiled",
         accuracy: str = "standard",
+        freeze: Sequence[str] = (),
     ) -> Model:
         """As `Sequential.build`; `input_shape` may be left out where the Input has one."""
         shape = tuple(input_shape) if input_shape is not None else self.input.shape
@@ -128,6 +136,7 @@ class Graph:
             dtype=dtype,
             backend=backend,
             accuracy=accuracy,
+            freeze=tuple(freeze),
         )
         return Model(blueprint)
 

@@ -195,7 +195,7 @@ def step_graph(blueprint: Blueprint, batch: int, target: Target, *, norms: bool)
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:
     graph = Graph(blueprint.dtype, images=batch, accuracy=blueprint.accuracy)
     x = graph.input("x", (batch, *blueprint.input_shape), of_images=True)
-    return graph, lay_out(graph, blueprint.topology, x, training=training)
+    return graph, lay_out(graph, blueprint.topology, x, training=training, frozen=blueprint.frozen)
 
 
 def _measure(blueprint: Blueprint, batch: int, target: Target) -> _Measured:
@@ -248,7 +248,7 @@ def _add_penalties(graph: Graph, laid: Laid, system: System, loss: str) -> str:
     terms = [
         graph.system(system, {"p": graph.view(name, (graph.values[name].size,))}, prefix=f"penalty.{name}")
         for name, parameter in laid.parameters.items()
-        if parameter.decayed
+        if parameter.decayed and parameter.trained
     ]
     return add_values(graph, [loss, *terms], prefix="loss")
 

@@ -18,10 +18,12 @@ from pellucid.nn.layer import Parameter
 from pellucid.nn.update import COUNT, COUNT_ROUND, moment_name
 from pellucid.optim import Optimizer
 
-__all__ = ["ParameterView", "State", "draw_mask"]
+__all__ = ["STEPS", "ParameterView", "State", "draw_mask"]
 
 Array: TypeAlias = NDArray[Any]
 
+# Under which name the number of steps stands among the arrays of a state.
+STEPS = "steps"
 # What a stream of random numbers is for; part of its key, so that no two share numbers.
 _INITIAL, _MASK = 0, 1
 
@@ -79,6 +81,30 @@ class State:
             raise ArgumentError(f"`parameters` lacks {', '.join(missing)}; strict=False keeps what is not given")
         for name, array in arrays.items():
             self.parameters[name][...] = array
+
+    def everything(self) -> dict[str, Array]:
+        """Copies of all that a step changes: parameters, running statistics, moments ("0.weight:v"), and the number of
+        steps, `STEPS`."""
+        arrays = {name: array.copy() for name, array in self.arrays.items() if name != COUNT}
+        return {**arrays, STEPS: np.array(self.steps, np.int64)}
+
+    def take(self, given: Mapping[str, Array]) -> None:
+        """Copies what `everything` gave into the arrays, all or nothing; ArgumentError, ShapeError or DtypeError where
+        it is of another model."""
+        own = {name: array for name, array in self.arrays.items() if name != COUNT}
+        wanted = {**own, STEPS: np.zeros((), np.int64)}
+        if wanted.keys() != given.keys():
+            other = sorted(wanted.keys() ^ given.keys())
+            raise ArgumentError(f"the state is of another model: {other[0]!r} is in one of the two alone")
+        for name, array in wanted.items():
+            if array.shape != given[name].shape:
+                raise ShapeError(f"{name} has shape {array.shape}, the given array {given[name].shape}")
+            if array.dtype != given[name].dtype:
+                raise DtypeError(f"{name} has dtype {array.dtype}, the given array {given[name].dtype}")
+        for name, array in own.items():
+            array[...] = given[name]
+        self._steps = int(given[STEPS])
+        self.arrays[COUNT][...] = self._steps % COUNT_ROUND
 
 
 class ParameterView(Mapping[str, Array]):

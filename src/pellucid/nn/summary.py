@@ -35,13 +35,12 @@ def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Seque
         total_parameters += parameters
         total_work += work
         shape = " x ".join(str(extent) for extent in value.shape[1:])
-        kind = type(place.layer).__name__
-        rows.append((place.name, kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
+        rows.append((place.name, place.kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
     rows.append(("total", "", "", "", f"{total_parameters:,}", f"{total_work:,}"))
     lines = _table(rows)
     owners = _owners(plans, [place.name for place in topology.places])
     for place in topology.places:
-        lines += ["", f"{place.name} {type(place.layer).__name__}"]
+        lines += ["", f"{place.name} {place.kind}"]
         lines += [f"  {text}" for text in _equations(outline.laid.stages[place.name])]
         lines += _kernels(plans, owners, place.name)
     if plans:
