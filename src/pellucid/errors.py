@@ -23,6 +23,7 @@ __all__ = [
     "PellucidError",
     "ShapeError",
     "Span",
+    "StorageError",
     "TrainingError",
     "VerificationError",
 ]
@@ -83,6 +84,10 @@ class OutOfBoundsError(PellucidError, RuntimeError):
 
 class OutOfMemoryError(PellucidError, MemoryError):
     """Memory could not be allocated; names what for, and the bytes."""
+
+
+class StorageError(PellucidError, OSError):
+    """A file cannot be written: the disk is full, the folder read-only; what was there is as it was."""
 
 
 class TrainingError(PellucidError, RuntimeError):

@@ -117,9 +117,9 @@ def _step_times(models: list[nn.Model], x: NDArray[Any], t: NDArray[Any], thread
 
 def _built(model: str, shape: tuple[int, ...], threads: int) -> nn.Model:
     from pellucid import optim
-    from pellucid.train.build import make_loss, make_network, make_optimizer
+    from pellucid.train.build import make_loss, make_network, optimizer_for
 
-    optimizer = make_optimizer(recipe_for(model), optim.Constant(1e-4))
+    optimizer = optimizer_for(recipe_for(model), optim.Constant(1e-4))
     return make_network(model, _CLASSES).build(shape, loss=make_loss(model), optimizer=optimizer, threads=threads)
 
 

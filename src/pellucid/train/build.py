@@ -1,33 +1,117 @@
-"""From a recipe to a model that can be trained."""
+"""From settings and data to a model that can be trained."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
+from pathlib import Path
+
+import numpy as np
 
 from pellucid import nn, optim
+from pellucid.emit.workers import available_cores
+from pellucid.errors import ArgumentError
+from pellucid.exchange import ModelFiles, read_parameters
+from pellucid.train.augmentation import parse_augmentation
 from pellucid.train.data.dataset import Dataset
-from pellucid.train.recipe import Recipe
+from pellucid.train.loop import Course
+from pellucid.train.recipe import USUAL_RATES, Recipe, recipe_for
+from pellucid.train.settings import Settings
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "course_of", "fill_settings", "make_loss", "make_network", "make_optimizer", "make_schedule"]
 
 _SHORTEST_CYCLE = 10  # steps; a run that is shorter goes down a plain cosine
+_MOST_THREADS = 8  # small networks gain nothing from more
+_MANY = 10_000  # images from which fewer epochs of larger batches do
 
 
-def build_model(recipe: Recipe, data: Dataset, *, seed: int = 0, threads: int = 1) -> nn.Model:
-    """The recipe's network for the shape and classes of `data`, with its optimiser and a schedule of its length.
+def fill_settings(settings: Settings, data: Dataset) -> Settings:
+    """The settings with a value for each that the network and the data decide.
+
+    Another optimiser than the recipe's, without a rate, gets that optimiser's usual one, and no weight decay.
+    """
+    height, width, channels = data.image_shape
+    small = "lenet5" if max(height, width) <= 32 and channels == 1 else "resnet"
+    model = settings.model or (None if settings.from_ and not _is_file(settings.from_) else small)
+    recipe = recipe_for(model or small)
+    if settings.optimizer not in (None, recipe.optimizer):
+        assert settings.optimizer is not None
+        recipe = replace(recipe, optimizer=settings.optimizer, lr=USUAL_RATES[settings.optimizer], weight_decay=0.0)
+    is_digits, many = settings.source == "digits", len(data.train) > _MANY
+    default = Settings(
+        settings.source,
+        model=model,
+        epochs=recipe.epochs if is_digits else 10 if many else 30,
+        batch_size=128 if many else recipe.batch_size,
+        optimizer=recipe.optimizer,
+        lr=recipe.lr,
+        momentum=0.9 if recipe.optimizer == "sgd" else None,
+        weight_decay=recipe.weight_decay,
+        schedule=recipe.schedule,
+        augment="digits" if is_digits else _augmentation(height, width, channels),
+        threads=min(available_cores(), _MOST_THREADS),
+    )
+    return default.changed(**{name: getattr(settings, name) for name in settings.__dataclass_fields__})
+
+
+def course_of(settings: Settings) -> Course:
+    """How the loop is told to go by settings that are filled."""
+    assert settings.epochs is not None
+    assert settings.batch_size is not None
+    return Course(
+        settings.epochs,
+        settings.batch_size,
+        settings.seed,
+        parse_augmentation(settings.augment or "none"),
+        settings.patience,
+        gradient_norms=True,
+    )
+
+
+def build_model(
+    settings: Settings, data: Dataset, begin: ModelFiles | None, network: nn.Sequential | nn.Graph | None = None
+) -> tuple[nn.Model, str | None]:
+    """The network of settings that are filled, for the shape and classes of `data`, with loss, optimiser and schedule;
+    and what is to be said of the parameters that it begins with.
+
+    `network` takes the place of the ready one; so does `begin`, a saved model; its last layer is exchanged where the classes are others.
 
     Raises:
-        ArgumentError: a rate, momentum or weight decay of the recipe is outside its rule.
-        ShapeError: the images are too small for the network.
+        ArgumentError: a setting does not suit the network, or `begin` has no head to exchange.
+        ShapeError: the images are too small for the network, or not of the shape that `begin` takes.
     """
-    steps = recipe.epochs * ceil(len(data.train) / recipe.batch_size)
-    return make_network(recipe.model, len(data.class_names)).build(
+    names = data.class_names
+    loss = _loss(settings, data)
+    if begin is not None:
+        if begin.blueprint.input_shape != data.image_shape:
+            raise ArgumentError(
+                f"`from` takes images of {_times(begin.blueprint.input_shape)}, the data has {_times(data.image_shape)}"
+            )
+        files = begin.with_classes(names)
+        model = files.build(
+            loss=loss,
+            optimizer=make_optimizer(settings, data),
+            penalty=None,
+            clip_norm=settings.clip_norm,
+            seed=settings.seed,
+            threads=settings.threads,
+            accuracy=settings.accuracy,
+            freeze=settings.freeze,
+        )
+        return model, None if files is begin else f"a new last layer for {len(names)} classes"
+    assert settings.model is not None
+    model = (network or make_network(settings.model, len(names))).build(
         data.image_shape,
-        loss=make_loss(recipe.model),
-        optimizer=make_optimizer(recipe, make_schedule(recipe, steps)),
-        seed=seed,
-        threads=threads,
+        loss=loss,
+        optimizer=make_optimizer(settings, data),
+        clip_norm=settings.clip_norm,
+        seed=settings.seed,
+        threads=settings.threads or 1,
+        accuracy=settings.accuracy,
+        freeze=settings.freeze,
     )
+    return model, _load_matching(model, Path(settings.from_)) if settings.from_ else None
 
 
 def make_network(model: str, classes: int) -> nn.Sequential | nn.Graph:
@@ -45,34 +129,94 @@ def make_network(model: str, classes: int) -> nn.Sequential | nn.Graph:
             return nn.resnet(classes, depth=10, width=16)
 
 
-def make_loss(model: str) -> nn.Loss:
-    """The loss of a ready network: S4 ends with a sigmoid for each class, the others give logits."""
-    return nn.BCELoss() if model == "s4" else nn.CrossEntropyLoss()
+def make_loss(
+    model: str | None, *, class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
+) -> nn.Loss:
+    """The loss of a ready network: S4 ends with a sigmoid for each class, the others give logits.
+
+    Raises ArgumentError where S4 is to weigh classes or to smooth labels.
+    """
+    if model != "s4":
+        weights = None if class_weights is None else tuple(class_weights)
+        return nn.CrossEntropyLoss(class_weights=weights, label_smoothing=label_smoothing)
+    if class_weights is not None or label_smoothing:
+        name = "class_weight" if class_weights is not None else "label_smoothing"
+        raise ArgumentError(f"`{name}` is not for the model 's4', whose loss is that of each class by itself")
+    return nn.BCELoss()
 
 
-def make_schedule(recipe: Recipe, steps: int) -> optim.Schedule:
+def make_schedule(kind: str, rate: float, steps: int) -> optim.Schedule:
     """The course of the learning rate over `steps` steps: a step schedule divides by ten at each third."""
-    rate = recipe.learning_rate
-    if recipe.schedule == "constant":
+    if kind == "constant":
         return optim.Constant(rate)
-    if recipe.schedule == "step":
+    if kind == "step":
         return optim.Step(rate, every=ceil(steps / 3))
-    if recipe.schedule == "onecycle" and steps >= _SHORTEST_CYCLE:
+    if kind == "onecycle" and steps >= _SHORTEST_CYCLE:
         return optim.OneCycle(rate, steps)
     return optim.Cosine(rate, steps)
 
 
-def make_optimizer(recipe: Recipe, schedule: optim.Schedule) -> optim.Optimizer:
-    """The recipe's optimiser at the rate of `schedule`."""
-    decay = recipe.weight_decay
-    match recipe.optimizer:
+def make_optimizer(settings: Settings, data: Dataset) -> optim.Optimizer:
+    """The optimiser of settings that are filled, at the rate of its schedule over all epochs."""
+    assert settings.epochs is not None
+    assert settings.batch_size is not None
+    assert settings.optimizer is not None
+    assert settings.lr is not None
+    steps = settings.epochs * ceil(len(data.train) / settings.batch_size)
+    schedule = make_schedule(settings.schedule or "constant", settings.lr, steps)
+    return optimizer_of(settings.optimizer, schedule, settings.weight_decay or 0.0, settings.momentum or 0.0)
+
+
+def optimizer_of(kind: str, schedule: optim.Schedule, weight_decay: float, momentum: float) -> optim.Optimizer:
+    """The optimiser of that name; momentum is of "sgd" alone."""
+    match kind:
         case "sgd":
-            return optim.SGD(schedule, momentum=recipe.momentum, weight_decay=decay)
+            return optim.SGD(schedule, momentum=momentum, weight_decay=weight_decay)
         case "adam":
-            return optim.Adam(schedule, weight_decay=decay)
+            return optim.Adam(schedule, weight_decay=weight_decay)
         case "adamw":
-            return optim.AdamW(schedule, weight_decay=decay)
+            return optim.AdamW(schedule, weight_decay=weight_decay)
         case "rmsprop":
-            return optim.RMSprop(schedule, weight_decay=decay)
+            return optim.RMSprop(schedule, weight_decay=weight_decay)
         case _:
-            return optim.Adagrad(schedule, weight_decay=decay)
+            return optim.Adagrad(schedule, weight_decay=weight_decay)
+
+
+def optimizer_for(recipe: Recipe, schedule: optim.Schedule) -> optim.Optimizer:
+    """The recipe's optimiser at the rate of `schedule`."""
+    return optimizer_of(recipe.optimizer, schedule, recipe.weight_decay, 0.9)
+
+
+def _loss(settings: Settings, data: Dataset) -> nn.Loss:
+    weights = None
+    if settings.class_weight == "balanced":
+        counts = np.bincount(np.asarray(data.train.labels, np.int64), minlength=len(data.class_names))
+        weights = tuple((len(data.train) / (len(counts) * counts)).tolist())
+    return make_loss(settings.model, class_weights=weights, label_smoothing=settings.label_smoothing)
+
+
+def _augmentation(height: int, width: int, channels: int) -> str:
+    if channels == 1:
+        # Of grey pictures nobody knows whether a mirror image is one of them.
+        return f"shift={round(0.06 * min(height, width))},rotation=8,scale=0.1"
+    return "photos" if min(height, width) >= 48 else "thumbnails"
+
+
+def _load_matching(model: nn.Model, path: Path) -> str:
+    """Takes the parameters of a file that the model has too, in that shape; ArgumentError where there is none."""
+    given, own = read_parameters(path), model.parameters
+    fit = {name: array for name, array in given.items() if name in own and own[name].shape == array.shape}
+    if not fit:
+        raise ArgumentError(f"`from` (={str(path)!r}) has no parameter of the network's names and shapes")
+    model.load_parameters(fit, strict=False)
+    left = [name for name in own if name not in fit]
+    told = f"; new are {', '.join(left)}" if left else ""
+    return f"{len(fit)} of {len(own)} parameters from {path}{told}"
+
+
+def _is_file(path: str) -> bool:
+    return path.endswith(".safetensors")
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(str(extent) for extent in shape)

@@ -11,7 +11,7 @@ __all__ = ["Callback", "RunStart"]
 
 @dataclass(frozen=True)
 class RunStart:
-    """The facts of a run before its first step."""
+    """The facts of a run before its first step, which is `first_step` of `first_epoch` where it goes on from there."""
 
     epochs: int
     batch_size: int
@@ -19,10 +19,15 @@ class RunStart:
     training_images: int
     validation_images: int
     seed: int
+    first_epoch: int = 1
+    first_step: int = 1
 
 
 class Callback:
     """Hears of every event of `fit`. Each method does nothing here; override those of interest."""
+
+    def on_message(self, text: str) -> None:
+        """Something worth telling a person: an estimate, a warning, where training goes on from."""
 
     def on_start(self, run: RunStart) -> None:
         """Before the first step."""

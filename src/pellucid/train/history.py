@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pellucid.nn.model import Model
+    from pellucid.train.metrics import Evaluation
 
 __all__ = ["EpochResult", "History"]
 
@@ -43,11 +49,18 @@ class History:
 
     `best_epoch` is the number (from 1) of the epoch whose parameters the model has now: the one with the least
     validation loss, or the last where there is no validation part. `stopped_early`: patience ran out.
+
+    `model` has those parameters; `folder` is the run folder, where there is one, and `evaluation` what was measured at
+    the end on `part`: "test", or "validation" where there are no test images.
     """
 
     epochs: tuple[EpochResult, ...]
     best_epoch: int
     stopped_early: bool
+    model: Model | None = field(default=None, compare=False, repr=False)
+    folder: Path | None = None
+    part: str | None = None
+    evaluation: Evaluation | None = field(default=None, compare=False, repr=False)
 
     @property
     def best(self) -> EpochResult:

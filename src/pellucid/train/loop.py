@@ -1,11 +1,11 @@
-"""The training loop: epochs of steps, validation, early stopping."""
+"""The training loop: epochs of steps, validation, early stopping; from the beginning, or from where one stood."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,13 +17,16 @@ from pellucid.train.batches import BatchPlan, epoch_batches
 from pellucid.train.callback import Callback, RunStart
 from pellucid.train.data.dataset import Dataset, Part
 from pellucid.train.history import EpochResult, History
+from pellucid.train.metrics import Evaluation
 
-__all__ = ["TrainableModel", "fit"]
+__all__ = ["Course", "Keeper", "Progress", "TrainableModel", "evaluate_part", "outputs_of", "train_epochs"]
 
 Array: TypeAlias = NDArray[Any]
 
 # A training accuracy over this many images is within a percent or so, and costs little beside an epoch.
 _ACCURACY_SAMPLE = 500
+# Images that are made at once where a part is evaluated.
+_BLOCK = 256
 
 
 class TrainableModel(Protocol):
@@ -53,98 +56,152 @@ class TrainableModel(Protocol):
         """The L2 norms of the gradient of each recurrent layer's state in that step, one for each step in time."""
         ...
 
+    def prepare(self, *, step_rows: int | None = None, score_rows: int | None = None) -> None:
+        """How many rows a step, and a score, will have at most."""
+        ...
+
     def train_step(self, x: Array, t: Array, /, *, gradient_norms: bool = False) -> float:
         """One step of the optimiser; the loss before it."""
         ...
 
-    def evaluate(self, x: Array, t: Array, /) -> Mapping[str, float]:
-        """The keys `loss` and `accuracy`."""
+    def predict(self, x: Array, /) -> Array:
+        """The outputs for these inputs."""
+        ...
+
+    def score(self, y: Array, t: Array, /) -> Mapping[str, float]:
+        """The keys `loss` and, where that has a meaning, `accuracy`, of outputs `y`."""
         ...
 
 
-@dataclass
-class _Best:
-    """The parameters of the best epoch so far."""
+@dataclass(frozen=True)
+class Course:
+    """What a training is told: how many epochs, in which batches, drawn from which seed, changed how.
 
-    epoch: int = 0
-    loss: float = math.inf
-    parameters: Mapping[str, Array] | None = None
+    `patience` epochs without a better validation loss end it. `gradient_norms`: record them in every epoch.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    patience: int | None = None
+    gradient_norms: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("epochs", self.epochs, 1),
+            ("batch_size", self.batch_size, 1),
+            ("seed", self.seed, 0),
+            ("patience", 1 if self.patience is None else self.patience, 1),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ArgumentError(f"`{name}` (={value}) must be a whole number of at least {least}")
 
 
-def fit(
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: `step` steps of epoch `epoch` (from 1) are done, with `loss` the sum over their images
+    and `seconds` spent; `results` are the rows of the epochs before, `best_epoch` (0 for none) had the least
+    validation loss of them."""
+
+    epoch: int = 1
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    results: tuple[EpochResult, ...] = ()
+    best_epoch: int = 0
+    best_loss: float = math.inf
+
+    def ended(self, course: Course) -> bool:
+        """Whether nothing is left to do: all epochs ran, or patience ran out."""
+        done = len(self.results)
+        return done >= course.epochs or (course.patience is not None and done - self.best_epoch >= course.patience)
+
+
+class Keeper(Protocol):
+    """Hears where a training stands whenever it can be stopped, and may stop it by raising."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Between two steps of an epoch."""
+        ...
+
+    def after_epoch(self, progress: Progress, best: Mapping[str, Array] | None) -> None:
+        """Behind an epoch; `best` are the parameters of the best one."""
+        ...
+
+
+def train_epochs(
     model: TrainableModel,
     data: Dataset,
+    course: Course,
     *,
-    epochs: int,
-    batch_size: int,
-    seed: int = 0,
-    augmentation: Augmentation | None = None,
-    patience: int | None = None,
-    gradient_norms: bool = False,
+    progress: Progress | None = None,
+    best: Mapping[str, Array] | None = None,
+    keeper: Keeper | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> History:
-    """Train `model` on `data.train` for `epochs`, in batches of `batch_size` in an order drawn from `seed`.
+    """Train `model` on `data.train`, from `progress` on; see `fit`.
 
-    The images are given to the model as they are; call `data.normalised()` first where that is wanted. The last batch
-    of an epoch may be smaller. The learning rate follows the optimiser's own schedule. With a validation part, the
-    model has the parameters of the epoch of least validation loss when training ends, and `patience` epochs without
-    a lower one end it early. `data.test` is never looked at. The same arguments give the same history, times apart.
-
-    Args:
-        model: built; it keeps its optimiser's state between calls.
-        data: float32 images in [0, 1] or normalised.
-        epochs: how many times each image is used, 1 or more.
-        batch_size: images a step, 1 or more.
-        seed: 0 or more.
-        augmentation: random changes to the training images; none by default.
-        patience: needs a validation part.
-        gradient_norms: record each parameter's gradient norm in the last step of every epoch, and those of the states
-            of recurrent layers.
-        callbacks: told of every step and epoch, in this order.
+    What comes out depends on the model's state, the data and the course alone: one that is stopped between two steps
+    and goes on from there ends with the same bits. `best` are the parameters of `progress.best_epoch`.
 
     Raises:
-        ArgumentError: a number is outside its rule, or `patience` is given without a validation part.
-        TrainingError: a loss is not finite; names the step and, with a model of this package, the layer.
+        ArgumentError: `patience` is given without a validation part.
+        TrainingError: a loss or gradient is not finite.
     """
-    _check_arguments(data, epochs, batch_size, seed, patience)
-    callbacks = tuple(callbacks)
-    plan = BatchPlan(batch_size, seed, augmentation or Augmentation())
-    validation_images = len(data.validation) if data.validation is not None else 0
-    start = RunStart(epochs, batch_size, plan.batch_count(data.train), len(data.train), validation_images, seed)
+    if course.patience is not None and data.validation is None:
+        raise ArgumentError(f"`patience` (={course.patience}) needs a validation part; see `Dataset.with_validation`")
+    callbacks, progress = tuple(callbacks), progress or Progress()
+    plan = BatchPlan(min(course.batch_size, len(data.train)), course.seed, course.augmentation)
+    parts = [_sample(data.train), *([] if data.validation is None else [data.validation])]
+    model.prepare(step_rows=plan.batch_size, score_rows=max(len(part) for part in parts))
+    start = RunStart(
+        course.epochs,
+        plan.batch_size,
+        plan.batch_count(data.train),
+        len(data.train),
+        0 if data.validation is None else len(data.validation),
+        course.seed,
+        first_epoch=progress.epoch,
+        first_step=progress.step + 1,
+    )
     for callback in callbacks:
         callback.on_start(start)
-    run = _Run(model, data, plan, gradient_norms, callbacks)
-    best, results = _Best(), list[EpochResult]()
-    for epoch in range(1, epochs + 1):
-        result = run.epoch(epoch)
-        results.append(result)
-        if result.validation_loss is not None and result.validation_loss < best.loss:
-            best = _Best(
-                epoch, result.validation_loss, {name: np.array(value) for name, value in model.parameters.items()}
-            )
+    run = _Run(model, data, plan, course.gradient_norms, callbacks, keeper)
+    while not progress.ended(course):
+        result = run.epoch(progress)
+        progress = Progress(
+            progress.epoch + 1,
+            results=(*progress.results, result),
+            best_epoch=progress.best_epoch,
+            best_loss=progress.best_loss,
+        )
+        if result.validation_loss is not None and result.validation_loss < progress.best_loss:
+            best = {name: np.array(value) for name, value in model.parameters.items()}
+            progress = replace(progress, best_epoch=result.epoch, best_loss=result.validation_loss)
+        if keeper is not None:
+            keeper.after_epoch(progress, best)
         for callback in callbacks:
             callback.on_epoch_end(result)
-        if patience is not None and epoch - best.epoch >= patience:
-            break
-    if best.parameters is not None:
-        model.load_parameters(best.parameters)
-    history = History(tuple(results), best.epoch or len(results), stopped_early=len(results) < epochs)
+    if best is not None:
+        model.load_parameters(best)
+    done = len(progress.results)
+    history = History(progress.results, progress.best_epoch or done, stopped_early=done < course.epochs)
     for callback in callbacks:
         callback.on_end(history)
     return history
 
 
-def _check_arguments(data: Dataset, epochs: int, batch_size: int, seed: int, patience: int | None) -> None:
-    for name, value, least in (
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("patience", 1 if patience is None else patience, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentError(f"`{name}` (={value}) must be a whole number of at least {least}")
-    if patience is not None and data.validation is None:
-        raise ArgumentError(f"`patience` (={patience}) needs a validation part; see `Dataset.with_validation`")
+def outputs_of(model: TrainableModel, part: Part) -> Array:
+    """The model's outputs for all images of a part, which are made a block at a time."""
+    blocks = range(0, len(part), _BLOCK)
+    return np.concatenate([model.predict(part.images[start : start + _BLOCK]) for start in blocks])
+
+
+def evaluate_part(model: TrainableModel, part: Part, outputs: Array) -> tuple[float, Evaluation | None]:
+    """The loss of the model's `outputs` for a part, and what is right and wrong, None in a regression."""
+    loss = model.score(outputs, part.labels)["loss"]
+    return loss, None if part.labels.ndim > 1 else Evaluation.of(loss, part.labels, outputs)
 
 
 @dataclass(frozen=True)
@@ -156,43 +213,58 @@ class _Run:
     plan: BatchPlan
     gradient_norms: bool
     callbacks: tuple[Callback, ...]
+    keeper: Keeper | None
 
-    def epoch(self, epoch: int) -> EpochResult:
-        """One pass over the training part, then the measures."""
+    def epoch(self, progress: Progress) -> EpochResult:
+        """The rest of an epoch over the training part, then the measures."""
         model, train, start = self.model, self.data.train, time.perf_counter()
-        loss = self._steps(epoch)
-        trained = time.perf_counter()
-        sample = _accuracy_sample(train)
-        accuracy = model.evaluate(np.asarray(sample.images), sample.labels)["accuracy"]
-        measures: Mapping[str, float] = {}
+        first = progress.step * self.plan.batch_size
+        loss, waited = self._steps(progress, start)
+        training = max(time.perf_counter() - start, 1e-9)
+        sample = _sample(train)
+        _, trained = evaluate_part(model, sample, outputs_of(model, sample))
+        validation_loss, validated = None, None
         if self.data.validation is not None:
-            measures = model.evaluate(np.asarray(self.data.validation.images), self.data.validation.labels)
+            outputs = outputs_of(model, self.data.validation)
+            validation_loss, validated = evaluate_part(model, self.data.validation, outputs)
         return EpochResult(
-            epoch=epoch,
+            epoch=progress.epoch,
             loss=loss,
-            accuracy=accuracy,
-            validation_loss=measures.get("loss"),
-            validation_accuracy=measures.get("accuracy"),
+            accuracy=None if trained is None else trained.accuracy,
+            validation_loss=validation_loss,
+            validation_accuracy=None if validated is None else validated.accuracy,
             learning_rate=model.learning_rate,
-            seconds=time.perf_counter() - start,
-            images_per_second=len(train) / max(trained - start, 1e-9),
+            seconds=progress.seconds + time.perf_counter() - start,
+            images_per_second=(len(train) - first) / training,
+            busy=min(1.0, max(0.0, 1 - waited / training)),
+            validation_balanced_accuracy=None if validated is None else validated.balanced_accuracy,
+            validation_recall=() if validated is None else validated.recall,
             gradient_norms=dict(model.gradient_norms) if self.gradient_norms else {},
             state_gradient_norms=dict(model.state_gradient_norms) if self.gradient_norms else {},
         )
 
-    def _steps(self, epoch: int) -> float:
-        """Every step of an epoch; the mean loss of an image."""
-        total = 0.0
-        for step, (images, labels) in enumerate(epoch_batches(self.plan, self.data.train, epoch), 1):
-            loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
-            if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
-            total += loss * len(labels)
-            for callback in self.callbacks:
-                callback.on_step_end(epoch, step, loss)
-        return total / len(self.data.train)
+    def _steps(self, progress: Progress, start: float) -> tuple[float, float]:
+        """Every step that is left of an epoch; the mean loss of an image, and the seconds in which none was there."""
+        part, total, step = self.data.train, progress.loss, progress.step
+        classes = len(self.data.class_names)
+        with epoch_batches(self.plan, part, progress.epoch, start=step, classes=classes) as batches:
+            for images, labels in batches:
+                step += 1
+                loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"the loss is {loss} in step {step} of epoch {progress.epoch}; try a lower learning rate"
+                    )
+                total += loss * len(labels)
+                for callback in self.callbacks:
+                    callback.on_step_end(progress.epoch, step, loss)
+                # Behind the last step the epoch's end is near, and is a better place to stop.
+                if self.keeper is not None and step < self.plan.batch_count(part):
+                    seconds = progress.seconds + time.perf_counter() - start
+                    self.keeper.after_step(replace(progress, step=step, loss=total, seconds=seconds))
+            return total / len(part), batches.waited
 
 
-def _accuracy_sample(part: Part) -> Part:
+def _sample(part: Part) -> Part:
     """Training images evenly spread over the part."""
     return part.take(np.linspace(0, len(part) - 1, min(len(part), _ACCURACY_SAMPLE)).astype(np.int64))
