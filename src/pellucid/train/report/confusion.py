@@ -54,7 +54,7 @@ def strength(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """How strongly each cell (classes, classes) is coloured, 0..1: by its share of its row, so that one image in a
     hundred can be seen."""
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    return np.where(confusion > 0, 0.1 + 0.9 * shares**0.6, 0.0)
+    return np.where(confusion > 0, 0.16 + 0.84 * shares**0.6, 0.0)
 
 
 def _cells(axes: Axes, confusion: NDArray[np.int64]) -> None:

@@ -52,7 +52,7 @@ def _panels(history: History) -> tuple[Callable[[Axes], None], ...]:
         ("validation", "validation", finite(row.validation_loss for row in rows)),
     )
     accuracy = (
-        ("training (sample)", "training", _per_cent(row.accuracy for row in rows)),
+        ("training", "training", _per_cent(row.accuracy for row in rows)),
         ("validation", "validation", _per_cent(row.validation_accuracy for row in rows)),
         ("balanced", "balanced", _per_cent(row.validation_balanced_accuracy for row in rows)),
     )
@@ -94,7 +94,7 @@ def _panel(axes: Axes, history: History, title: str, series: Iterable[_Series]) 
     named = [name for name, _, _ in drawn if name]
     axes.set_title(title, pad=20)
     if named:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(named))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(named)).set_in_layout(False)
     plain_axes(axes, len(history.epochs))
     if history.best.validation_loss is not None:
         axes.axvline(history.best_epoch, color=colour("muted"), linewidth=1, linestyle=(0, (3, 3)), zorder=1)

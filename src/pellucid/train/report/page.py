@@ -122,17 +122,14 @@ def _tiles(report: Report) -> str:
     """The figures that everybody asks for first."""
     history, tiles = report.history, list[tuple[str, str, str]]()
     for part, evaluation in report.evaluations.items():
-        top5 = "" if evaluation.top5_accuracy is None else f", top-5 {percent(evaluation.top5_accuracy)}"
-        tiles += [
-            (f"{text(part)} accuracy", percent(evaluation.accuracy), f"{evaluation.count:,} images{top5}"),
-            (f"{text(part)} balanced accuracy", percent(evaluation.balanced_accuracy), f"loss {evaluation.loss:.4f}"),
-        ]
+        balanced = f"balanced {percent(evaluation.balanced_accuracy)}"
+        tiles.append((f"{text(part)} accuracy", percent(evaluation.accuracy), balanced))
     if history.epochs:
         best = history.best
         chosen = "the last" if best.validation_loss is None else f"validation loss {best.validation_loss:.4f}"
         ended = ", stopped early" if history.stopped_early else ""
         tiles.append(("epoch kept", f"{history.best_epoch} of {len(history.epochs)}", f"{chosen}{ended}"))
-        tiles.append(("training time", duration(history.seconds), f"{len(history.epochs)} epochs"))
+        tiles.append(("training time", duration(history.seconds), f"{len(history.epochs)} epoch{'s' * (len(history.epochs) > 1)}"))
     if not tiles:
         return ""
     rows = (f"<div><dt>{title}</dt><dd>{figure}<small>{note}</small></dd></div>" for title, figure, note in tiles)
@@ -164,9 +161,10 @@ def _odds(mistake: Mistake, number: int, names: Sequence[str]) -> str:
     kind = "right" if number == mistake.label else "wrong" if number == mistake.predicted else ""
     shape = f' class="{kind}"' if kind else ""
     width = min(max(part, 0.0), 100.0)
+    figure = "&lt;0.1%" if 0 < part < 0.05 else f"{part:.1f}%"
     return (
         f"<li{shape}>{name(shortened(names[number], 22))}"
-        f'<i style="--part:{width:.1f}%"></i><span>{part:.1f}%</span></li>'
+        f'<i style="--part:{width:.1f}%"></i><span>{figure}</span></li>'
     )
 
 

@@ -9,6 +9,7 @@ from pellucid.train.report.confusion import confusion_svg, strength
 from pellucid.train.report.drawing import inlined
 from pellucid.train.report.markup import attribute, details, name, row, share_cell, table
 from pellucid.train.report.names import shortened
+from pellucid.train.report.quantities import percent
 
 if TYPE_CHECKING:
     from pellucid.train.metrics import ClassScore, Evaluation
@@ -17,7 +18,7 @@ __all__ = ["scores_html"]
 
 _MOST_CLASSES = 20  # of more, the table shows the worst first
 _WORST = 10
-_CONFUSIONS = 10
+_CONFUSIONS = 8
 
 _HEAD = ("class", "images", "recall", "precision", "F1")
 _LEGEND = (
@@ -34,7 +35,16 @@ def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str,
         _matrix(evaluation, class_names, prefix, drawn=drawn),
         f"<div>{_classes(evaluation, class_names)}\n{_confusions(evaluation, class_names)}</div>",
     ]
-    return f'<div class="halves">\n{"".join(parts)}</div>' if few else "\n".join(parts)
+    return _line(evaluation) + (f'<div class="halves">\n{"".join(parts)}</div>' if few else "\n".join(parts))
+
+
+def _line(evaluation: Evaluation) -> str:
+    """The measures in a line."""
+    top5 = "" if evaluation.top5_accuracy is None else f", top-5 accuracy {percent(evaluation.top5_accuracy)}"
+    return (
+        f"<p>{evaluation.count:,} images: accuracy {percent(evaluation.accuracy)}, balanced accuracy (mean recall of the "
+        f"classes) {percent(evaluation.balanced_accuracy)}{top5}; loss {evaluation.loss:.4f}.</p>\n"
+    )
 
 
 def _matrix(evaluation: Evaluation, names: Sequence[str], prefix: str, *, drawn: bool) -> str:
@@ -73,8 +83,8 @@ def _classes(evaluation: Evaluation, names: Sequence[str]) -> str:
 
 
 def _class_row(score: ClassScore, names: Sequence[str]) -> str:
-    shares = (share_cell(share) for share in (score.recall, score.precision, score.f1))
-    return row(name(names[score.number]), (str(score.images), *shares))
+    cells = (str(score.images), share_cell(score.recall), percent(score.precision), percent(score.f1))
+    return row(name(names[score.number]), cells)
 
 
 def _confusions(evaluation: Evaluation, names: Sequence[str]) -> str:
@@ -86,12 +96,12 @@ def _confusions(evaluation: Evaluation, names: Sequence[str]) -> str:
         row(
             name(names[one.label]),
             (
-                f'<td class="left name">{name(names[one.predicted])}</td>',
+                f'<td class="name">{name(names[one.predicted])}</td>',
                 f"{one.count}",
                 f"{100 * one.count / evaluation.classes[one.label].images:.1f}%",
             ),
         )
         for one in found
     )
-    head = ("true class", '<span class="left">taken for</span>', "images", "of the class")
-    return f"<h3>Confused most often</h3>\n{table(head, rows)}"
+    head = ("true class", "taken for", "images", "of the class")
+    return f"<h3>Confused most often</h3>\n{table(head, rows, kind='pairs')}"
