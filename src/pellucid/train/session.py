@@ -331,7 +331,9 @@ def model_folder(path: Path) -> Path:
     for folder in (path, path / BEST):
         if (folder / CONFIG).is_file():
             return folder
-    raise ArgumentError(f"{path}: is neither a run folder nor that of a model: there is no {CONFIG} in it, nor in {BEST}")
+    raise ArgumentError(
+        f"{path}: is neither a run folder nor that of a model: there is no {CONFIG} in it, nor in {BEST}"
+    )
 
 
 def fingerprint(data: Dataset) -> str:

@@ -130,7 +130,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0)
 
 
 def _what(card: ModelCard) -> str:
-    task = f"tells {len(card.class_names)} classes of images apart" if card.class_names else "estimates numbers from images"
+    task = (
+        f"tells {len(card.class_names)} classes of images apart"
+        if card.class_names
+        else "estimates numbers from images"
+    )
     parameters = sum(layer.parameters for layer in card.layers)
     chosen = {"best": "the epoch of least validation loss", "last": "the last epoch"}.get(card.weights, "")
     kept = f"These are the parameters of epoch {card.epoch} of {card.epochs}{f', {chosen}' if chosen else ''}."
@@ -205,7 +209,8 @@ def _limits(card: ModelCard) -> str:
         weak = [score for score in evaluation.worst(_WEAK) if score.recall is not None and score.recall < 1]
         if weak:
             named = ", ".join(
-                f"{_words(card.class_names[score.number])} ({percent(score.recall)} of {score.images})" for score in weak
+                f"{_words(card.class_names[score.number])} ({percent(score.recall)} of {score.images})"
+                for score in weak
             )
             lines.append(f"- Found least often among the images of the part {_words(part)}: {named}.")
     if "test" not in card.evaluations:
