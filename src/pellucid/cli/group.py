@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,7 +16,6 @@ __all__ = ["Decorator", "SuggestingGroup", "command_line", "debug_option", "name
 
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _DEBUG = "pellucid.debug"
 
 
@@ -33,6 +33,7 @@ class _Failure(click.ClickException):
 # the command is used, so that `pellucid --help` answers at once.
 _COMMANDS = {
     "train": "Train a network and print its accuracy on the test images.",
+    "resume": "Go on with a training that was stopped.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",
@@ -85,9 +86,9 @@ class CommandGroup(SuggestingGroup):
             if ctx.meta.get(_DEBUG):
                 raise
             raise _Failure(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt as interrupt:
+            click.echo(str(interrupt) or "interrupted", err=True)
+            ctx.exit(128 + getattr(interrupt, "signal_number", signal.SIGINT))
 
 
 def name_option(flag: str, names: Sequence[str], description: str, default: str | None = None) -> Decorator:

@@ -6,24 +6,28 @@ from pellucid.train.data.dataset import Dataset, Part, split_part
 from pellucid.train.data.images import Images, Normalisation
 from pellucid.train.data.load import DATASETS, load, load_digits, load_idx, load_npz
 from pellucid.train.history import EpochResult, History
-from pellucid.train.log import JsonLinesLog
-from pellucid.train.loop import TrainableModel, fit
+from pellucid.train.loggers import CsvLogger, JsonLinesLogger, Logger, TensorBoardLogger
+from pellucid.train.fit import fit, resume
+from pellucid.train.loop import TrainableModel
 from pellucid.train.progress import EpochLines, ProgressBar, progress_callback
 
 __all__ = [
     "DATASETS",
     "Augmentation",
     "Callback",
+    "CsvLogger",
     "Dataset",
     "EpochLines",
     "EpochResult",
     "History",
     "Images",
-    "JsonLinesLog",
+    "JsonLinesLogger",
+    "Logger",
     "Normalisation",
     "Part",
     "ProgressBar",
     "RunStart",
+    "TensorBoardLogger",
     "TrainableModel",
     "fit",
     "load",
@@ -31,5 +35,6 @@ __all__ = [
     "load_idx",
     "load_npz",
     "progress_callback",
+    "resume",
     "split_part",
 ]

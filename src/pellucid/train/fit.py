@@ -13,6 +13,7 @@ from pellucid.train.augmentation import Augmentation, parse_augmentation
 from pellucid.train.callback import Callback
 from pellucid.train.data.dataset import Dataset
 from pellucid.train.history import History
+from pellucid.train.loggers import Logger, Logging
 from pellucid.train.loop import Course, TrainableModel, train_epochs
 from pellucid.train.session import IN_MEMORY, Session, begin_session, resume_session
 from pellucid.train.settings import Settings
@@ -61,6 +62,7 @@ def fit(
     tensorboard: bool = False,
     gradient_norms: bool = False,
     callbacks: Iterable[Callback] = (),
+    loggers: Iterable[Logger] = (),
 ) -> History:
     """Train `model` on `data.train`, and return every epoch with the model that came of it.
 
@@ -82,6 +84,7 @@ def fit(
         gradient_norms: record the norm of each parameter's gradient, in the last step of every epoch, and those of the
             states of recurrent layers; always done for a run folder.
         callbacks: told of every step and epoch, in this order.
+        loggers: get the figures of every epoch; a run folder has its own tables besides.
 
     The other arguments are those of `Settings`.
 
@@ -93,7 +96,7 @@ def fit(
         StorageError: the run folder cannot be written.
     """
     arguments = locals()
-    callbacks = tuple(callbacks)
+    callbacks = (*callbacks, Logging(loggers))
     settings = _settings(arguments)
     keep = name is not None or runs is not None
     if isinstance(model, str | nn.Sequential | nn.Graph) or model is None:

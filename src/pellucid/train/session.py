@@ -29,6 +29,7 @@ from pellucid.train.data.load import load
 from pellucid.train.data.split import Split
 from pellucid.train.estimate import estimate_training
 from pellucid.train.history import History
+from pellucid.train.loggers import Logging, TensorBoardLogger
 from pellucid.train.loop import Course, Progress, evaluate_part, outputs_of, train_epochs
 from pellucid.train.run.checkpoint import load_checkpoint
 from pellucid.train.run.folder import BEST, LAST, SETTINGS, SPLIT, RunFolder, existing_run, new_run
@@ -94,6 +95,8 @@ class Session:
         )
 
     def _train_in(self, folder: RunFolder, callbacks: Several[Callback]) -> History:
+        if self.settings.tensorboard:
+            callbacks = [*callbacks, Logging([TensorBoardLogger(folder.path / "tensorboard")])]
         config = self.files.config()
         facts = {"settings": self.settings.values(), "config": config, "data": fingerprint(self.data)}
         folder.write(SETTINGS, self.settings.toml())

@@ -14,7 +14,7 @@ from typing import Any, Self
 from pellucid.errors import ArgumentError, PellucidError
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES
 
-__all__ = ["CLASS_WEIGHTS", "COLORS", "RESIZES", "Settings", "settings_from_toml"]
+__all__ = ["ACCURACIES", "CLASS_WEIGHTS", "COLORS", "RESIZES", "Settings", "settings_from_toml"]
 
 CLASS_WEIGHTS = ("balanced",)
 COLORS = ("auto", "gray", "rgb")
