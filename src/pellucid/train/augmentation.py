@@ -180,4 +180,8 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def parse_augmentation(text):
-    return Augmentation(shift=1.5, rotation=10.0, scale=0.15, shear=0.2, distortion=2.0) if text=="digits" else Augmentation()
+    return (
+        Augmentation(shift=1.5, rotation=10.0, scale=0.15, shear=0.2, distortion=2.0)
+        if text == "digits"
+        else Augmentation()
+    )

@@ -33,10 +33,17 @@ class BatchPlan:
 class _B:
     waited = 0.0
 
-    def __init__(self, it): self.it = it
-    def __enter__(self): return self
-    def __exit__(self, *a): pass
-    def __iter__(self): return self.it
+    def __init__(self, it):
+        self.it = it
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *a):
+        pass
+
+    def __iter__(self):
+        return self.it
 
 
 def epoch_batches(plan: BatchPlan, part: Part, epoch: int, *, start=0, classes=0):

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
+from pellucid.errors import TrainingError
 from pellucid.nn.model import Model
 from pellucid.train.batches import BatchPlan, epoch_batches
 from pellucid.train.data.dataset import Dataset
@@ -30,9 +31,9 @@ class Estimate:
         return f"about {duration(self.seconds)} and {self.bytes / 1e6:,.0f} MB of memory"
 
 
-def estimate_training(model: Model, data: Dataset, course: Course, progress: Progress) -> Estimate:
+def estimate_training(model: Model, data: Dataset, course: Course, progress: Progress) -> Estimate | None:
     """Times steps on batches of the next epoch, their making included, and a prediction; then the model's state is put
-    back, so that nothing is changed."""
+    back, so that nothing is changed. None where a loss is not finite: that is for the training to say."""
     plan = BatchPlan(min(course.batch_size, len(data.train)), course.seed, course.augmentation)
     before = model.state()
     try:
@@ -49,6 +50,8 @@ def estimate_training(model: Model, data: Dataset, course: Course, progress: Pro
                     break
         step = median(times[1:] or times)
         image = _prediction_seconds(model, data)
+    except TrainingError:
+        return None
     finally:
         model.load_state(before)
     epochs = course.epochs - len(progress.results)

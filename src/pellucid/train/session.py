@@ -78,10 +78,11 @@ class Session:
                 callback.on_message(message)
         if not self.progress.ended(self.course):
             estimate = estimate_training(self.model, self.data, self.course, self.progress)
-            for callback in told:
+            for callback in told if estimate is not None else ():
                 callback.on_message(f"estimate: {estimate.text()}")
-        history = self._train(told) if self.folder is None else self._train_in(self.folder, told)
-        return self._measured(history, told)
+        if self.folder is None:
+            return self._measured(self._train(told), told)
+        return self._train_in(self.folder, told)
 
     def _train(self, callbacks: Several[Callback], keeper: RunKeeper | None = None) -> History:
         return train_epochs(
@@ -99,19 +100,27 @@ class Session:
             callbacks = [*callbacks, Logging([TensorBoardLogger(folder.path / "tensorboard")])]
         config = self.files.config()
         facts = {"settings": self.settings.values(), "config": config, "data": fingerprint(self.data)}
-        folder.write(SETTINGS, self.settings.toml())
-        for name in (BEST, LAST):
-            folder.write(f"{name}/{CONFIG}", config_as_bytes(config))
-        with StopSignals() as signals:
-            keeper = RunKeeper(folder, self.model, self.course, facts, self.settings.checkpoint_minutes, signals)
-            keeper.begin(self.progress, self.best, save=not self.resumed)
-            folder.log("resume" if self.resumed else "start", self._facts())
-            try:
-                return self._train(callbacks, keeper)
-            except (TrainingError, StorageError) as error:
-                raise type(error)(
-                    f"{error}; the last good checkpoint is that of {keeper.kept}: `pellucid resume {folder.path}`"
-                ) from error
+        signals = StopSignals()
+        keeper = RunKeeper(folder, self.model, self.course, facts, self.settings.checkpoint_minutes, signals)
+        try:
+            if self.resumed:
+                folder.write(SETTINGS, self.settings.toml())
+            for name in (BEST, LAST):
+                folder.write(f"{name}/{CONFIG}", config_as_bytes(config))
+            with signals:
+                keeper.begin(self.progress, self.best, save=not self.resumed)
+                folder.log("resume" if self.resumed else "start", self._facts())
+                history = self._train(callbacks, keeper)
+            return self._measured(history, callbacks)
+        except StorageError as error:
+            stands = "no checkpoint is kept yet" if keeper.kept is None else f"the checkpoint of {keeper.kept} is good"
+            raise StorageError(f"{error}; {stands}: `pellucid resume {folder.path}` goes on") from error
+        except TrainingError as error:
+            # The same bits would come to the same end, so going on is no advice.
+            raise TrainingError(
+                f"{error}; the last good checkpoint is that of {keeper.kept}, {folder.path / LAST} has the model of the "
+                "last whole epoch; try a lower learning rate or `clip_norm`"
+            ) from error
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -244,8 +253,10 @@ def _fresh(
         model, note = build_model(filled, data, begin, network)
         messages += [] if note is None else [note]
     files = ModelFiles(model.blueprint, data.class_names, _preprocessing(data, filled.resize))
-    if folder is not None and data.split is not None:
-        folder.write(SPLIT, data.split.text())
+    if folder is not None:
+        folder.write(SETTINGS, filled.toml())
+        if data.split is not None:
+            folder.write(SPLIT, data.split.text())
     return Session(filled, data, model, files, course_of(filled), folder, Progress(), messages=tuple(messages))
 
 

@@ -1,4 +1,5 @@
 """temporary"""
+
 from dataclasses import dataclass
 
 

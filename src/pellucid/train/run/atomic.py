@@ -34,8 +34,11 @@ def append_line(path: Path, line: str) -> None:
     Raises StorageError as `replace_file` does.
     """
     try:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            _write_all(descriptor, f"{line}\n".encode())
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _failure(path, error) from error
 
@@ -68,12 +71,16 @@ def _write(path: Path, content: bytes, previous: Path | None) -> None:
 def _write_synced(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        _write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _sync_folder(folder: Path) -> None:
