@@ -177,11 +177,3 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
     return state ^ (state >> np.uint64(31))
-
-
-def parse_augmentation(text):
-    return (
-        Augmentation(shift=1.5, rotation=10.0, scale=0.15, shear=0.2, distortion=2.0)
-        if text == "digits"
-        else Augmentation()
-    )

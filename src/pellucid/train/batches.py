@@ -30,29 +30,11 @@ class BatchPlan:
         return -(-len(part) // self.batch_size)
 
 
-class _B:
-    waited = 0.0
-
-    def __init__(self, it):
-        self.it = it
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *a):
-        pass
-
-    def __iter__(self):
-        return self.it
-
-
-def epoch_batches(plan: BatchPlan, part: Part, epoch: int, *, start=0, classes=0):
-    return _B(_eb(plan, part, epoch, start))
-
-
-def _eb(plan, part, epoch, begin):
+def epoch_batches(plan: BatchPlan, part: Part, epoch: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
+    """Images (batch, height, width, channels) and labels (batch, ...) of every batch of an epoch; each image comes
+    once."""
     order = np.random.default_rng([plan.seed, epoch]).permutation(len(part))
-    for start in range(begin * plan.batch_size, len(order), plan.batch_size):
+    for start in range(0, len(order), plan.batch_size):
         numbers = order[start : start + plan.batch_size]
         plain = plan.augmentation(part.images.plain(numbers), numbers, seed=plan.seed, epoch=epoch)
         yield part.images.finish(plain), part.labels[numbers]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train.data.split import Split
 from pellucid.train.data.images import ArrayPixels, Images, Normalisation
 
 if TYPE_CHECKING:
@@ -74,9 +72,6 @@ class Dataset:
     class_names: tuple[str, ...]
     validation: Part | None = None
     normalisation: Normalisation | None = None
-    split: Split | None = None
-    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in self.parts():

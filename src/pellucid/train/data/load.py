@@ -35,12 +35,7 @@ _TEST_FRACTION, _TEST_SEED = 0.2, 0
 _MOST_CLASSES = 100_000
 
 
-def load(source, *, validation=None, seed=0, **rest):
-    data = load_(source)
-    return data.with_validation(0.1 if validation is None else validation, seed)
-
-
-def load_(source: str | Path) -> Dataset:
+def load(source: str | Path) -> Dataset:
     """The data set that `source` names: "digits", a folder of IDX files, or an .npz file.
 
     Raises:
