@@ -183,13 +183,16 @@ class _Run:
     def _steps(self, epoch: int) -> float:
         """Every step of an epoch; the mean loss of an image."""
         total = 0.0
-        for step, (images, labels) in enumerate(epoch_batches(self.plan, self.data.train, epoch), 1):
-            loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
-            if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate")
-            total += loss * len(labels)
-            for callback in self.callbacks:
-                callback.on_step_end(epoch, step, loss)
+        with epoch_batches(self.plan, self.data.train, epoch, classes=len(self.data.class_names)) as batches:
+            for step, (images, labels) in enumerate(batches, 1):
+                loss = self.model.train_step(images, labels, gradient_norms=self.gradient_norms)
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"the loss is {loss} in step {step} of epoch {epoch}; try a lower learning rate"
+                    )
+                total += loss * len(labels)
+                for callback in self.callbacks:
+                    callback.on_step_end(epoch, step, loss)
         return total / len(self.data.train)
 
 
