@@ -1,6 +1,6 @@
 """Training: data sets, augmentation, the loop, its history and its reports."""
 
-from pellucid.train.augmentation import Augmentation
+from pellucid.train.augmentation import AUGMENTATIONS, Augmentation, parse_augmentation
 from pellucid.train.callback import Callback, RunStart
 from pellucid.train.data.dataset import Dataset, Part, split_part
 from pellucid.train.data.images import Images, Normalisation
@@ -12,6 +12,7 @@ from pellucid.train.loop import TrainableModel
 from pellucid.train.progress import EpochLines, ProgressBar, progress_callback
 
 __all__ = [
+    "AUGMENTATIONS",
     "DATASETS",
     "Augmentation",
     "Callback",
@@ -34,6 +35,7 @@ __all__ = [
     "load_digits",
     "load_idx",
     "load_npz",
+    "parse_augmentation",
     "progress_callback",
     "resume",
     "split_part",
