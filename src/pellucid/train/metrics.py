@@ -158,7 +158,7 @@ class Evaluation:
 
     def worst(self, most: int) -> tuple[ClassScore, ...]:
         """The classes of least recall, at most `most`, those without images last."""
-        return tuple(sorted(self.classes, key=lambda score: (2.0 if score.recall is None else score.recall))[:most])
+        return tuple(sorted(self.classes, key=lambda score: 2.0 if score.recall is None else score.recall)[:most])
 
     def as_data(self) -> dict[str, Any]:
         """Plain values for JSON: every measure, lists for classes, None where a measure is not defined."""

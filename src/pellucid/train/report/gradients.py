@@ -54,7 +54,9 @@ def _draw(figure: Figure, layers: Mapping[str, Sequence[float | None]], epochs: 
     for (name, norms), paint in zip(layers.items(), paints, strict=True):
         # A gradient of 0 has no place on the scale.
         values = [value if value > 0 else math.nan for value in finite(norms)]
-        axes.plot(range(1, epochs + 1), values, color=paint, label=shortened(name, 24), marker="o" if epochs <= 30 else "")
+        axes.plot(
+            range(1, epochs + 1), values, color=paint, label=shortened(name, 24), marker="o" if epochs <= 30 else ""
+        )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title("gradient norm of each layer, last step of each epoch")

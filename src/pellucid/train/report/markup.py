@@ -40,7 +40,9 @@ def table(head: Sequence[str], rows: Iterable[str], *, kind: str = "") -> str:
     cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     shape = f' class="{kind}"' if kind else ""
     body = "\n".join(rows)
-    return f'<div class="scroll"><table{shape}>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table{shape}>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    )
 
 
 def row(head: str, cells: Iterable[str], *, kind: str = "") -> str:

@@ -77,7 +77,7 @@ def report_html(report: Report) -> str:
 <title>{text(report.title)} – training report</title>
 <style>
 {_colours()}
-{files(__package__).joinpath("page.css").read_text(encoding="utf-8")}</style>
+{files("pellucid.train.report").joinpath("page.css").read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <header>
@@ -129,7 +129,13 @@ def _tiles(report: Report) -> str:
         chosen = "the last" if best.validation_loss is None else f"validation loss {best.validation_loss:.4f}"
         ended = ", stopped early" if history.stopped_early else ""
         tiles.append(("epoch kept", f"{history.best_epoch} of {len(history.epochs)}", f"{chosen}{ended}"))
-        tiles.append(("training time", duration(history.seconds), f"{len(history.epochs)} epoch{'s' * (len(history.epochs) > 1)}"))
+        tiles.append(
+            (
+                "training time",
+                duration(history.seconds),
+                f"{len(history.epochs)} epoch{'s' * (len(history.epochs) > 1)}",
+            )
+        )
     if not tiles:
         return ""
     rows = (f"<div><dt>{title}</dt><dd>{figure}<small>{note}</small></dd></div>" for title, figure, note in tiles)
@@ -163,8 +169,7 @@ def _odds(mistake: Mistake, number: int, names: Sequence[str]) -> str:
     width = min(max(part, 0.0), 100.0)
     figure = "&lt;0.1%" if 0 < part < 0.05 else f"{part:.1f}%"
     return (
-        f"<li{shape}>{name(shortened(names[number], 22))}"
-        f'<i style="--part:{width:.1f}%"></i><span>{figure}</span></li>'
+        f'<li{shape}>{name(shortened(names[number], 22))}<i style="--part:{width:.1f}%"></i><span>{figure}</span></li>'
     )
 
 
