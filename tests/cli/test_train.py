@@ -48,13 +48,10 @@ def test_a_run_on_the_digits_learns_them():
         "epoch",
         "loss",
         "accuracy",
-        "val",
-        "loss",
-        "val",
-        "acc",
         "lr",
         "seconds",
         "images/s",
+        "left",
     ]
     assert [line.split()[0] for line in progress[1:]] == ["1/3", "2/3", "3/3"]
 

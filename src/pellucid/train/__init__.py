@@ -1,15 +1,17 @@
-"""Training: data sets, augmentation, the loop, its history and its reports."""
+"""Training: data sets, augmentation, the loop, its history, run folders and reports."""
 
 from pellucid.train.augmentation import AUGMENTATIONS, Augmentation, parse_augmentation
 from pellucid.train.callback import Callback, RunStart
 from pellucid.train.data.dataset import Dataset, Part, split_part
 from pellucid.train.data.images import Images, Normalisation
 from pellucid.train.data.load import DATASETS, load, load_digits, load_idx, load_npz
+from pellucid.train.fit import fit, resume
 from pellucid.train.history import EpochResult, History
 from pellucid.train.loggers import CsvLogger, JsonLinesLogger, Logger, TensorBoardLogger
-from pellucid.train.fit import fit, resume
 from pellucid.train.loop import TrainableModel
-from pellucid.train.progress import EpochLines, ProgressBar, progress_callback
+from pellucid.train.metrics import Evaluation
+from pellucid.train.progress import EpochLines, ProgressBar, progress_callback, work_progress
+from pellucid.train.settings import Settings
 
 __all__ = [
     "AUGMENTATIONS",
@@ -20,6 +22,7 @@ __all__ = [
     "Dataset",
     "EpochLines",
     "EpochResult",
+    "Evaluation",
     "History",
     "Images",
     "JsonLinesLogger",
@@ -28,6 +31,7 @@ __all__ = [
     "Part",
     "ProgressBar",
     "RunStart",
+    "Settings",
     "TensorBoardLogger",
     "TrainableModel",
     "fit",
@@ -39,4 +43,5 @@ __all__ = [
     "progress_callback",
     "resume",
     "split_part",
+    "work_progress",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CardLayer", "ModelCard", "model_card"]
 
 _COLOURS = {1: "grey", 3: "colour (red, green, blue)", 4: "colour with opacity (red, green, blue, alpha)"}
+_TASK = "image-classification"
 _WEAK = 3  # classes named among the limits
 
 
@@ -36,10 +37,10 @@ class CardLayer:
 class ModelCard:
     """What a card tells.
 
-    `weights`: `best` or `last`; `epoch` is the one that they are of, of `epochs`. `run` is the folder of the run, `data`
-    what the model was trained on, in a few words. `class_names` is empty in a regression. `input_shape` (height, width,
-    channels). `settings` and `evaluations` (by part of the data) are shown as they are; `python` is a program that uses
-    the model.
+    `weights`: `best` or `last`; `epoch` is the one that they are of, of `epochs`. `run` is the folder of the run,
+    `data` what the model was trained on, in a few words. `class_names` is empty in a regression, which has no
+    `evaluations` (by part of the data) either. `input_shape` (height, width, channels). `settings` are shown as they
+    are; `python` is a program that uses the model.
     """
 
     name: str
@@ -84,23 +85,22 @@ def model_card(card: ModelCard) -> str:
 def _head(card: ModelCard) -> str:
     """The front matter. Values are JSON, which is YAML as well: strings are quoted, so that no word means more than
     itself (`no`, `1.0`, `a: b`)."""
-    kind = "image-classification" if card.class_names else "image-feature-extraction"
     entries: dict[str, object] = {} if card.license is None else {"license": printable(card.license)}
     entries["library_name"] = "pellucid"
     if card.class_names:
-        entries["pipeline_tag"] = kind
-    own = ("pellucid", kind) if card.class_names else ("pellucid",)
+        entries["pipeline_tag"] = _TASK
+    own = ("pellucid", _TASK) if card.class_names else ("pellucid",)
     entries["tags"] = list(dict.fromkeys((*own, *map(printable, card.tags))))
     if card.evaluations:
         entries["metrics"] = ["accuracy"]
-        entries["model-index"] = [{"name": printable(card.name), "results": _index(card, kind)}]
+        entries["model-index"] = [{"name": printable(card.name), "results": _index(card)}]
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in entries.items())
 
 
-def _index(card: ModelCard, kind: str) -> list[object]:
+def _index(card: ModelCard) -> list[object]:
     return [
         {
-            "task": {"type": kind},
+            "task": {"type": _TASK},
             "dataset": {"type": "imagefolder", "name": printable(card.data), "split": printable(part)},
             "metrics": [
                 {"type": "accuracy", "value": round(evaluation.accuracy, 4)},
@@ -141,8 +141,8 @@ def _what(card: ModelCard) -> str:
     return (
         f"A network that {task}: {parameters:,} parameters, trained on {_words(card.data)} with Pellucid "
         f"{_words(card.version)}. {kept}\n\n"
-        "`model.safetensors` holds the parameters; `config.json` holds the layers with their equations, what is done to "
-        "an image beforehand, and the names of the classes. Neither contains code that is run when it is loaded."
+        "`model.safetensors` holds the parameters; `config.json` holds the layers with their equations, what is done "
+        "to an image beforehand, and the names of the classes. Neither contains code that is run when it is loaded."
     )
 
 

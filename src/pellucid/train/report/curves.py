@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 from pellucid.train.report.drawing import as_svg, colour, finite, plain_axes
@@ -68,7 +69,7 @@ _Series = tuple[str, str, list[float]]  # its name in the legend, its colour, a 
 
 
 def _loss_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None:
-    values = [value for _, _, one in series for value in one if value == value]
+    values = [value for _, _, one in series for value in one if not isnan(value)]
     _panel(axes, history, "loss", series)
     _name_best(axes, history, top=True)  # where curves that fall leave room
     if values and min(values) > 0 and max(values) > 100 * min(values):
@@ -124,4 +125,4 @@ def _per_cent(shares: Iterable[float | None]) -> list[float]:
 
 
 def _drawable(values: list[float]) -> bool:
-    return any(value == value for value in values)
+    return any(not isnan(value) for value in values)

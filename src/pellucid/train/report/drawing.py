@@ -138,8 +138,8 @@ def finite(values: Iterable[float | None]) -> list[float]:
 
 def inlined(svg: str, prefix: str, title: str) -> str:
     """A drawing as part of a page: its names begin with `prefix`, which no other drawing of the page may have, its
-    colours are the page's variables (`--ink` and so on), its size is the page's affair, and `title` is what it is called
-    where it cannot be seen. `prefix` and `title` are not escaped."""
+    colours are the page's variables (`--ink` and so on), its size is the page's affair, and `title` is what it is
+    called where it cannot be seen. `prefix` and `title` are not escaped."""
     drawing = svg[svg.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r' (id="|xlink:href="#)', rf" \1{prefix}-", drawing)

@@ -77,7 +77,7 @@ def report_html(report: Report) -> str:
 <title>{text(report.title)} – training report</title>
 <style>
 {_colours()}
-{files(__package__).joinpath("page.css").read_text(encoding="utf-8")}</style>
+{files("pellucid.train.report").joinpath("page.css").read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <header>

@@ -28,8 +28,8 @@ _LEGEND = (
 
 
 def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str, *, drawn: bool) -> str:
-    """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without `drawn` the matrix is a table,
-    and left out where it had more than 20 classes."""
+    """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without `drawn` the matrix is a
+    table, and left out where it had more than 20 classes."""
     few = len(class_names) <= _MOST_CLASSES
     parts = [
         _matrix(evaluation, class_names, prefix, drawn=drawn),
@@ -42,8 +42,8 @@ def _line(evaluation: Evaluation) -> str:
     """The measures in a line."""
     top5 = "" if evaluation.top5_accuracy is None else f", top-5 accuracy {percent(evaluation.top5_accuracy)}"
     return (
-        f"<p>{evaluation.count:,} images: accuracy {percent(evaluation.accuracy)}, balanced accuracy (mean recall of the "
-        f"classes) {percent(evaluation.balanced_accuracy)}{top5}; loss {evaluation.loss:.4f}.</p>\n"
+        f"<p>{evaluation.count:,} images: accuracy {percent(evaluation.accuracy)}, balanced accuracy (mean recall of "
+        f"the classes) {percent(evaluation.balanced_accuracy)}{top5}; loss {evaluation.loss:.4f}.</p>\n"
     )
 
 
