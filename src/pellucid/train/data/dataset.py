@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
 from pellucid.train.data.images import ArrayPixels, Images, Normalisation
+from pellucid.train.data.split import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +65,10 @@ class Dataset:
     Without classes it is a regression: every part has targets for labels. `normalisation` is what is applied to the
     images, None where they are as loaded (numbers in [0, 1]).
 
+    Where the data was loaded from files, `split` says of every image what it is for, and `sources` gives of each part
+    the path of each image in order, as the rows of the split have it (`unescaped` makes it a file's name). `problems`
+    are sentences about what was left out or looks wrong.
+
     Raises:
         DataError: the parts' images differ in shape, or a label is outside `0 .. len(class_names) - 1`.
     """
@@ -72,6 +78,9 @@ class Dataset:
     class_names: tuple[str, ...]
     validation: Part | None = None
     normalisation: Normalisation | None = None
+    split: Split | None = None
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in self.parts():
@@ -132,8 +141,11 @@ class Dataset:
             raise ArgumentError(f"the data set has a validation part already ({len(self.validation)} images)")
         if self.normalisation is not None:
             raise ArgumentError("split off the validation part before the images are normalised")
-        train, validation = split_part(self.train, fraction, seed)
-        return replace(self, train=train, validation=validation)
+        chosen = _chosen(self.train, fraction, seed)
+        train, validation = self.train.take(np.flatnonzero(~chosen)), self.train.take(np.flatnonzero(chosen))
+        split = None if self.split is None else self.split.with_validation(chosen.tolist())
+        sources = self.sources if split is None else split.sources()
+        return replace(self, train=train, validation=validation, split=split, sources=sources)
 
 
 def split_part(part: Part, fraction: float, seed: int) -> tuple[Part, Part]:
@@ -145,6 +157,12 @@ def split_part(part: Part, fraction: float, seed: int) -> tuple[Part, Part]:
         ArgumentError: `fraction` is not strictly between 0 and 1.
         DataError: a class has a single image.
     """
+    chosen = _chosen(part, fraction, seed)
+    return part.take(np.flatnonzero(~chosen)), part.take(np.flatnonzero(chosen))
+
+
+def _chosen(part: Part, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which images of the part go to the second; see `split_part`."""
     if not (math.isfinite(fraction) and 0 < fraction < 1):
         raise ArgumentError(f"`fraction` (={fraction}) must be between 0 and 1, both excluded")
     random = np.random.default_rng(seed)
@@ -155,4 +173,4 @@ def split_part(part: Part, fraction: float, seed: int) -> tuple[Part, Part]:
             raise DataError(f"class {label} has a single image: it cannot be on both sides of a split")
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         chosen[random.permutation(members)[:count]] = True
-    return part.take(np.flatnonzero(~chosen)), part.take(np.flatnonzero(chosen))
+    return chosen

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import DataError
 
-__all__ = ["FILES", "find_idx_file", "read_idx"]
+__all__ = ["FILES", "find_idx_file", "has_idx_file", "read_idx"]
 
 # Of each part: the names under which the files are found in the wild, with and without .gz behind them.
 FILES = {
@@ -28,6 +28,11 @@ FILES = {
 
 _UNSIGNED_BYTE = 8
 _CHUNK = 1 << 20
+
+
+def has_idx_file(folder: Path) -> bool:
+    """Whether any of the four files lies there."""
+    return any((folder / f"{name}{end}").is_file() for names in FILES.values() for name in names for end in ("", ".gz"))
 
 
 def find_idx_file(folder: Path, content: str) -> Path:

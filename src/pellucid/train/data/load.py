@@ -1,61 +1,188 @@
-"""Data sets by name, folder or file: the bundled digits, IDX folders, .npz files."""
+"""Data sets by name, folder or file: the bundled digits, IDX folders, .npz files, folders and tables of pictures."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train.data.dataset import Dataset, Part, split_part
-from pellucid.train.data.idx import FILES, find_idx_file, read_idx
+from pellucid.train.data.arrays import Pool, array_dataset, check_form, joined
+from pellucid.train.data.dataset import Dataset, Part
+from pellucid.train.data.idx import FILES, find_idx_file, has_idx_file, read_idx
 from pellucid.train.data.images import ArrayPixels, Images
 from pellucid.train.data.npz import read_npz
+from pellucid.train.data.split import Split, unknown_classes
+
+if TYPE_CHECKING:
+    from pellucid.train.data.folder import Listing
+    from pellucid.train.data.scan import Progress
 
 __all__ = [
     "DATASETS",
+    "LoadedPart",
+    "list_source",
     "load",
     "load_digits",
     "load_idx",
     "load_npz",
+    "load_part",
 ]
 
 DATASETS = ("digits",)
+COLORS = ("auto", "gray", "rgb")
 
 DIGITS_PATH = Path(__file__).parent / "digits" / "digits.npz"
 DIGITS_SHA256 = "c9afd7f837eab85096ffd9e51113f1f22aba2adc6c9d46da1ef502dbf2788c0d"
 
 # Names of the four arrays in an .npz file with a test part, and of the two in one without.
-_SPLIT_NAMES = (("x_train", "y_train"), ("x_test", "y_test"))
-_WHOLE_NAMES = (("images", "labels"),)
-_TEST_FRACTION, _TEST_SEED = 0.2, 0
+_SPLIT_NAMES = (("x_train", "y_train", "train"), ("x_test", "y_test", "test"))
+_WHOLE_NAMES = (("images", "labels", None),)
 _MOST_CLASSES = 100_000
 
 
-def load(source: str | Path) -> Dataset:
-    """The data set that `source` names: "digits", a folder of IDX files, or an .npz file.
+def load(
+    source: str | Path,
+    *,
+    image_size: tuple[int, int] | int | None = None,
+    color: str = "auto",
+    resize: str = "crop",
+    validation: float | None = None,
+    test: float | None = None,
+    seed: int = 0,
+    group: str | None = None,
+    split: Split | None = None,
+    threads: int = 2,
+    cache_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The data set that `source` names: "digits", a folder of IDX files, an .npz file, a folder of pictures
+    (`CLASS/*.png`, or `train/ val/ test/` with classes below), or a CSV table of path,label.
+
+    Pictures become (height, width) = `image_size` (one number: both), by default their own size where all have one of at
+    most 128, else 64x64; `color` is "gray", "rgb", or "auto": grey where all of them are. `resize` is "crop", "pad" or
+    "stretch", see `PictureForm`. They are decoded in `threads` threads when they are asked for, and `cache_bytes` of
+    them stay in memory, see `FilePixels`. Before, each is opened once, of which `progress(done, total)` is told.
+
+    The parts are those of the source, or they are drawn with `seed`: fractions for `validation` and `test`, where None
+    is 0.15 for pictures (no test part where the source has a validation part alone) and no validation part for arrays,
+    and 0 is none. Identical and nearly identical pictures stay together, and those whose paths agree in what the
+    regular expression `group` matches, or its first group. With `split` the parts are exactly that.
 
     Raises:
-        ArgumentError: it is neither a known name nor a path that exists; says which name is closest.
-        DataError: the files are damaged or incomplete.
+        ArgumentError: `source` is neither a known name nor a path that exists, which says what name is closest; or an
+            argument is outside its rule.
+        DataError: files are damaged or incomplete, a class has too few pictures, or the data is not that of `split`.
     """
+    size = _size(image_size)
+    if color not in COLORS:
+        raise ArgumentError(f"`color` (={color!r}) must be one of {', '.join(COLORS)}")
+    path = Path(source)
+    pools = _pools(source)
+    if pools is None:
+        from pellucid.train.data.pictures import PictureOptions, load_pictures
+
+        options = PictureOptions(size, color, resize, validation, test, seed, group, threads, cache_bytes)
+        return load_pictures(path, lambda: list_source(path), options, split, progress)
+    if group is not None:
+        raise ArgumentError(f"`group` (={group!r}) is for pictures in files; {path} has none")
+    check_form(path, pools[0].part.images.shape[1:], size, color)
+    return array_dataset(path, pools, validation, test, seed, split)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPart:
+    """A part, the path of each of its images in order, and sentences about what was left out."""
+
+    part: Part
+    sources: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+def load_part(
+    source: str | Path,
+    class_names: Sequence[str],
+    *,
+    image_size: tuple[int, int],
+    color: str,
+    resize: str = "crop",
+    part: str | None = None,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> LoadedPart:
+    """All labelled images of `source`, or those of its part "train", "validation" or "test", as a trained network takes
+    them: of that size and `color` ("gray" or "rgb"), their labels numbers of `class_names`.
+
+    Raises:
+        ArgumentError: as `load`; or stored images have another size.
+        DataError: as `load`; or a class is not among `class_names`; or the source has no such part.
+    """
+    if color not in COLORS[1:]:
+        raise ArgumentError(f"`color` (={color!r}) must be one of {', '.join(COLORS[1:])}")
+    path = Path(source)
+    pools = _pools(source)
+    if pools is None:
+        from pellucid.train.data.pictures import load_picture_part
+
+        form = (*image_size, 1 if color == "gray" else 3)
+        return LoadedPart(*load_picture_part(list_source(path), class_names, part, form, resize, threads, progress))
+    check_form(path, pools[0].part.images.shape[1:], image_size, color)
+    chosen = [pool for pool in pools if part in (None, pool.given)]
+    if not chosen:
+        raise DataError(f"{path}: has no {part} part")
+    whole, names = joined(chosen)
+    return LoadedPart(Part(whole.images, _renumbered(path, whole.labels, class_names)), names)
+
+
+def list_source(path: Path) -> Listing:
+    """The pictures of a folder or a table, none of them opened yet.
+
+    Raises:
+        DataError: see `list_folder` and `list_table`; or it is another file.
+    """
+    from pellucid.train.data.folder import list_folder
+    from pellucid.train.data.table import list_table
+
+    if path.is_dir():
+        return list_folder(path)
+    if path.suffix.lower() == ".csv":
+        return list_table(path)
+    raise DataError(f"{path}: a file of data must be an .npz or a .csv file")
+
+
+def _size(image_size: tuple[int, int] | int | None) -> tuple[int, int] | None:
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def _pools(source: str | Path) -> list[Pool] | None:
+    """The stored arrays that `source` names; None where it has pictures in files."""
     path = Path(source)
     if str(source) in DATASETS:
-        return load_digits()
+        return _digits_pools()
     if path.is_dir():
-        return load_idx(path)
+        return _idx_pools(path) if has_idx_file(path) else None
     if path.is_file():
-        if path.suffix == ".npz":
-            return load_npz(path)
-        raise DataError(f"{path}: a file of data must be an .npz file")
+        return _npz_pools(path) if path.suffix == ".npz" else None
     close = difflib.get_close_matches(str(source), DATASETS, n=1)
     raise ArgumentError(
         f"no data set, folder or file is called {str(source)!r}"
         + (f"; did you mean {close[0]!r}?" if close else f"; data sets by name: {', '.join(DATASETS)}")
     )
+
+
+def _renumbered(path: Path, labels: NDArray[np.generic], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Labels, whose names are their numbers, as numbers of `class_names`."""
+    values, places = np.unique(labels, return_inverse=True)
+    unknown = [str(value) for value in values.tolist() if str(value) not in class_names]
+    if unknown:
+        raise unknown_classes(str(path), unknown, class_names)
+    return np.array([list(class_names).index(str(value)) for value in values.tolist()], np.int64)[places]
 
 
 def load_digits() -> Dataset:
@@ -66,13 +193,7 @@ def load_digits() -> Dataset:
     Raises:
         DataError: the file in the installed package is damaged.
     """
-    try:
-        digest = hashlib.sha256(DIGITS_PATH.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{DIGITS_PATH}: cannot be read: {error}") from error
-    if digest != DIGITS_SHA256:
-        raise DataError(f"{DIGITS_PATH}: is damaged: its SHA-256 is {digest} and not {DIGITS_SHA256}")
-    return load_npz(DIGITS_PATH)
+    return array_dataset(DIGITS_PATH, _digits_pools())
 
 
 def load_idx(folder: Path) -> Dataset:
@@ -81,14 +202,7 @@ def load_idx(folder: Path) -> Dataset:
     Raises:
         DataError: a file is missing or damaged, or images and labels do not belong together.
     """
-    arrays = {
-        content: read_idx(find_idx_file(folder, content), 3 if content.endswith("images") else 1) for content in FILES
-    }
-    train, test = (
-        _part(folder, f"{part} images", arrays[f"{part} images"], f"{part} labels", arrays[f"{part} labels"])
-        for part in ("train", "test")
-    )
-    return _dataset(folder, train, test)
+    return array_dataset(folder, _idx_pools(folder))
 
 
 def load_npz(path: Path) -> Dataset:
@@ -101,23 +215,50 @@ def load_npz(path: Path) -> Dataset:
     Raises:
         DataError: the file is damaged, an array is missing, or has another type, shape or range.
     """
-    names = tuple(name for pair in _SPLIT_NAMES + _WHOLE_NAMES for name in pair)
+    return array_dataset(path, _npz_pools(path))
+
+
+def _digits_pools() -> list[Pool]:
+    try:
+        digest = hashlib.sha256(DIGITS_PATH.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{DIGITS_PATH}: cannot be read: {error}") from error
+    if digest != DIGITS_SHA256:
+        raise DataError(f"{DIGITS_PATH}: is damaged: its SHA-256 is {digest} and not {DIGITS_SHA256}")
+    return _npz_pools(DIGITS_PATH)
+
+
+def _idx_pools(folder: Path) -> list[Pool]:
+    arrays = {
+        content: read_idx(find_idx_file(folder, content), 3 if content.endswith("images") else 1) for content in FILES
+    }
+    return [
+        _pool(folder, f"{part} images", arrays[f"{part} images"], f"{part} labels", arrays[f"{part} labels"], part)
+        for part in ("train", "test")
+    ]
+
+
+def _npz_pools(path: Path) -> list[Pool]:
+    names = tuple(name for images, labels, _ in _SPLIT_NAMES + _WHOLE_NAMES for name in (images, labels))
     arrays = read_npz(path, names)
-    pairs = _SPLIT_NAMES if "x_train" in arrays or "images" not in arrays else _WHOLE_NAMES
-    missing = [name for pair in pairs for name in pair if name not in arrays]
+    wanted = _SPLIT_NAMES if "x_train" in arrays or "images" not in arrays else _WHOLE_NAMES
+    missing = [name for images, labels, _ in wanted for name in (images, labels) if name not in arrays]
     if missing:
         raise DataError(
             f"{path}: has no {' and no '.join(f'`{name}`' for name in missing)}: an .npz file holds "
             "x_train, y_train, x_test, y_test, or images and labels"
         )
-    parts = [_part(path, images, arrays[images], labels, arrays[labels]) for images, labels in pairs]
-    train, test = parts if len(parts) == 2 else split_part(parts[0], _TEST_FRACTION, _TEST_SEED)
-    return _dataset(path, train, test)
+    return [_pool(path, images, arrays[images], labels, arrays[labels], part) for images, labels, part in wanted]
 
 
-def _part(
-    path: Path, images_name: str, images: NDArray[np.generic], labels_name: str, labels: NDArray[np.generic]
-) -> Part:
+def _pool(
+    path: Path,
+    images_name: str,
+    images: NDArray[np.generic],
+    labels_name: str,
+    labels: NDArray[np.generic],
+    given: str | None,
+) -> Pool:
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(
             f"{path}: `{images_name}` {images.shape} must be (count, height, width) or "
@@ -137,8 +278,8 @@ def _part(
             f"{path}: `{labels_name}` has the label {low if low < 0 else high}, outside 0..{_MOST_CLASSES - 1}"
         )
     pixels = _checked(path, images_name, images)
-    stored = ArrayPixels(pixels[..., None] if pixels.ndim == 3 else pixels)
-    return Part(Images(stored), labels.astype(np.int64))
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    return Pool(images_name, pixels, Part(Images(ArrayPixels(pixels)), labels.astype(np.int64)), given)
 
 
 def _checked(path: Path, name: str, images: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -151,11 +292,3 @@ def _checked(path: Path, name: str, images: NDArray[np.generic]) -> NDArray[np.u
         rule = "floating pixels must be in 0..1" if most == 1 else "whole-number pixels must be in 0..255"
         raise DataError(f"{path}: {rule}, `{name}` has {low:g} to {high:g}")
     return np.ascontiguousarray(images, np.float32) if most == 1 else np.ascontiguousarray(images, np.uint8)
-
-
-def _dataset(path: Path, train: Part, test: Part) -> Dataset:
-    class_count = int(train.labels.max()) + 1
-    try:
-        return Dataset(train, test, tuple(str(number) for number in range(class_count)))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
