@@ -32,8 +32,11 @@ class _Failure(click.ClickException):
 # Command -> what its line in the help says. The module of the same name has it as `command`; it is imported only when
 # the command is used, so that `pellucid --help` answers at once.
 _COMMANDS = {
-    "train": "Train a network and print its accuracy on the test images.",
+    "train": "Train a classifier of pictures, kept in a run folder.",
     "resume": "Go on with a training that was stopped.",
+    "predict": "Say what pictures show.",
+    "evaluate": "Measure a trained model on labelled pictures.",
+    "summary": "Show a trained model: layers, equations, measures.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",
@@ -134,6 +137,7 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="""\b
 Examples:
   pellucid train digits
+  pellucid train photos/ && pellucid predict runs/photos-1 new.jpg
   pellucid explain conv2d --input 3x3 --kernel 2x2 --wrt x[1,1]
   pellucid info""",
 )

@@ -35,5 +35,8 @@ def command(
     """
     from pellucid.train.session import resume_session
 
-    session = resume_session(run, epochs=epochs, patience=patience, threads=threads)
-    run_session(session, quiet=quiet, as_json=as_json)
+    run_session(
+        lambda reading: resume_session(run, epochs=epochs, patience=patience, threads=threads, reading=reading),
+        quiet=quiet,
+        as_json=as_json,
+    )

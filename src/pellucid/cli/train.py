@@ -16,7 +16,7 @@ from pellucid.train.settings import ACCURACIES, CLASS_WEIGHTS, COLORS, RESIZES, 
 __all__ = ["command"]
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
     """A height and a width, "64x48", or one number for both."""
 
     name = "size"
@@ -89,4 +89,4 @@ def command(*, config: Path | None, quiet: bool, as_json: bool, **options: Any) 
     if isinstance(given.get("image_size"), tuple):
         given["image_size"] = list(given["image_size"])
     settings = Settings.of({**(settings_from_toml(config) if config else {}), **given}, str(config or "pellucid train"))
-    run_session(begin_session(settings), quiet=quiet, as_json=as_json)
+    run_session(lambda reading: begin_session(settings, reading=reading), quiet=quiet, as_json=as_json)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,12 +30,21 @@ def output_options(command: Any) -> Any:
     return command
 
 
-def run_session(opened: AbstractContextManager[Session], *, quiet: bool, as_json: bool) -> None:
-    """Trains, and prints what came of it; the last line of the text is the accuracy."""
-    from pellucid.train.progress import progress_callback
+def run_session(
+    opening: Callable[[Callable[[int, int], None] | None], AbstractContextManager[Session]],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Trains, and prints what came of it; the last line of the text is the accuracy.
+
+    `opening` gives the session, told whom to tell of the reading of pictures.
+    """
+    from pellucid.train.progress import progress_callback, work_progress
 
     with ExitStack() as stack:
-        session = stack.enter_context(opened)
+        with nullcontext() if quiet else work_progress("reading pictures") as reading:
+            session = stack.enter_context(opening(reading))
         callbacks: list[Callback] = []
         if not quiet:
             say(_facts(session))

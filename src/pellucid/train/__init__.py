@@ -2,6 +2,7 @@
 
 from pellucid.train.augmentation import AUGMENTATIONS, Augmentation, parse_augmentation
 from pellucid.train.callback import Callback, RunStart
+from pellucid.train.classifier import Classifier, Prediction, load_classifier
 from pellucid.train.data.dataset import Dataset, Part, split_part
 from pellucid.train.data.images import Images, Normalisation
 from pellucid.train.data.load import DATASETS, load, load_digits, load_idx, load_npz
@@ -18,6 +19,7 @@ __all__ = [
     "DATASETS",
     "Augmentation",
     "Callback",
+    "Classifier",
     "CsvLogger",
     "Dataset",
     "EpochLines",
@@ -29,6 +31,7 @@ __all__ = [
     "Logger",
     "Normalisation",
     "Part",
+    "Prediction",
     "ProgressBar",
     "RunStart",
     "Settings",
@@ -36,6 +39,7 @@ __all__ = [
     "TrainableModel",
     "fit",
     "load",
+    "load_classifier",
     "load_digits",
     "load_idx",
     "load_npz",

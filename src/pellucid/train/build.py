@@ -75,7 +75,8 @@ def build_model(
     """The network of settings that are filled, for the shape and classes of `data`, with loss, optimiser and schedule;
     and what is to be said of the parameters that it begins with.
 
-    `network` takes the place of the ready one; so does `begin`, a saved model; its last layer is exchanged where the classes are others.
+    `network` takes the place of the ready one; so does `begin`, a saved model, whose last layer is exchanged where the
+    classes are others.
 
     Raises:
         ArgumentError: a setting does not suit the network, or `begin` has no head to exchange.

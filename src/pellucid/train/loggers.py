@@ -117,7 +117,7 @@ class TensorBoardLogger:
 
     def __init__(self, folder: Path) -> None:
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ArgumentError(
                 "`tensorboard` needs tensorboardX, which is missing: pip install 'pellucid[tensorboard]'"

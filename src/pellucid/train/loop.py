@@ -198,10 +198,12 @@ def outputs_of(model: TrainableModel, part: Part) -> Array:
     return np.concatenate([model.predict(part.images[start : start + _BLOCK]) for start in blocks])
 
 
-def evaluate_part(model: TrainableModel, part: Part, outputs: Array) -> tuple[float, Evaluation | None]:
-    """The loss of the model's `outputs` for a part, and what is right and wrong, None in a regression."""
-    loss = model.score(outputs, part.labels)["loss"]
-    return loss, None if part.labels.ndim > 1 else Evaluation.of(loss, part.labels, outputs)
+def evaluate_part(model: TrainableModel, part: Part, outputs: Array) -> tuple[Mapping[str, float], Evaluation | None]:
+    """The `loss` of the model's `outputs` for a part, with `accuracy` where that has a meaning; and what is right and
+    wrong, where there are labels."""
+    measures = model.score(outputs, part.labels)
+    labels = part.labels
+    return measures, None if labels.ndim > 1 else Evaluation.of(measures["loss"], labels.astype(np.int64), outputs)
 
 
 @dataclass(frozen=True)
@@ -222,17 +224,18 @@ class _Run:
         loss, waited = self._steps(progress, start)
         training = max(time.perf_counter() - start, 1e-9)
         sample = _sample(train)
-        _, trained = evaluate_part(model, sample, outputs_of(model, sample))
-        validation_loss, validated = None, None
+        trained, _ = evaluate_part(model, sample, outputs_of(model, sample))
+        measures: Mapping[str, float] = {}
+        validated = None
         if self.data.validation is not None:
             outputs = outputs_of(model, self.data.validation)
-            validation_loss, validated = evaluate_part(model, self.data.validation, outputs)
+            measures, validated = evaluate_part(model, self.data.validation, outputs)
         return EpochResult(
             epoch=progress.epoch,
             loss=loss,
-            accuracy=None if trained is None else trained.accuracy,
-            validation_loss=validation_loss,
-            validation_accuracy=None if validated is None else validated.accuracy,
+            accuracy=trained.get("accuracy"),
+            validation_loss=measures.get("loss"),
+            validation_accuracy=measures.get("accuracy"),
             learning_rate=model.learning_rate,
             seconds=progress.seconds + time.perf_counter() - start,
             images_per_second=(len(train) - first) / training,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from collections.abc import Sequence as Several
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from pellucid.train.build import build_model, course_of, fill_settings, make_opt
 from pellucid.train.callback import Callback
 from pellucid.train.data.dataset import Dataset
 from pellucid.train.data.images import Normalisation
-from pellucid.train.data.load import load
+from pellucid.train.data.load import LoadedPart, load
 from pellucid.train.data.split import Split
 from pellucid.train.estimate import estimate_training
 from pellucid.train.history import History
@@ -38,14 +38,17 @@ from pellucid.train.run.outcome import write_outcome
 from pellucid.train.run.signals import StopSignals
 from pellucid.train.settings import Settings
 
-__all__ = ["IN_MEMORY", "Session", "begin_session", "model_folder", "resume_session"]
+__all__ = ["IN_MEMORY", "Session", "begin_session", "model_folder", "own_part", "resume_session"]
 
 # The source of a run whose data was given as arrays.
 IN_MEMORY = "memory"
 # Settings that may be others when a run goes on: they change no bit of what was done.
 _FREE = frozenset({"epochs", "patience", "threads", "name", "runs", "checkpoint_minutes", "tensorboard"})
+# A share of the training images for validation where a data set of arrays has none.
+_VALIDATION = 0.1
 
 Array: TypeAlias = NDArray[Any]
+Reading: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class Session:
                 callback.on_message(message)
         if not self.progress.ended(self.course):
             estimate = estimate_training(self.model, self.data, self.course, self.progress)
-            for callback in told if estimate is not None else ():
-                callback.on_message(f"estimate: {estimate.text()}")
+            if estimate is not None:
+                for callback in told:
+                    callback.on_message(f"estimate: {estimate.text()}")
         if self.folder is None:
             return self._measured(self._train(told), told)
         return self._train_in(self.folder, told)
@@ -118,8 +122,8 @@ class Session:
         except TrainingError as error:
             # The same bits would come to the same end, so going on is no advice.
             raise TrainingError(
-                f"{error}; the last good checkpoint is that of {keeper.kept}, {folder.path / LAST} has the model of the "
-                "last whole epoch; try a lower learning rate or `clip_norm`"
+                f"{error}; the last good checkpoint is that of {keeper.kept}, {folder.path / LAST} has the model of "
+                "the last whole epoch; try a lower learning rate or `clip_norm`"
             ) from error
 
     def _facts(self) -> dict[str, Any]:
@@ -156,22 +160,24 @@ def begin_session(
     network: Sequential | Graph | None = None,
     model: Model | None = None,
     keep: bool = True,
-) -> Iterator[Session]:
+    reading: Reading | None = None,
+) -> Generator[Session]:
     """A session for a new run; with `keep` its folder is made, and is this process's within the block.
 
-    `data`, `network` and `model` take the place of what the settings say of them.
+    `data`, `network` and `model` take the place of what the settings say of them. `reading` is told (done, total)
+    while pictures are opened for the first time.
 
     Raises:
         ArgumentError, DataError, ShapeError: settings, data and network do not fit each other.
         StorageError: the folder cannot be made.
     """
     if not keep:
-        yield _fresh(settings, None, data, network, model)
+        yield _fresh(settings, None, data, network, model, reading)
         return
     folder = new_run(Path(settings.runs), settings.name, settings.source)
     try:
         with folder:
-            yield _fresh(settings, folder, data, network, model)
+            yield _fresh(settings, folder, data, network, model, reading)
     except BaseException:
         # Nothing was kept yet: the name is free again.
         folder.remove_if_empty()
@@ -186,7 +192,8 @@ def resume_session(
     epochs: int | None = None,
     patience: int | None = None,
     threads: int | None = None,
-) -> Iterator[Session]:
+    reading: Reading | None = None,
+) -> Generator[Session]:
     """The session of the run in the folder `path`, from its last checkpoint on; from the beginning where there is none.
 
     Raises:
@@ -200,7 +207,7 @@ def resume_session(
         if settings.source == IN_MEMORY and data is None:
             raise ArgumentError(f"{path}: was trained on arrays: `pellucid.train.resume({str(path)!r}, data=...)`")
         if loaded is None:
-            session = _fresh(wanted, folder, data)
+            session = _fresh(wanted, folder, data, reading=reading)
             yield replace(session, messages=(*session.messages, "there is no checkpoint: training begins"))
             return
         facts = loaded.checkpoint.facts
@@ -209,7 +216,7 @@ def resume_session(
         _check_network(path, facts["config"])
         files = ModelFiles.from_config(config)
         if data is None:
-            data = _load(wanted, None, folder)
+            data = _load(wanted, None, folder, reading)
         data = _normalised(data, files)
         if fingerprint(data) != facts["data"]:
             raise DataError(f"{path}: the data is not what the checkpoint was trained on")
@@ -236,11 +243,12 @@ def _fresh(
     data: Dataset | None = None,
     network: Sequential | Graph | None = None,
     model: Model | None = None,
+    reading: Reading | None = None,
 ) -> Session:
     is_run = settings.from_ is not None and not settings.from_.endswith(".safetensors")
     begin = read_model(model_folder(Path(settings.from_ or ""))) if is_run else None
     if data is None:
-        data = _load(settings, begin, folder)
+        data = _load(settings, begin, folder, reading)
     if not data.class_names and model is None:
         raise ArgumentError("the data has targets, no classes: give `fit` a built model for it")
     if data.normalisation is None and model is None:
@@ -260,7 +268,7 @@ def _fresh(
     return Session(filled, data, model, files, course_of(filled), folder, Progress(), messages=tuple(messages))
 
 
-def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None) -> Dataset:
+def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None, reading: Reading | None) -> Dataset:
     """The data of the settings: split as `split.csv` in the folder says, where it is there."""
     split = None
     if folder is not None and (folder.path / SPLIT).is_file():
@@ -271,7 +279,7 @@ def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None
         size = (height, width)
         if begin.preprocessing is not None:
             color, resize = begin.preprocessing.color, begin.preprocessing.resize
-    return load(
+    data = load(
         settings.source,
         image_size=size,
         color=color,
@@ -282,7 +290,12 @@ def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None
         group=settings.group,
         split=split,
         threads=settings.threads or available_cores(),
+        progress=reading,
     )
+    if split is None and data.validation is None and settings.validation is None:
+        # Arrays come in two parts: of their training part a share is taken to choose the epoch by.
+        return data.with_validation(_VALIDATION, settings.seed)
+    return data
 
 
 def _normalised(data: Dataset, files: ModelFiles | None) -> Dataset:
@@ -348,6 +361,26 @@ def model_folder(path: Path) -> Path:
     raise ArgumentError(
         f"{path}: is neither a run folder nor that of a model: there is no {CONFIG} in it, nor in {BEST}"
     )
+
+
+def own_part(run: Path, name: str | None, *, threads: int) -> tuple[LoadedPart, str]:
+    """A part of the data that the run in the folder `run` was trained with, before normalisation, and what it is
+    called: `name`, else "test", else "validation".
+
+    Raises:
+        ArgumentError: it is no run folder, was trained on arrays, or has no such part.
+        DataError: the data was changed.
+    """
+    folder = existing_run(run.parent if run.name in (BEST, LAST) else run)
+    settings = folder.settings().changed(threads=threads)
+    if settings.source == IN_MEMORY:
+        raise ArgumentError(f"{folder.path}: was trained on arrays: give data to evaluate it on")
+    data = _load(settings, None, folder, None)
+    parts = dict(data.parts())
+    chosen = name or ("test" if "test" in parts else "validation")
+    if chosen not in parts:
+        raise ArgumentError(f"{folder.path}: its data has no {chosen} part")
+    return LoadedPart(parts[chosen], data.sources.get(chosen, ()), data.problems), f"{settings.source}, {chosen}"
 
 
 def fingerprint(data: Dataset) -> str:

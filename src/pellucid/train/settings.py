@@ -6,10 +6,10 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from pellucid.errors import ArgumentError, PellucidError
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES
@@ -21,11 +21,14 @@ COLORS = ("auto", "gray", "rgb")
 RESIZES = ("crop", "pad", "stretch")
 ACCURACIES = ("standard", "fast", "direct")
 
+Rule: TypeAlias = Callable[[str, Any], None]
 
-def _whole(least: int) -> Any:
-    return lambda name, value: _check(
-        name, value, isinstance(value, int) and value >= least, f"a whole number of at least {least}"
-    )
+
+def _whole(least: int) -> Rule:
+    def check(name: str, value: Any) -> None:
+        _check(name, value, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
+
+    return check
 
 
 def _fraction(name: str, value: Any) -> None:
@@ -58,7 +61,7 @@ def _size(name: str, value: Any) -> None:
     _check(name, value, is_size, "a height and a width of at least 1 pixel")
 
 
-def _one_of(*names: str) -> Any:
+def _one_of(*names: str) -> Rule:
     def check(name: str, value: Any) -> None:
         if value not in names:
             close = difflib.get_close_matches(str(value), names, n=1)
@@ -77,7 +80,7 @@ def _check(name: str, value: Any, holds: bool, rule: str) -> None:
         raise ArgumentError(f"`{name}` (={value!r}) must be {rule}")
 
 
-_RULES: Mapping[str, Any] = {
+_RULES: Mapping[str, Rule] = {
     "source": _text,
     "model": _one_of(*MODELS),
     "from_": _text,

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import resume, results, save_npz, train
+from small import results, resume, save_npz, train
 
 
 def child(source: Path, runs: Path, name: str) -> None:

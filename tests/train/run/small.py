@@ -35,4 +35,4 @@ def results(folder: Path) -> dict[str, bytes]:
     return {**files, "table": repr(table).encode()}
 
 
-__all__ = ["OPTIONS", "Dataset", "Part", "resume", "results", "save_npz", "train"]
+__all__ = ["OPTIONS", "Dataset", "Part", "results", "resume", "save_npz", "train"]

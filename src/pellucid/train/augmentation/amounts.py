@@ -106,6 +106,13 @@ class Augmentation:
                 f"`erasing_least` (={self.erasing_least}) must be at most `erasing_most` (={self.erasing_most})"
             )
 
+    def text(self) -> str:
+        """The amounts as `parse_augmentation` reads them: "rotation=10.0,flip=true", or "none"."""
+        plain = Augmentation()
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = [f"{name}={str(value).lower()}" for name, value in found.items() if value != getattr(plain, name)]
+        return ",".join(changed) or "none"
+
     @property
     def active(self) -> bool:
         """Whether any image is changed."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
 from pellucid.train.data.dataset import Dataset, Part
-from pellucid.train.data.decode import RESIZES, PictureFacts, PictureForm
+from pellucid.train.data.decode import PictureFacts, PictureForm
 from pellucid.train.data.draw import check_classes, draw_parts, wanted_fractions
 from pellucid.train.data.files import FilePixels
 from pellucid.train.data.fingerprints import group_alike

@@ -174,6 +174,8 @@ def _progress(data: Mapping[str, Any]) -> Progress:
 
 
 def _result(data: Mapping[str, Any]) -> EpochResult:
-    states = {name: tuple(norms) for name, norms in data["state_gradient_norms"].items()}
-    recall = tuple(data["validation_recall"])
-    return EpochResult(**{**data, "validation_recall": recall, "state_gradient_norms": states})
+    lists: dict[str, Any] = {
+        "validation_recall": tuple(data["validation_recall"]),
+        "state_gradient_norms": {name: tuple(norms) for name, norms in data["state_gradient_norms"].items()},
+    }
+    return EpochResult(**{**data, **lists})

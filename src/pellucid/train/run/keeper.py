@@ -1,4 +1,4 @@
-"""Keeps a training while it runs: checkpoints, the model after each epoch, rows of the table; and stops it when asked."""
+"""Keeps a training while it runs (checkpoints, the models, rows of the table), and stops it when asked."""
 
 from __future__ import annotations
 

@@ -78,7 +78,9 @@ def write_outcome(
 
 
 def _end(history: History) -> dict[str, Any]:
-    measured = {} if history.evaluation is None else {history.part: history.evaluation.as_data()}
+    measured: dict[str, Any] = {}
+    if history.part is not None and history.evaluation is not None:
+        measured[history.part] = history.evaluation.as_data()
     return {"best_epoch": history.best_epoch, "stopped_early": history.stopped_early, **measured}
 
 
