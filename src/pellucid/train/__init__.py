@@ -18,8 +18,8 @@ from pellucid.train.report.page import Report, report_html
 __all__ = [
     "DATASETS",
     "Augmentation",
-    "CardLayer",
     "Callback",
+    "CardLayer",
     "Dataset",
     "EpochLines",
     "EpochResult",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.drawing import as_svg, colour, finite, plain_axes
+from pellucid.train.report.drawing import as_svg, colour, finite, logarithmic, plain_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,8 +73,7 @@ def _loss_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None
     _panel(axes, history, "loss", series)
     _name_best(axes, history, top=True)  # where curves that fall leave room
     if values and min(values) > 0 and max(values) > 100 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        logarithmic(axes)
     elif values and min(values) >= 0:
         axes.set_ylim(bottom=0)
 

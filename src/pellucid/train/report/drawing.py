@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "as_svg", "inlined", "plain_axes", "plotting_missing"]
+__all__ = ["PALETTE", "as_svg", "colour", "finite", "inlined", "logarithmic", "plain_axes", "plotting_missing"]
 
 # Each colour by its name, in light and in dark surroundings. A drawing is made with the light ones, a background of its
 # own included, so that it can be looked at anywhere; a page replaces them by its variables, see `inlined`. No two are
@@ -116,8 +116,8 @@ def _look() -> dict[str, Any]:
         "ytick.color": colour("rule"),
         "ytick.labelcolor": colour("muted"),
         "ytick.labelsize": 8.5,
-        "ytick.left": False,
-        "ytick.minor.left": False,
+        "ytick.major.size": 0,
+        "ytick.minor.size": 0,
     }
 
 
@@ -129,6 +129,19 @@ def plain_axes(axes: Axes, epochs: int) -> None:
     axes.set_xlim(1 - room, epochs + room)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic scale upwards, with plain figures; also between powers of ten where there are not two of them."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(1.2, 0.5)))
 
 
 def finite(values: Iterable[float | None]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.confusion import confusion_svg, strength
+from pellucid.train.report.confusion import STRONG, confusion_svg, strength
 from pellucid.train.report.drawing import inlined
 from pellucid.train.report.markup import attribute, details, name, row, share_cell, table
 from pellucid.train.report.names import shortened
@@ -65,7 +65,7 @@ def _matrix_table(evaluation: Evaluation, names: Sequence[str]) -> str:
         count, part = int(evaluation.confusion[line, column]), float(strengths[line, column])
         if not count:
             return "<td></td>"
-        kinds = [kind for kind, holds in (("right", line == column), ("strong", part > 0.6)) if holds]
+        kinds = [kind for kind, holds in (("right", line == column), ("strong", part > STRONG)) if holds]
         shape = f' class="{" ".join(kinds)}"' if kinds else ""
         return f'<td{shape} style="--part:{100 * part:.0f}%">{count}</td>'
 
