@@ -15,6 +15,7 @@ from pellucid.errors import ArgumentError, DataError
 from pellucid.train import History, Mistake, report_html, worst_mistakes
 from train.report.samples import HOSTILE, evaluation, history, mistake, report, without_matplotlib
 
+NOTHING = History((), 0, False)
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 FETCHING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background"}
 
@@ -64,8 +65,12 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def test_the_page_has_every_part():
-    page = report_html(report())
+@pytest.fixture(scope="module")
+def page() -> str:
+    return report_html(report())
+
+
+def test_the_page_has_every_part(page: str):
     read = Reader(page)
     assert page.startswith("<!DOCTYPE html>")
     assert read.tags.count("svg") == 3 + 2 + 1
@@ -85,11 +90,10 @@ def test_the_page_has_every_part():
     assert "1 file was skipped" in read.words
 
 
-def test_nothing_is_fetched_and_nothing_runs():
-    page = report_html(report())
+def test_nothing_is_fetched_and_nothing_runs(page: str):
     read = Reader(page)
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(read.tags)
-    assert "default-src 'none'" in dict(read.attributes)["content"] or "default-src 'none'" in page
+    assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in read.attributes
     without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
     assert "http:" not in without_names
     assert "https:" not in without_names
@@ -97,15 +101,15 @@ def test_nothing_is_fetched_and_nothing_runs():
     assert set(re.findall(r"url\(([^)]{1,5})", page)) <= {"#curv", "#grad", "#part"}
 
 
-def test_drawings_within_the_page_are_xml():
-    drawings = re.findall(r"<svg.*?</svg>", report_html(report()), flags=re.DOTALL)
+def test_drawings_within_the_page_are_xml(page: str):
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(drawings) == 6
     for drawing in drawings:
         ElementTree.fromstring(drawing)
 
 
-def test_the_same_bytes_each_time():
-    assert report_html(report()) == report_html(report())
+def test_the_same_bytes_each_time(page: str):
+    assert report_html(report()) == page
 
 
 @pytest.mark.parametrize("drawn", [True, False])
@@ -130,8 +134,7 @@ def test_names_of_others_are_words_only(drawn: bool):
     page.encode("utf-8")
     assert not set("\x00\x1b\r\u202e\u2066") & set(page)
     read = Reader(page)
-    assert not {"script", "b>"} & set(read.tags)
-    assert all(dict(read.attributes).get(name) is None for name in ("onerror",))
+    assert not {"script", "link", "iframe"} & set(read.tags)
     for words in (
         "<script>alert(1)</script>",
         "two\\nlines\\r\\tand \\x1b[31mred\\x00",
@@ -177,7 +180,7 @@ def test_a_regression(drawn: bool):
 
 
 def test_a_run_without_a_finished_epoch():
-    read = Reader(report_html(report(history=History((), 0, False), evaluations={}, mistakes=())))
+    read = Reader(report_html(report(history=NOTHING, evaluations={}, mistakes=())))
     assert "No epoch was finished." in read.words
     assert "Timing" not in read.texts
 
@@ -199,28 +202,32 @@ def test_states_of_recurrent_layers():
 
 
 @pytest.mark.parametrize(("shape", "mode", "shown"), [
-    ((6, 8, 1), "L", (168, 126)), ((6, 8, 3), "RGB", (168, 126)), ((8, 6, 4), "RGBA", (126, 168)),
-    ((6, 8, 2), "L", (168, 126)), ((100, 50, 3), "RGB", (50, 100)), ((300, 600, 3), "RGB", (168, 84)),
-    ((1, 5000, 1), "L", (168, 1)),
+    ((6, 8, 1), "L", (208, 156)), ((6, 8, 3), "RGB", (208, 156)), ((8, 6, 4), "RGBA", (156, 208)),
+    ((6, 8, 2), "L", (208, 156)), ((100, 50, 3), "RGB", (100, 200)), ((300, 600, 3), "RGB", (208, 104)),
+    ((1, 5000, 1), "L", (208, 1)),
 ])  # fmt: skip
 def test_pictures_stand_in_the_page(shape: tuple[int, ...], mode: str, shown: tuple[int, int]):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    page = report_html(report(mistakes=(replace(mistake(), image=pixels),), history=history(1), evaluations={}))
+    page = report_html(report(mistakes=(replace(mistake(), image=pixels),), history=NOTHING, evaluations={}))
     found = re.search(r'<img( class="crisp")? src="data:image/png;base64,([^"]*)" width="(\d+)" height="(\d+)"', page)
     assert found is not None
     picture = Image.open(io.BytesIO(base64.b64decode(found[2])))
     assert (picture.format, picture.mode) == ("PNG", mode)
     assert (int(found[3]), int(found[4])) == shown
-    assert bool(found[1]) == (max(shape) <= 168)
-    if max(shape) <= 512:
+    assert bool(found[1]) == (max(shape) <= 208)
+    if max(shape) <= 416:
         expected = pixels if shape[2] > 2 else pixels[..., 0]
         np.testing.assert_array_equal(np.asarray(picture), expected)
     else:
-        assert max(picture.size) == 512
+        assert max(picture.size) == 416
 
 
 def test_many_problems_are_folded():
-    read = Reader(report_html(report((), problems=tuple(f"photos/{number}.png: empty" for number in range(1234)))))
+    read = Reader(
+        report_html(
+            report((), history=NOTHING, problems=tuple(f"photos/{number}.png: empty" for number in range(1234)))
+        )
+    )
     assert "1,234 files were skipped" in read.words
     assert "1,214 more" in read.words
     assert "photos/1233.png: empty" in read.words

@@ -81,7 +81,8 @@ def _loss_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None
 def _accuracy_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None:
     _panel(axes, history, "accuracy", series)
     _name_best(axes, history, top=False)
-    axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(100.0, high))
     axes.yaxis.set_major_formatter("{x:g}%")
 
 

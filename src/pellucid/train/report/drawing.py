@@ -34,6 +34,7 @@ PALETTE = {
     "on-strong": ("#fefefe", "#fefefe"),
 }
 
+_LARGEST = 1.5  # pixels of a unit of a drawing, whose words are 9 units high
 _HINT = "pip install 'pellucid[plot]'"
 
 
@@ -150,9 +151,12 @@ def finite(values: Iterable[float | None]) -> list[float]:
 
 
 def inlined(svg: str, prefix: str, title: str) -> str:
-    """A drawing as part of a page: its names begin with `prefix`, which no other drawing of the page may have, its
-    colours are the page's variables (`--ink` and so on), its size is the page's affair, and `title` is what it is
-    called where it cannot be seen. `prefix` and `title` are not escaped."""
+    """A drawing as part of a page.
+
+    Its names begin with `prefix`, which no other drawing of the page may have; its colours are the page's variables
+    (`--ink` and so on); it takes the room that there is, but grows no larger than reads well; `title` is what it is
+    called where it cannot be seen. `prefix` and `title` are not escaped.
+    """
     drawing = svg[svg.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r' (id="|xlink:href="#)', rf" \1{prefix}-", drawing)
@@ -160,7 +164,8 @@ def inlined(svg: str, prefix: str, title: str) -> str:
     for name, (light, _) in PALETTE.items():
         drawing = drawing.replace(light, f"var(--{name})")
     head, end, body = drawing.partition(">")
-    box = re.search(r'viewBox="[^"]*"', head)
+    box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', head)
     assert box is not None
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {names} {box[0]} role="img" aria-label="{title}"{end}{body}'
+    size = f'style="max-width:{_LARGEST * float(box[1]):.0f}px"'
+    return f'<svg {names} {box[0]} {size} role="img" aria-label="{title}"{end}{body}'

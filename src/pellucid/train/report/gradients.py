@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from pellucid.train.history import History
 
-__all__ = ["gradients_svg", "layer_norms"]
+__all__ = ["SCALE", "gradients_svg", "layer_norms"]
 
 _WIDTH, _HEIGHT = 7.2, 3.3  # inches
+SCALE = ("#3d6fd6", "#9a5fc4", "#d4558a", "#d9772e")  # to be seen in light and in dark surroundings
 _NAMED = 12  # so many layers have their names beside their lines
 
 
@@ -36,7 +37,7 @@ def layer_norms(history: History) -> dict[str, tuple[float | None, ...]]:
 
 
 def gradients_svg(history: History) -> str:
-    """A line for each layer, from the first (dark) to the last (bright), as SVG. `history` must have gradient norms.
+    """A line for each layer, from the first (blue) to the last (orange), as SVG. `history` must have gradient norms.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -46,11 +47,11 @@ def gradients_svg(history: History) -> str:
 
 
 def _draw(figure: Figure, layers: Mapping[str, Sequence[float | None]], epochs: int) -> None:
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
 
     axes = figure.add_subplot()
-    # The ends of the scale would vanish in dark and in light surroundings.
-    paints = [colormaps["viridis"](0.15 + 0.6 * place / max(1, len(layers) - 1)) for place in range(len(layers))]
+    scale = LinearSegmentedColormap.from_list("layers", SCALE)
+    paints = [scale(place / max(1, len(layers) - 1)) for place in range(len(layers))]
     for norms, paint in zip(layers.values(), paints, strict=True):
         # A gradient of 0 has no place on the scale.
         values = [value if value > 0 else math.nan for value in finite(norms)]

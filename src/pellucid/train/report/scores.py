@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["scores_html"]
 
 _MOST_CLASSES = 20  # of more, the table shows the worst first
+_BESIDE = 12  # so many stand beside their matrix
 _WORST = 10
 _CONFUSIONS = 8
 
@@ -30,7 +31,7 @@ _LEGEND = (
 def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str, *, drawn: bool) -> str:
     """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without `drawn` the matrix is a
     table, and left out where it had more than 20 classes."""
-    few = len(class_names) <= _MOST_CLASSES
+    few = len(class_names) <= _BESIDE
     parts = [
         _matrix(evaluation, class_names, prefix, drawn=drawn),
         f"<div>{_classes(evaluation, class_names)}\n{_confusions(evaluation, class_names)}</div>",
