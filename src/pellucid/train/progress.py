@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -41,11 +41,12 @@ def work_progress(title: str, stream: TextIO | None = None) -> Generator[Callabl
     """
     target = _steady(stream)
     if not _moves(target):
-        pace = _Pace()
+        pace = _Pace.now()
 
         def say(done: int, total: int) -> None:
+            left = pace.left(done, total)
             if pace.silent():
-                _say(target, f"{title}: {done} of {total}{_ahead(pace.left(done, total))}")
+                _say(target, f"{title}: {done} of {total}{_ahead(left)}")
 
         yield say
         return
@@ -141,11 +142,11 @@ class EpochLines(Callback):
         self._stream = _steady(stream)
         self._run: RunStart | None = None
         self._table = EpochTable(1)
-        self._pace = _Pace()
+        self._pace = _Pace.now()
 
     def on_start(self, run: RunStart) -> None:
         """Take the time."""
-        self._run, self._table, self._pace = run, EpochTable(run.epochs), _Pace()
+        self._run, self._table, self._pace = run, EpochTable(run.epochs), _Pace.now()
 
     def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """Say how far the run is, if nothing was said for long."""
@@ -182,7 +183,7 @@ class ProgressBar(Callback):
         self._lines = EpochLines(stream)
         self._run: RunStart | None = None
         self._table = EpochTable(1)
-        self._pace = _Pace()
+        self._pace = _Pace.now()
         self._drawn = -_REDRAW
         self._bar: tuple[Progress, TaskID] | None = None
 
@@ -190,7 +191,7 @@ class ProgressBar(Callback):
         """Show an empty bar."""
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self._run, self._table, self._pace = run, EpochTable(run.epochs, self._console.width), _Pace()
+        self._run, self._table, self._pace = run, EpochTable(run.epochs, self._console.width), _Pace.now()
         columns = (TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.fields[state]}"))
         progress = Progress(*columns, console=self._console, transient=True, expand=True)
         task = progress.add_task(f"epoch 1/{run.epochs}", total=run.epochs * run.batches, state="")
@@ -234,9 +235,11 @@ class ProgressBar(Callback):
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any: `3:20`, `12:03:20`."""
+    """Minutes and seconds, with hours where there are any; of long times days and hours: `3:20`, `9:03:20`, `5d07h`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 100:
+        return f"{hours // 24}d{hours % 24:02}h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
@@ -247,7 +250,7 @@ def _steps(run: RunStart, epoch: int, step: int) -> tuple[int, int]:
 
 def _ahead(left: float | None) -> str:
     """The time left, and the time of day that it leads to."""
-    if left is None:
+    if left is None or left > 1e9:  # decades: there is no estimate in that
         return ""
     end = time.localtime(time.time() + left)
     return f", {clock(left)} left, ends {time.strftime('%H:%M' if left < 86_400 else '%Y-%m-%d %H:%M', end)}"
@@ -258,9 +261,15 @@ class _Pace:
     """How fast work goes from its first report on (what is before it, compilation above all, comes once), and for how
     long nothing was said."""
 
-    started: float = field(default_factory=time.monotonic)
-    spoken: float = field(default_factory=time.monotonic)
+    started: float
+    spoken: float
     first: tuple[float, int] | None = None
+
+    @classmethod
+    def now(cls) -> _Pace:
+        """Of work that begins."""
+        now = time.monotonic()
+        return cls(now, now)
 
     def left(self, done: int, total: int) -> float | None:
         """Seconds until the end at the pace so far; None where it is not known yet."""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from pellucid.train.metrics import Evaluation
 
-__all__ = ["confusion_svg", "strength"]
+__all__ = ["STRONG", "confusion_svg", "strength"]
 
 _MOST_NUMBERS = 20  # classes with which cells have numbers
 _MOST_LABELS = 100  # of more classes only some have their names at the sides
-_STRONG = 0.6  # a colour's strength from which the text on it is white
+STRONG = 0.85  # a colour's strength from which the text on it is white: below, that in ink has more contrast
 
 
 def confusion_svg(evaluation: Evaluation, class_names: Sequence[str]) -> str:
@@ -77,7 +77,7 @@ def _squares(axes: Axes, confusion: NDArray[np.int64], strengths: NDArray[np.flo
         if confusion[row, column]:
             place = (column - 0.47, row - 0.47)
             axes.add_patch(Rectangle(place, 0.94, 0.94, facecolor=colour(paint), alpha=round(alpha, 3), linewidth=0))
-            text = colour("on-strong" if alpha > _STRONG else "ink")
+            text = colour("on-strong" if alpha > STRONG else "ink")
             axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=size, color=text)
 
 

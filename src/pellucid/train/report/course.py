@@ -41,7 +41,7 @@ def course_html(history: History, *, drawn: bool) -> str:
     """Curves, and the table of epochs, which is open where there are no curves."""
     if not history.epochs:
         return '<p class="note">No epoch was finished.</p>'
-    shown = details(f"all {len(history.epochs)} epochs", _epochs(history), opened=not drawn)
+    shown = details("epochs in figures", _epochs(history), opened=not drawn)
     if not drawn:
         return shown
     titles = ("loss over epochs", "accuracy over epochs", "learning rate over epochs")

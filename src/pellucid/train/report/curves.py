@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.drawing import as_svg, colour, finite, plain_axes
+from pellucid.train.report.drawing import as_svg, colour, finite, logarithmic, plain_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,8 +73,7 @@ def _loss_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None
     _panel(axes, history, "loss", series)
     _name_best(axes, history, top=True)  # where curves that fall leave room
     if values and min(values) > 0 and max(values) > 100 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        logarithmic(axes)
     elif values and min(values) >= 0:
         axes.set_ylim(bottom=0)
 
@@ -82,7 +81,8 @@ def _loss_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None
 def _accuracy_panel(axes: Axes, history: History, series: Iterable[_Series]) -> None:
     _panel(axes, history, "accuracy", series)
     _name_best(axes, history, top=False)
-    axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(100.0, high))
     axes.yaxis.set_major_formatter("{x:g}%")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "as_svg", "inlined", "plain_axes", "plotting_missing"]
+__all__ = ["PALETTE", "as_svg", "colour", "finite", "inlined", "logarithmic", "plain_axes", "plotting_missing"]
 
 # Each colour by its name, in light and in dark surroundings. A drawing is made with the light ones, a background of its
 # own included, so that it can be looked at anywhere; a page replaces them by its variables, see `inlined`. No two are
@@ -34,6 +34,7 @@ PALETTE = {
     "on-strong": ("#fefefe", "#fefefe"),
 }
 
+_LARGEST = 1.5  # pixels of a unit of a drawing, whose words are 9 units high
 _HINT = "pip install 'pellucid[plot]'"
 
 
@@ -116,8 +117,8 @@ def _look() -> dict[str, Any]:
         "ytick.color": colour("rule"),
         "ytick.labelcolor": colour("muted"),
         "ytick.labelsize": 8.5,
-        "ytick.left": False,
-        "ytick.minor.left": False,
+        "ytick.major.size": 0,
+        "ytick.minor.size": 0,
     }
 
 
@@ -131,15 +132,31 @@ def plain_axes(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("epoch")
 
 
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic scale upwards, with plain figures; also between powers of ten where there are not two of them."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(1.2, 0.5)))
+
+
 def finite(values: Iterable[float | None]) -> list[float]:
     """NaN, which is not drawn, for what is absent or infinite."""
     return [math.nan if value is None or not math.isfinite(value) else value for value in values]
 
 
 def inlined(svg: str, prefix: str, title: str) -> str:
-    """A drawing as part of a page: its names begin with `prefix`, which no other drawing of the page may have, its
-    colours are the page's variables (`--ink` and so on), its size is the page's affair, and `title` is what it is
-    called where it cannot be seen. `prefix` and `title` are not escaped."""
+    """A drawing as part of a page.
+
+    Its names begin with `prefix`, which no other drawing of the page may have; its colours are the page's variables
+    (`--ink` and so on); it takes the room that there is, but grows no larger than reads well; `title` is what it is
+    called where it cannot be seen. `prefix` and `title` are not escaped.
+    """
     drawing = svg[svg.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r' (id="|xlink:href="#)', rf" \1{prefix}-", drawing)
@@ -147,7 +164,8 @@ def inlined(svg: str, prefix: str, title: str) -> str:
     for name, (light, _) in PALETTE.items():
         drawing = drawing.replace(light, f"var(--{name})")
     head, end, body = drawing.partition(">")
-    box = re.search(r'viewBox="[^"]*"', head)
+    box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', head)
     assert box is not None
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {names} {box[0]} role="img" aria-label="{title}"{end}{body}'
+    size = f'style="max-width:{_LARGEST * float(box[1]):.0f}px"'
+    return f'<svg {names} {box[0]} {size} role="img" aria-label="{title}"{end}{body}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.drawing import as_svg, colour, finite, plain_axes
+from pellucid.train.report.drawing import as_svg, colour, finite, logarithmic, plain_axes
 from pellucid.train.report.names import shortened
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from pellucid.train.history import History
 
-__all__ = ["gradients_svg", "layer_norms"]
+__all__ = ["SCALE", "gradients_svg", "layer_norms"]
 
 _WIDTH, _HEIGHT = 7.2, 3.3  # inches
+SCALE = ("#3d6fd6", "#9a5fc4", "#d4558a", "#d9772e")  # to be seen in light and in dark surroundings
 _NAMED = 12  # so many layers have their names beside their lines
 
 
@@ -36,7 +37,7 @@ def layer_norms(history: History) -> dict[str, tuple[float | None, ...]]:
 
 
 def gradients_svg(history: History) -> str:
-    """A line for each layer, from the first (dark) to the last (bright), as SVG. `history` must have gradient norms.
+    """A line for each layer, from the first (blue) to the last (orange), as SVG. `history` must have gradient norms.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -46,35 +47,34 @@ def gradients_svg(history: History) -> str:
 
 
 def _draw(figure: Figure, layers: Mapping[str, Sequence[float | None]], epochs: int) -> None:
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
 
     axes = figure.add_subplot()
-    # The ends of the scale would vanish in dark and in light surroundings.
-    paints = [colormaps["viridis"](0.15 + 0.6 * place / max(1, len(layers) - 1)) for place in range(len(layers))]
-    for (name, norms), paint in zip(layers.items(), paints, strict=True):
+    scale = LinearSegmentedColormap.from_list("layers", SCALE)
+    paints = [scale(place / max(1, len(layers) - 1)) for place in range(len(layers))]
+    for norms, paint in zip(layers.values(), paints, strict=True):
         # A gradient of 0 has no place on the scale.
         values = [value if value > 0 else math.nan for value in finite(norms)]
-        axes.plot(
-            range(1, epochs + 1), values, color=paint, label=shortened(name, 24), marker="o" if epochs <= 30 else ""
-        )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+        axes.plot(range(1, epochs + 1), values, color=paint, marker="o" if epochs <= 30 else "")
+    logarithmic(axes)
     axes.set_title("gradient norm of each layer, last step of each epoch")
     plain_axes(axes, epochs)
-    _legend(axes, len(layers))
+    _legend(axes, list(layers))
 
 
-def _legend(axes: Axes, layers: int) -> None:
+def _legend(axes: Axes, names: Sequence[str]) -> None:
     """Names of the layers in their order; of many the first, some between, and the last."""
-    handles, labels = axes.get_legend_handles_labels()
-    step = max(1, (layers - 1) / (_NAMED - 1))
-    chosen = sorted({round(place * step) for place in range(_NAMED) if round(place * step) < layers})
-    axes.legend(
-        [handles[place] for place in chosen],
-        [labels[place] for place in chosen],
+    step = max(1, (len(names) - 1) / (_NAMED - 1))
+    chosen = sorted({round(place * step) for place in range(_NAMED) if round(place * step) < len(names)})
+    legend = axes.legend(
+        [axes.lines[place] for place in chosen],
+        ["layer"] * len(chosen),
         loc="upper left",
         bbox_to_anchor=(1.01, 1),
-        title="layer" if len(chosen) == layers else f"layer (some of {layers})",
+        title="layer" if len(chosen) == len(names) else f"layer (some of {len(names)})",
         title_fontsize=9,
         labelcolor=colour("muted"),
-    ).get_title().set_color(colour("muted"))
+    )
+    legend.get_title().set_color(colour("muted"))
+    for label, place in zip(legend.get_texts(), chosen, strict=True):
+        label.set_text(shortened(names[place], 24))  # not said before: matplotlib skips labels that begin with `_`

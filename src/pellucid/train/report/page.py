@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Report", "report_html"]
 
 _LIKELIEST = 3  # classes shown with their probabilities
-_PICTURE = 168  # pixels of the longer side that pictures are shown with
-_STORED = 512  # and those that are larger are stored with
+_PICTURE = 208  # pixels of the longer side that pictures are shown with
+_STORED = 416  # and those that are larger are stored with
 _PROBLEMS = 20  # lines shown at once
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.confusion import confusion_svg, strength
+from pellucid.train.report.confusion import STRONG, confusion_svg, strength
 from pellucid.train.report.drawing import inlined
 from pellucid.train.report.markup import attribute, details, name, row, share_cell, table
 from pellucid.train.report.names import shortened
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["scores_html"]
 
 _MOST_CLASSES = 20  # of more, the table shows the worst first
+_BESIDE = 12  # so many stand beside their matrix
 _WORST = 10
 _CONFUSIONS = 8
 
@@ -30,7 +31,7 @@ _LEGEND = (
 def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str, *, drawn: bool) -> str:
     """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without `drawn` the matrix is a
     table, and left out where it had more than 20 classes."""
-    few = len(class_names) <= _MOST_CLASSES
+    few = len(class_names) <= _BESIDE
     parts = [
         _matrix(evaluation, class_names, prefix, drawn=drawn),
         f"<div>{_classes(evaluation, class_names)}\n{_confusions(evaluation, class_names)}</div>",
@@ -65,7 +66,7 @@ def _matrix_table(evaluation: Evaluation, names: Sequence[str]) -> str:
         count, part = int(evaluation.confusion[line, column]), float(strengths[line, column])
         if not count:
             return "<td></td>"
-        kinds = [kind for kind, holds in (("right", line == column), ("strong", part > 0.6)) if holds]
+        kinds = [kind for kind, holds in (("right", line == column), ("strong", part > STRONG)) if holds]
         shape = f' class="{" ".join(kinds)}"' if kinds else ""
         return f'<td{shape} style="--part:{100 * part:.0f}%">{count}</td>'
 
