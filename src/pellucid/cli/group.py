@@ -33,6 +33,7 @@ class _Failure(click.ClickException):
 # the command is used, so that `pellucid --help` answers at once.
 _COMMANDS = {
     "train": "Train a network and print its accuracy on the test images.",
+    "check": "Say what is in a folder of pictures, and what is wrong with it.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",
