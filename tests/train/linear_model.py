@@ -33,12 +33,17 @@ class LinearModel:
         p /= len(t)
         return loss, {"weight": flat.T @ p, "bias": p.sum(axis=0)}
 
-    def evaluate(self, x, t):
-        self.evaluated.append(len(x))
-        p = self._probabilities(x)
+    def prepare(self, *, step_rows=None, score_rows=None):
+        self.prepared = step_rows, score_rows
+
+    def predict(self, x):
+        return self._probabilities(x)
+
+    def score(self, y, t):
+        self.evaluated.append(len(y))
         return {
-            "loss": float(-np.log(p[np.arange(len(t)), t]).mean()),
-            "accuracy": float((p.argmax(axis=1) == t).mean()),
+            "loss": float(-np.log(y[np.arange(len(t)), t]).mean()),
+            "accuracy": float((y.argmax(axis=1) == t).mean()),
         }
 
     def _probabilities(self, x):

@@ -1,9 +1,7 @@
-"""Progress lines, the bar on a terminal, the JSON log."""
+"""Progress lines, and the bar on a terminal."""
 
 import io
-import json
 import re
-from pathlib import Path
 from time import gmtime, strftime
 
 import numpy as np
@@ -11,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.errors import ArgumentError
 from pellucid.train import (
     Dataset,
     EpochLines,
     EpochResult,
-    JsonLinesLog,
     Part,
     ProgressBar,
     RunStart,
@@ -251,36 +247,9 @@ def test_a_reader_that_goes_away_ends_no_training(monkeypatch: pytest.MonkeyPatc
 
 def test_restored_parameters_are_said():
     class Worsening(LinearModel):
-        def evaluate(self, x, t):
+        def score(self, y, t):
             return {"loss": float(len(self.batches)), "accuracy": 0.0}
 
     stream = io.StringIO()
     fit(Worsening(4, 4), dataset(), epochs=2, batch_size=2, callbacks=[EpochLines(stream)])
     assert stream.getvalue().splitlines()[-1] == "parameters of epoch 1 restored (least validation loss)"
-
-
-def test_the_log_is_one_object_a_line(tmp_path: Path):
-    path = tmp_path / "log.jsonl"
-    log = JsonLinesLog(path)
-    history = fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=3, seed=5, gradient_norms=True, callbacks=[log])
-    start, *epochs, end = (json.loads(line) for line in path.read_text().splitlines())
-    assert start == {
-        "event": "start",
-        "epochs": 2,
-        "batch_size": 3,
-        "batches": 2,
-        "training_images": 4,
-        "validation_images": 4,
-        "seed": 5,
-    }
-    assert [epoch["event"] for epoch in epochs] == ["epoch", "epoch"]
-    assert epochs[1]["loss"] == history.epochs[1].loss
-    assert epochs[1]["gradient_norms"] == history.epochs[1].gradient_norms
-    assert end == {"event": "end", "best_epoch": 2, "stopped_early": False}
-
-
-def test_a_log_that_cannot_be_written(tmp_path: Path):
-    path = tmp_path / "absent" / "log.jsonl"
-    with pytest.raises(ArgumentError) as caught:
-        JsonLinesLog(path)
-    assert str(caught.value) == f"`log` (={str(path)!r}) cannot be written: No such file or directory"

@@ -37,6 +37,7 @@ _COMMANDS = {
     "predict": "Say what pictures show.",
     "evaluate": "Measure a trained model on labelled pictures.",
     "summary": "Show a trained model: layers, equations, measures.",
+    "check": "Say what is in a folder of pictures, and what is wrong with it.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",

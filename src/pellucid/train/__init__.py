@@ -4,8 +4,10 @@ from pellucid.train.augmentation import AUGMENTATIONS, Augmentation, parse_augme
 from pellucid.train.callback import Callback, RunStart
 from pellucid.train.classifier import Classifier, Prediction, load_classifier
 from pellucid.train.data.dataset import Dataset, Part, split_part
+from pellucid.train.data.folder import list_pictures
 from pellucid.train.data.images import Images, Normalisation
-from pellucid.train.data.load import DATASETS, load, load_digits, load_idx, load_npz
+from pellucid.train.data.load import DATASETS, LoadedPart, load, load_digits, load_idx, load_npz, load_part
+from pellucid.train.data.split import Row, Split
 from pellucid.train.fit import fit, resume
 from pellucid.train.history import EpochResult, History
 from pellucid.train.loggers import CsvLogger, JsonLinesLogger, Logger, TensorBoardLogger
@@ -28,21 +30,26 @@ __all__ = [
     "History",
     "Images",
     "JsonLinesLogger",
+    "LoadedPart",
     "Logger",
     "Normalisation",
     "Part",
     "Prediction",
     "ProgressBar",
+    "Row",
     "RunStart",
     "Settings",
+    "Split",
     "TensorBoardLogger",
     "TrainableModel",
     "fit",
+    "list_pictures",
     "load",
     "load_classifier",
     "load_digits",
     "load_idx",
     "load_npz",
+    "load_part",
     "parse_augmentation",
     "progress_callback",
     "resume",

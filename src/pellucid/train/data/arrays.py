@@ -98,7 +98,7 @@ def joined(pools: Sequence[Pool]) -> tuple[Part, tuple[str, ...]]:
     if len(pools) == 1:
         return pools[0].part, names
     images = np.concatenate([np.asarray(pool.part.images) for pool in pools])
-    return Part(images, np.concatenate([pool.part.labels for pool in pools])), names
+    return Part(images, np.concatenate([pool.part.labels for pool in pools]).astype(np.int64)), names
 
 
 def _drawn(source: Path, rows: list[Row], fractions: dict[str, float], seed: int) -> list[Row]:

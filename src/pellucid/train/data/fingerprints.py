@@ -25,7 +25,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIDE", "Fingerprint", "group_alike", "hash_bytes"]
+__all__ = ["SIDE", "Fingerprint", "group_alike", "hash_bytes", "join_by_key"]
 
 SIDE = 16
 _MOST_LEVELS, _MOST_IN_A_CELL, _MOST_OF_CONTRAST, _LEAST_CONTRAST = 4, 24, 0.09, 3
@@ -46,20 +46,24 @@ def hash_bytes(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def group_alike(fingerprints: Sequence[Fingerprint], keys: Sequence[str | None] = ()) -> list[int]:
-    """Of each picture, the number of the first one in its group: those with the same bytes, or near each other; and
-    where there are `keys`, one for each, those with the same key that is not None."""
+def group_alike(fingerprints: Sequence[Fingerprint]) -> list[int]:
+    """Of each picture, the number of the first one in its group: those with the same bytes, or near each other."""
     first_of = dict[str, int]()
     parents = [first_of.setdefault(fingerprint.sha256, number) for number, fingerprint in enumerate(fingerprints)]
-    first_with = dict[str, int]()
-    for number, key in enumerate(keys):
-        if key is not None:
-            _join(parents, first_with.setdefault(key, number), number)
     firsts = list(first_of.values())
     copies = np.frombuffer(b"".join(fingerprints[number].copy for number in firsts), np.uint8)
     copies = copies.reshape(len(firsts), SIDE * SIDE * 3)
     for one, other in _near_pairs(copies):
         _join(parents, firsts[one], firsts[other])
+    return [_root(parents, number) for number in range(len(parents))]
+
+
+def join_by_key(groups: Sequence[int], keys: Sequence[str | None]) -> list[int]:
+    """The groups, those joined that have pictures of the same key; one key for each picture, or None."""
+    parents, first_with = list(groups), dict[str, int]()
+    for number, key in enumerate(keys):
+        if key is not None:
+            _join(parents, first_with.setdefault(key, number), number)
     return [_root(parents, number) for number in range(len(parents))]
 
 

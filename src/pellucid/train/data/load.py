@@ -65,9 +65,9 @@ def load(
     """The data set that `source` names: "digits", a folder of IDX files, an .npz file, a folder of pictures
     (`CLASS/*.png`, or `train/ val/ test/` with classes below), or a CSV table of path,label.
 
-    Pictures become (height, width) = `image_size` (one number: both), by default their own size where all have one of at
-    most 128, else 64x64; `color` is "gray", "rgb", or "auto": grey where all of them are. `resize` is "crop", "pad" or
-    "stretch", see `PictureForm`. They are decoded in `threads` threads when they are asked for, and `cache_bytes` of
+    Pictures become (height, width) = `image_size` (one number: both), by default their own size where all have one of
+    at most 128, else 64x64; `color` is "gray", "rgb", or "auto": grey where all of them are. `resize` is "crop", "pad"
+    or "stretch", see `PictureForm`. They are decoded in `threads` threads when they are asked for, and `cache_bytes` of
     them stay in memory, see `FilePixels`. Before, each is opened once, of which `progress(done, total)` is told.
 
     The parts are those of the source, or they are drawn with `seed`: fractions for `validation` and `test`, where None

@@ -14,8 +14,9 @@ from pellucid.errors import ArgumentError, DataError
 from pellucid.train.data.dataset import Dataset, Part
 from pellucid.train.data.decode import PictureFacts, PictureForm
 from pellucid.train.data.draw import check_classes, draw_parts, wanted_fractions
+from pellucid.train.data.duplicates import describe_overlaps, find_duplicates
 from pellucid.train.data.files import FilePixels
-from pellucid.train.data.fingerprints import group_alike
+from pellucid.train.data.fingerprints import group_alike, join_by_key
 from pellucid.train.data.folder import PARTS, Listing, Picture
 from pellucid.train.data.images import Images
 from pellucid.train.data.names import shown, unescaped
@@ -125,8 +126,10 @@ def _draw(
     source = shown(listing.source)
     pictures = [whole.picture for whole in scanned.whole]
     names, labels = [picture.name for picture in pictures], [picture.label for picture in pictures]
-    keys = [] if options.group is None else _keys(options.group, names)
-    groups = group_alike([whole.fingerprint for whole in scanned.whole], keys)
+    groups = group_alike([whole.fingerprint for whole in scanned.whole])
+    overlaps = describe_overlaps(find_duplicates(scanned.whole, groups))
+    if options.group is not None:
+        groups = join_by_key(groups, _keys(options.group, names))
     splits = [picture.part or "train" for picture in pictures]
     free = [number for number, part in enumerate(splits) if part == "train"]
     missing = sorted({picture.label for picture, _ in scanned.broken} - set(labels))
@@ -143,7 +146,7 @@ def _draw(
         Row(picture.name, picture.label, part, whole.fingerprint.sha256)
         for picture, part, whole in zip(pictures, splits, scanned.whole, strict=True)
     )
-    return Split(tuple(rows)), []
+    return Split(tuple(rows)), overlaps
 
 
 def _keys(group: str, names: Sequence[str]) -> list[str | None]:
