@@ -62,8 +62,8 @@ class Augmentation:
     - `erasing`: the probability that a rectangle is painted over with one random colour. Its share of the area lies in
       `erasing_least..erasing_most`, height to width are drawn in 0.3..3.3 times those of the image (Zhong, Zheng, Kang,
       Li, Yang 2020).
-    - `mixup`: the image is mixed with another one, and so are the targets; the share is drawn from the distribution
-      Beta(mixup, mixup) (Zhang, Cisse, Dauphin, Lopez-Paz 2018). See `pairs`.
+    - `mixup`: the image is mixed with another one, and so are the targets; the shares are drawn from the
+      distribution Beta(mixup, mixup) (Zhang, Cisse, Dauphin, Lopez-Paz 2018). See `pairs`.
 
     All fields are plain numbers and truth values, which JSON and TOML keep as they are.
 
