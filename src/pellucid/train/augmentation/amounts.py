@@ -37,9 +37,6 @@ _RULES = {
     "mixup": (0.0, 100.0, "in 0..100"),
 }
 
-# Images are changed so many cells at a time: what the changes go through stays in the second cache.
-_CACHED = 1 << 15
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -127,16 +124,12 @@ class Augmentation:
             seed: the seed of the run.
             epoch: the number of the epoch.
         """
-        if not (geometry.active(self) or colour.active(self) or self.erasing):
+        if not len(images) or not (geometry.active(self) or colour.active(self) or self.erasing):
             return images
-        result = np.empty(images.shape, np.float32)
-        block = max(1, _CACHED // (images.shape[1] * images.shape[2]))
-        for start in range(0, len(images), block):
-            part = slice(start, start + block)
-            draws, changed = Draws(seed, epoch, numbers[part]), result[part]
-            geometry.change(self, images[part], draws, changed)
-            colour.change(self, changed, draws)
-            erasing.change(self, changed, draws)
+        draws, result = Draws(seed, epoch, numbers), np.empty(images.shape, np.float32)
+        geometry.change(self, images, draws, result)
+        colour.change(self, result, draws)
+        erasing.change(self, result, draws)
         return result
 
 
