@@ -142,6 +142,10 @@ class Ahead(Iterator[T], Generic[T]):
         try:
             made = self._make(step)
             return made, self._size(made)
+        except StopIteration as error:  # to the caller it would look like the end
+            wrong = RuntimeError(f"StopIteration was raised where step {step} was made")
+            wrong.__cause__ = error
+            return _Failure(wrong), 0
         except BaseException as error:  # whatever it is, the one who waits for this step is told
             return _Failure(error), 0
 

@@ -37,9 +37,6 @@ _RULES = {
     "mixup": (0.0, 100.0, "in 0..100"),
 }
 
-# Images are changed so many cells at a time: what the changes go through stays in the second cache.
-_CACHED = 1 << 15
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -62,8 +59,8 @@ class Augmentation:
     - `erasing`: the probability that a rectangle is painted over with one random colour. Its share of the area lies in
       `erasing_least..erasing_most`, height to width are drawn in 0.3..3.3 times those of the image (Zhong, Zheng, Kang,
       Li, Yang 2020).
-    - `mixup`: the image is mixed with another one, and so are the targets; the share is drawn from the distribution
-      Beta(mixup, mixup) (Zhang, Cisse, Dauphin, Lopez-Paz 2018). See `pairs`.
+    - `mixup`: the image is mixed with another one, and so are the targets; the shares are drawn from the
+      distribution Beta(mixup, mixup) (Zhang, Cisse, Dauphin, Lopez-Paz 2018). See `pairs`.
 
     All fields are plain numbers and truth values, which JSON and TOML keep as they are.
 
@@ -134,16 +131,12 @@ class Augmentation:
             seed: the seed of the run.
             epoch: the number of the epoch.
         """
-        if not (geometry.active(self) or colour.active(self) or self.erasing):
+        if not len(images) or not (geometry.active(self) or colour.active(self) or self.erasing):
             return images
-        result = np.empty(images.shape, np.float32)
-        block = max(1, _CACHED // (images.shape[1] * images.shape[2]))
-        for start in range(0, len(images), block):
-            part = slice(start, start + block)
-            draws, changed = Draws(seed, epoch, numbers[part]), result[part]
-            geometry.change(self, images[part], draws, changed)
-            colour.change(self, changed, draws)
-            erasing.change(self, changed, draws)
+        draws, result = Draws(seed, epoch, numbers), np.empty(images.shape, np.float32)
+        geometry.change(self, images, draws, result)
+        colour.change(self, result, draws)
+        erasing.change(self, result, draws)
         return result
 
 

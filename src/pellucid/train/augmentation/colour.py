@@ -73,8 +73,8 @@ def _map_channels(images: NDArray[np.float32], maps: NDArray[np.float32], consta
     Not a product of matrices of NumPy, whose library may share its rows among threads of its own.
     """
     cells = images.reshape(len(images), -1, 3)
-    # A row for each channel: numbers of `maps` then stand for whole rows.
-    red, green, blue = np.ascontiguousarray(cells.transpose(2, 0, 1))
+    # A row for each channel: numbers of `maps` then stand for whole rows. A copy, as `cells` is written over.
+    red, green, blue = cells.transpose(2, 0, 1).copy()
     for channel in range(3):
         shares = maps[:, channel, :, None]
         mixed = shares[:, 0] * red

@@ -18,7 +18,7 @@ __all__ = ["Pairs", "mixed_images", "mixed_targets", "pairs"]
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """The partner of each image of a batch: its number in the data set, (batch,), and the share of the image itself in
-    0..1, (batch,), float32; the partner has the rest."""
+    0.5..1, (batch,), float32; the partner has the rest."""
 
     partners: NDArray[np.int64]
     shares: NDArray[np.float32]
@@ -28,15 +28,15 @@ def pairs(mixup: float, draws: Draws, count: int) -> Pairs:
     """Whom each image of `draws` is mixed with, and how: drawn from the image's own numbers, whatever its batch holds.
 
     Any of the `count` images of the data set may be the partner, all alike, but for the image itself where there are
-    others. Shares are from Beta(mixup, mixup), made of two uniform numbers (Devroye 1996).
+    others. Shares are the larger one of s and 1 - s with s from Beta(mixup, mixup): pairs and shares are distributed as
+    without this, and every image is once an epoch the larger part of what is learned from.
     """
     step, radius, turn = draws.uniform(MIXUP)
     partners = (draws.numbers + 1 + np.floor(step * max(count - 1, 1)).astype(np.int64)) % count
-    # Student's t with 2*mixup degrees of freedom in polar form (Bailey 1994), squeezed into -1..1.
+    # Student's t with 2*mixup degrees of freedom in polar form (Bailey 1994), squeezed into -1..1, is 2*s - 1.
     inner = (1 - radius) ** (1 / mixup)
-    cosine = np.cos(2 * np.pi * turn)
-    outer = (1 - inner) * cosine**2
-    shares = 0.5 + 0.5 * np.copysign(np.sqrt(outer / (inner + outer)), cosine)
+    outer = (1 - inner) * np.cos(2 * np.pi * turn) ** 2
+    shares = 0.5 + 0.5 * np.sqrt(outer / (inner + outer))
     return Pairs(partners, shares.astype(np.float32))
 
 

@@ -43,6 +43,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
 )
 
 _KINDS = {field.name: str(field.type) for field in fields(Augmentation)}
+_EXAMPLES = {"bool": "true", "int": "4", "float": "10"}
 _TRUTH = {"true": True, "false": False}
 
 
@@ -71,6 +72,8 @@ def _amounts(parts: Iterable[str]) -> dict[str, float | bool]:
             raise ArgumentError(f"the augmentation {name!r} must stand first, amounts that change it behind it")
         if name not in _KINDS:
             raise ArgumentError(_unknown("amount of an augmentation", name, _KINDS))
+        if not equals:
+            raise ArgumentError(f"`{name}` needs a value, as in `{name}={_EXAMPLES[_KINDS[name]]}`")
         if name in amounts:
             raise ArgumentError(f"`{name}` is given twice")
         amounts[name] = _value(name, value)
