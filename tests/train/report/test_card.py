@@ -102,7 +102,7 @@ def test_names_of_others_are_words_only(name: str):
         layers=(CardLayer(name, name, (1,), 3),),
         settings={name: name},
         evaluations={name: evaluation(4)},
-        python=f"x = {printable(name)!r}",
+        python=f"x = {printable(name)!r}\n```\n<b>",
         tags=(name,),
         license=name,
     )
