@@ -41,7 +41,7 @@ def test_files_have_a_row_for_every_epoch(tmp_path: Path):
     loggers = [JsonLinesLogger(tmp_path / "log.jsonl"), CsvLogger(tmp_path / "log.csv")]
     history = fit(LinearModel(4, 4), dataset(), epochs=3, batch_size=2, gradient_norms=True, loggers=loggers)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     for line, row, result in zip(lines, rows, history.epochs, strict=True):
         assert line["loss"] == result.loss == float(row["loss"])

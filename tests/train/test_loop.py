@@ -55,7 +55,7 @@ def test_every_image_comes_once_an_epoch_in_another_order_each_time():
 def test_same_seed_same_parameters():
     def trained(seed: int) -> bytes:
         model = LinearModel(4, 3)
-        fit(model, dataset(), epochs=3, batch_size=16, seed=seed, augmentation=Augmentation(shift=0.5))
+        fit(model, dataset(), epochs=3, batch_size=16, seed=seed, augment=Augmentation(shift=0.5))
         return model.parameters["weight"].tobytes()
 
     assert trained(7) == trained(7)

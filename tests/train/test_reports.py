@@ -40,7 +40,7 @@ def test_lines_elsewhere_than_on_a_terminal():
     assert isinstance(callback, EpochLines)
     fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, callbacks=[callback])
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "  epoch     loss accuracy val loss  val acc        lr  seconds  images/s      left"
+    assert lines[0] == "  epoch     loss accuracy val loss  val acc balanced        lr  seconds  images/s      left"
     assert [line.split()[0] for line in lines[1:]] == ["1/2", "2/2"]
     assert "\x1b" not in stream.getvalue()
 

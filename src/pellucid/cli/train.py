@@ -88,5 +88,7 @@ def command(*, config: Path | None, quiet: bool, as_json: bool, **options: Any) 
     given = {("from" if name == "from_" else name): value for name, value in options.items() if value is not None}
     if isinstance(given.get("image_size"), tuple):
         given["image_size"] = list(given["image_size"])
-    settings = Settings.of({**(settings_from_toml(config) if config else {}), **given}, str(config or "pellucid train"))
+    settings = Settings.of(
+        {**(settings_from_toml(config) if config else {}), **given}, None if config is None else str(config)
+    )
     run_session(lambda reading: begin_session(settings, reading=reading), quiet=quiet, as_json=as_json)

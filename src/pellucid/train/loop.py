@@ -97,6 +97,12 @@ class Course:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ArgumentError(f"`{name}` (={value}) must be a whole number of at least {least}")
 
+    def check(self, data: Dataset) -> None:
+        """Raises ArgumentError where there is `patience` and no validation part."""
+        if self.patience is not None and data.validation is None:
+            message = f"`patience` (={self.patience}) needs a validation part"
+            raise ArgumentError(f"{message}; see `Dataset.with_validation`")
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -149,8 +155,7 @@ def train_epochs(
         ArgumentError: `patience` is given without a validation part.
         TrainingError: a loss or gradient is not finite.
     """
-    if course.patience is not None and data.validation is None:
-        raise ArgumentError(f"`patience` (={course.patience}) needs a validation part; see `Dataset.with_validation`")
+    course.check(data)
     callbacks, progress = tuple(callbacks), progress or Progress()
     plan = BatchPlan(min(course.batch_size, len(data.train)), course.seed, course.augmentation)
     parts = [_sample(data.train), *([] if data.validation is None else [data.validation])]

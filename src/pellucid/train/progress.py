@@ -144,6 +144,10 @@ class EpochLines(Callback):
         self._table = EpochTable(1)
         self._pace = _Pace.now()
 
+    def on_message(self, text: str) -> None:
+        """Write it."""
+        _say(self._stream, text)
+
     def on_start(self, run: RunStart) -> None:
         """Take the time."""
         self._run, self._table, self._pace = run, EpochTable(run.epochs), _Pace.now()
@@ -186,6 +190,10 @@ class ProgressBar(Callback):
         self._pace = _Pace.now()
         self._drawn = -_REDRAW
         self._bar: tuple[Progress, TaskID] | None = None
+
+    def on_message(self, text: str) -> None:
+        """Print it above the bar."""
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def on_start(self, run: RunStart) -> None:
         """Show an empty bar."""

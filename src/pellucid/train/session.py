@@ -261,11 +261,13 @@ def _fresh(
         model, note = build_model(filled, data, begin, network)
         messages += [] if note is None else [note]
     files = ModelFiles(model.blueprint, data.class_names, _preprocessing(data, filled.resize))
+    course = course_of(filled)
+    course.check(data)
     if folder is not None:
         folder.write(SETTINGS, filled.toml())
         if data.split is not None:
             folder.write(SPLIT, data.split.text())
-    return Session(filled, data, model, files, course_of(filled), folder, Progress(), messages=tuple(messages))
+    return Session(filled, data, model, files, course, folder, Progress(), messages=tuple(messages))
 
 
 def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None, reading: Reading | None) -> Dataset:

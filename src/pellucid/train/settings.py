@@ -179,12 +179,15 @@ class Settings:
                 _RULES[field.name](_SPELLED.get(field.name, field.name), value)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], where: str) -> Self:
+    def of(cls, values: Mapping[str, Any], where: str | None = None) -> Self:
         """Settings by their names in a file ("from", "batch_size" or "batch-size"); lists stand for tuples.
+
+        `where` is the file that messages name.
 
         Raises:
             ArgumentError: a name is unknown (the closest is suggested), or a value is outside its rule.
         """
+        begin = "" if where is None else f"{where}: "
         names = {_SPELLED.get(field.name, field.name): field.name for field in fields(cls)}
         found: dict[str, Any] = {}
         for key, value in values.items():
@@ -192,14 +195,14 @@ class Settings:
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-                raise ArgumentError(f"{where}: there is no setting {key!r}; {hint}")
+                raise ArgumentError(f"{begin}there is no setting {key!r}; {hint}")
             found[names[name]] = tuple(value) if isinstance(value, list) else value
         if "source" not in found:
-            raise ArgumentError(f"{where}: `source` is missing: what to train on")
+            raise ArgumentError(f"{begin}`source` is missing: what to train on")
         try:
             return cls(**found)
         except PellucidError as error:
-            raise ArgumentError(f"{where}: {error}") from error
+            raise ArgumentError(f"{begin}{error}") from error
 
     def values(self) -> dict[str, Any]:
         """The settings that are not None by their names in a file."""

@@ -22,6 +22,7 @@ from pellucid.train.report.card import CardLayer, ModelCard, model_card
 from pellucid.train.report.confusion import confusion_svg
 from pellucid.train.report.curves import curves_svg
 from pellucid.train.report.drawing import plotting_missing
+from pellucid.train.report.gradients import gradients_svg
 from pellucid.train.report.mistakes import Mistake, worst_mistakes
 from pellucid.train.report.page import Report, report_html
 from pellucid.train.run.folder import BEST, LAST, RunFolder
@@ -52,6 +53,7 @@ def write_outcome(
     missing = plotting_missing()
     if missing is None:
         folder.write("curves.svg", curves_svg(history))
+        folder.write("gradients.svg", gradients_svg(history))
         for evaluation in evaluations.values():
             folder.write("confusion_matrix.svg", confusion_svg(evaluation, data.class_names))
     else:
