@@ -33,11 +33,11 @@ class _Failure(click.ClickException):
 # the command is used, so that `pellucid --help` answers at once.
 _COMMANDS = {
     "train": "Train a classifier of pictures, kept in a run folder.",
+    "check": "Say what is in a folder of pictures, and what is wrong with it.",
     "resume": "Go on with a training that was stopped.",
     "predict": "Say what pictures show.",
     "evaluate": "Measure a trained model on labelled pictures.",
     "summary": "Show a trained model: layers, equations, measures.",
-    "check": "Say what is in a folder of pictures, and what is wrong with it.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",

@@ -8,7 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pellucid.train import EpochResult, Evaluation, History, Mistake, Report
+from pellucid.train import EpochResult, Evaluation, History
+from pellucid.train.report.mistakes import Mistake
+from pellucid.train.report.page import Report
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from pellucid.train import CardLayer, ModelCard, Normalisation, model_card
+from pellucid.train import Normalisation
+from pellucid.train.report.card import CardLayer, ModelCard, model_card
 from pellucid.train.report.names import printable
 from train.report.samples import HOSTILE, evaluation
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ArgumentError
-from pellucid.train import EpochResult, Evaluation, History, plotting_missing
+from pellucid.train import EpochResult, Evaluation, History
 from pellucid.train.report.confusion import STRONG, confusion_svg, strength
 from pellucid.train.report.curves import curve_panels, curves_svg
-from pellucid.train.report.drawing import PALETTE, inlined
+from pellucid.train.report.drawing import PALETTE, inlined, plotting_missing
 from pellucid.train.report.gradients import SCALE as LAYERS
 from pellucid.train.report.gradients import gradients_svg, layer_norms
 from train.report.samples import HOSTILE, evaluation, history, svg_words, without_matplotlib

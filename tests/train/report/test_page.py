@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from pellucid.errors import ArgumentError, DataError
-from pellucid.train import History, Mistake, report_html, worst_mistakes
+from pellucid.train import History
+from pellucid.train.report.mistakes import Mistake, worst_mistakes
+from pellucid.train.report.page import report_html
 from train.report.samples import HOSTILE, evaluation, history, mistake, report, without_matplotlib
 
 NOTHING = History((), 0, False)
