@@ -72,7 +72,7 @@ class Session:
 
         Raises:
             TrainingError: a loss or gradient is not finite; names the last good checkpoint.
-            StorageError: a file cannot be written; names the last good checkpoint.
+            StorageError, DataError: a file cannot be written, or a picture is gone; names the last good checkpoint.
             Interruption: a signal came, and all is saved.
         """
         told = tuple(callbacks)
@@ -116,9 +116,9 @@ class Session:
                 folder.log("resume" if self.resumed else "start", self._facts())
                 history = self._train(callbacks, keeper)
             return self._measured(history, callbacks)
-        except StorageError as error:
+        except (StorageError, DataError) as error:
             stands = "no checkpoint is kept yet" if keeper.kept is None else f"the checkpoint of {keeper.kept} is good"
-            raise StorageError(f"{error}; {stands}: `pellucid resume {folder.path}` goes on") from error
+            raise type(error)(f"{error}; {stands}: `pellucid resume {folder.path}` goes on") from error
         except TrainingError as error:
             # The same bits would come to the same end, so going on is no advice.
             raise TrainingError(
