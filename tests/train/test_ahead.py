@@ -1,6 +1,7 @@
 """Things made ahead: their order, their bounds, and every way to leave."""
 
 import os
+import signal
 import threading
 import time
 
@@ -114,6 +115,21 @@ def test_an_error_comes_where_its_thing_would_have_come(threads: int, kind: type
     assert got == [0, 1, 2, 3, 4]
 
 
+def test_behind_an_error_nothing_is_made():
+    make = Counted()
+
+    def fail_at_two(step: int) -> int:
+        make(step)
+        if step == 2:
+            raise BrokenPicture
+        return step
+
+    with Ahead(fail_at_two, range(50), one_byte, depth=9):
+        make.wait_for(3)
+        time.sleep(0.05)
+        assert make.asked == [0, 1, 2]
+
+
 def test_an_end_that_is_none_is_no_end():
     # A `StopIteration` from inside would look like the end of the epoch.
     def make(step: int) -> int:
@@ -184,8 +200,6 @@ def test_a_generator_that_is_dropped_ends_the_threads():
 
 def test_an_interrupt_while_waiting_ends_the_threads():
     # As Ctrl-C does it: the main thread is interrupted where it waits for something that is slow to make.
-    import signal
-
     def make(step: int) -> int:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.2)
@@ -247,7 +261,8 @@ def test_a_fork_makes_the_rest_itself():
                 os._exit(2)
         deadline = time.monotonic() + PATIENCE
         while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-            assert time.monotonic() < deadline
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
             time.sleep(0.01)
         assert ended[1] == 0
         assert list(squares) == [step * step for step in range(2, 20)]

@@ -88,6 +88,16 @@ def test_a_distortion_drawn_alike_everywhere_is_a_shift():
     np.testing.assert_array_equal(moved[:, -2:], 0)
 
 
+@pytest.mark.usefixtures("highest_draws")
+def test_a_distortion_is_in_pixels_of_what_is_seen():
+    # In a window of a resized crop a distortion by 2 pixels moves by 2 pixels of the window, fewer of the image.
+    rows, columns = np.mgrid[:21, :31].astype(np.float32)
+    image = np.stack((rows, columns), axis=-1)[None]
+    cut, moved = (changed(Augmentation(resized_crop=0.75, distortion=d, edge=True), image) for d in (0, 2))
+    np.testing.assert_allclose(moved[:, :-2, :-2], cut[:, 2:, 2:], rtol=0, atol=1e-4)
+    assert 0.4 < cut[0, 1, 0, 0] - cut[0, 0, 0, 0] < 0.6
+
+
 @pytest.mark.parametrize("shape", [(60, 1, 1, 1), (60, 5, 8, 1), (60, 6, 3, 3)])
 @pytest.mark.parametrize(("crop", "edge"), [(0, False), (1, False), (4, False), (4, True)])
 def test_flips_and_whole_crops_copy_cells(shape: tuple[int, ...], crop: int, edge: bool):
