@@ -232,7 +232,10 @@ def test_with_edge_nothing_from_outside_comes_in():
     np.testing.assert_allclose(changed(everything, np.ones((30, 6, 5, 1), np.float32)), 1, rtol=0, atol=1e-6)
 
 
-def test_pixels_far_outside_are_no_overflow():
-    moved = changed(Augmentation(shift=1e12), random_images(20, 4, 4, 1))
-    assert np.isfinite(moved).all()
-    np.testing.assert_array_equal(moved, 0)
+def test_pixels_far_outside_are_no_overflow_and_no_memory():
+    images = random_images(200, 4, 5, 1)
+    np.testing.assert_array_equal(changed(Augmentation(shift=100_000), images[:5]), 0)
+    np.testing.assert_array_equal(changed(Augmentation(crop=100_000), images[:5]), 0)
+    moved = changed(Augmentation(crop=100_000, edge=True), images)
+    corners = {image[y, x].tobytes() for image in images for y in (0, 3) for x in (0, 4)}
+    assert all(image[0, 0].tobytes() in corners and np.ptp(image) == 0 for image in moved)
