@@ -33,7 +33,7 @@ class Ahead(Iterator[T], Generic[T]):
     have more than `most_bytes` by `size`, but always one. What `make` raises is raised where its thing is asked for,
     and ends the iteration. However the block is left, its threads end with what they have in hand, and are waited for.
 
-    A process that is forked meanwhile has no threads; there things are made when they are asked for.
+    Without the block, and in a process that is forked in it, there are no threads: things are made when asked for.
 
     `waited`: seconds that the caller has spent waiting so far.
     """
@@ -55,16 +55,17 @@ class Ahead(Iterator[T], Generic[T]):
         self._most_bytes = most_bytes
         self._end = steps.stop  # no step from here on is taken; a failure brings it nearer
         self._taken = self._handed = steps.start  # the next step to make, the next one to hand over
-        self._largest = 1
+        self._largest = 0
         self._made: dict[int, T | _Failure] = {}
         self._changed = threading.Condition()  # guards all of the above
-        self._process = os.getpid()
+        self._process: int | None = None  # the one that has the threads
         self._threads = [
             threading.Thread(target=self._work, name=f"pellucid-ahead-{number}", daemon=True)
             for number in range(min(threads, len(steps)))
         ]
 
     def __enter__(self) -> Ahead[T]:
+        self._process = os.getpid()
         try:
             for thread in self._threads:
                 thread.start()
@@ -135,7 +136,8 @@ class Ahead(Iterator[T], Generic[T]):
 
     @property
     def _room(self) -> int:
-        return max(1, min(self._depth, self._most_bytes // self._largest))
+        """How many things may be ready or in the making: one, until it is known how large they are."""
+        return max(1, min(self._depth, self._most_bytes // self._largest)) if self._largest else 1
 
     def _attempt(self, step: int) -> tuple[T | _Failure, int]:
         """The thing of a step and its bytes, or why there is none."""

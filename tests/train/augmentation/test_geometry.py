@@ -88,6 +88,16 @@ def test_a_distortion_drawn_alike_everywhere_is_a_shift():
     np.testing.assert_array_equal(moved[:, -2:], 0)
 
 
+@pytest.mark.usefixtures("highest_draws")
+def test_a_distortion_is_in_pixels_of_what_is_seen():
+    # In a window of a resized crop a distortion by 2 pixels moves by 2 pixels of the window, fewer of the image.
+    rows, columns = np.mgrid[:21, :31].astype(np.float32)
+    image = np.stack((rows, columns), axis=-1)[None]
+    cut, moved = (changed(Augmentation(resized_crop=0.75, distortion=d, edge=True), image) for d in (0, 2))
+    np.testing.assert_allclose(moved[:, :-2, :-2], cut[:, 2:, 2:], rtol=0, atol=1e-4)
+    assert 0.4 < cut[0, 1, 0, 0] - cut[0, 0, 0, 0] < 0.6
+
+
 @pytest.mark.parametrize("shape", [(60, 1, 1, 1), (60, 5, 8, 1), (60, 6, 3, 3)])
 @pytest.mark.parametrize(("crop", "edge"), [(0, False), (1, False), (4, False), (4, True)])
 def test_flips_and_whole_crops_copy_cells(shape: tuple[int, ...], crop: int, edge: bool):
@@ -222,7 +232,10 @@ def test_with_edge_nothing_from_outside_comes_in():
     np.testing.assert_allclose(changed(everything, np.ones((30, 6, 5, 1), np.float32)), 1, rtol=0, atol=1e-6)
 
 
-def test_pixels_far_outside_are_no_overflow():
-    moved = changed(Augmentation(shift=1e12), random_images(20, 4, 4, 1))
-    assert np.isfinite(moved).all()
-    np.testing.assert_array_equal(moved, 0)
+def test_pixels_far_outside_are_no_overflow_and_no_memory():
+    images = random_images(200, 4, 5, 1)
+    np.testing.assert_array_equal(changed(Augmentation(shift=100_000), images[:5]), 0)
+    np.testing.assert_array_equal(changed(Augmentation(crop=100_000), images[:5]), 0)
+    moved = changed(Augmentation(crop=100_000, edge=True), images)
+    corners = {image[y, x].tobytes() for image in images for y in (0, 3) for x in (0, 4)}
+    assert all(image[0, 0].tobytes() in corners and np.ptp(image) == 0 for image in moved)

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Augmentation"]
 
-_NO_LESS = (0.0, math.inf, "at least 0")
+_MOST_PIXELS = 100_000
+_PIXELS = (0.0, float(_MOST_PIXELS), f"in 0..{_MOST_PIXELS} pixels")
 _SHARE = (0.0, 1.0, "in 0..1")
 
 _RULES = {
-    "shift": _NO_LESS,
+    "shift": _PIXELS,
     "rotation": (0.0, 180.0, "in 0..180 degrees"),
     "scale": (0.0, 0.9, "in 0..0.9"),
     "shear": (0.0, 10.0, "in 0..10"),
-    "distortion": _NO_LESS,
+    "distortion": _PIXELS,
     "resized_crop": (0.0, 0.99, "in 0..0.99"),
     "brightness": _SHARE,
     "contrast": _SHARE,
@@ -94,8 +95,8 @@ class Augmentation:
                 if not isinstance(value, bool):
                     raise ArgumentError(f"`{name}` (={value!r}) must be true or false")
             elif field.type == "int":
-                if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                    raise ArgumentError(f"`{name}` (={value!r}) must be a whole number, at least 0")
+                if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_PIXELS:
+                    raise ArgumentError(f"`{name}` (={value!r}) must be a whole number, in 0..{_MOST_PIXELS} pixels")
             else:
                 object.__setattr__(self, name, _amount(name, value))
         if self.erasing_least > self.erasing_most:

@@ -60,21 +60,24 @@ def _copy_windows(
 ) -> None:
     """Each image's window, perhaps turned over: cells are copied, nothing is computed."""
     _, height, width, _ = images.shape
-    around = (amounts.crop, amounts.crop)
+    above, beside = min(amounts.crop, height), min(amounts.crop, width)
     if amounts.crop:
-        images = np.pad(images, ((0, 0), around, around, (0, 0)), mode="edge" if amounts.edge else "constant")
-    tops, lefts = (_crop_moves(amounts, draws) + amounts.crop).tolist()
+        around = ((0, 0), (above, above), (beside, beside), (0, 0))
+        images = np.pad(images, around, mode="edge" if amounts.edge else "constant")
+    tops, lefts = (_crop_moves(amounts, draws, height, width) + np.array([[above], [beside]])).tolist()
     overs, mirrors = _flips(amounts, draws).tolist()
     for image, changed, top, left, over, mirror in zip(images, result, tops, lefts, overs, mirrors, strict=True):
         window = image[top : top + height, left : left + width]
         changed[...] = window[:: -1 if over else 1, :: -1 if mirror else 1]
 
 
-def _crop_moves(amounts: Augmentation, draws: Draws) -> NDArray[np.int64]:
-    """(2, batch): how far down and right of the image's place its window lies, whole numbers in `-crop..crop`."""
+def _crop_moves(amounts: Augmentation, draws: Draws, height: int, width: int) -> NDArray[np.int64]:
+    """(2, batch): how far down and right of the image's place its window lies, whole numbers in `-crop..crop`. Beyond
+    the image's own extent it makes no difference how far."""
     if not amounts.crop:
         return np.zeros((2, len(draws.numbers)), np.int64)
-    return np.floor(draws.uniform(CROP) * (2 * amounts.crop + 1)).astype(np.int64) - amounts.crop
+    moves = np.floor(draws.uniform(CROP) * (2 * amounts.crop + 1)).astype(np.int64) - amounts.crop
+    return np.clip(moves, [[-height], [-width]], [[height], [width]])
 
 
 def _flips(amounts: Augmentation, draws: Draws) -> NDArray[np.bool_]:
@@ -105,7 +108,7 @@ def _maps(amounts: Augmentation, draws: Draws, height: int, width: int) -> _Maps
     angle = turn * np.float32(math.radians(amounts.rotation))
     zoom = 1 / (1 + grow * np.float32(amounts.scale))
     lean = (lean * np.float32(amounts.shear))[:, None]
-    move_y, move_x = _crop_moves(amounts, draws).astype(np.float32)
+    move_y, move_x = _crop_moves(amounts, draws, height, width).astype(np.float32)
     sign_y, sign_x = 1 - 2 * _flips(amounts, draws).astype(np.float32)
     middle_y, middle_x = np.float32((height - 1) / 2), np.float32((width - 1) / 2)
     row = sign_y[:, None] * (np.arange(height, dtype=np.float32) - middle_y)
