@@ -276,7 +276,7 @@ def test_names_that_are_nothing(tmp_path: Path):
     with pytest.raises(ArgumentError) as caught:
         load(tmp_path / "absent")
     assert str(caught.value).endswith("; data sets by name: digits")
-    (tmp_path / "table.csv").write_text("1,2\n")
+    (tmp_path / "table.txt").write_text("1,2\n")
     with pytest.raises(DataError) as caught:
-        load(tmp_path / "table.csv")
-    assert str(caught.value) == f"{tmp_path / 'table.csv'}: a file of data must be an .npz file"
+        load(tmp_path / "table.txt")
+    assert str(caught.value) == f"{tmp_path / 'table.txt'}: a file of data must be an .npz or a .csv file"
