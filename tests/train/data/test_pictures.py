@@ -209,7 +209,8 @@ def test_the_same_picture_in_two_parts_or_classes_is_told(tmp_path: Path):
 
 def test_groups_by_a_pattern(photos: Path):
     save(photos, {f"{label}/patient{patient}-{number}.png": 2000 + 100 * patient + 10 * number + place
-                  for place, label in enumerate(("2", "10")) for patient in range(8) for number in range(3)})  # fmt: skip
+                  for place, label in enumerate(("2", "10")) for patient in range(8)
+                  for number in range(3)})  # fmt: skip
     for group in (r"patient\d", r"patient(\d)-"):
         rows = [row for row in load(photos, group=group).split.rows if "patient" in row.path]
         parts = {(row.path.split("patient")[1][0], row.split) for row in rows}

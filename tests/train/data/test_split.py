@@ -138,8 +138,8 @@ def test_groups_of_several_classes_stay_whole_and_balanced():
     [
         ({"a": 1, "b": 9}, None, "s: class a has 1 picture: train, validation and test need one each"),
         ({"a": 9, "b": 2}, None, "s: class b has 2 pictures: train, validation and test need one each"),
-        ({"a": 9, "b": 4}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9], "s: class b has 4 pictures, which make 1 group that "
-         "must stay together: train, validation and test need one each"),
+        ({"a": 9, "b": 4}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9], "s: class b has 4 pictures, which make 1 group "
+         "that must stay together: train, validation and test need one each"),
         ({"a": 9, "b": 4}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 10], "s: class b has 4 pictures, which make 2 groups "
          "that must stay together: train, validation and test need one each"),
     ],
