@@ -47,7 +47,7 @@ def test_an_unknown_command_suggests_the_closest():
     result = run("trian", "digits")
     assert result.exit_code == 2
     assert "unknown command 'trian'; did you mean 'train'?" in result.stderr
-    assert "unknown command 'zzz'; known: train, explain, tune, info" in run("zzz").stderr
+    assert "unknown command 'zzz'; known: train, check, explain, tune, info" in run("zzz").stderr
 
 
 def test_as_a_module():
