@@ -22,6 +22,7 @@ from pellucid.cli.group import command_line
 from pellucid.train import Callback, fit, load_classifier
 from train.pictures import digit_pictures
 
+SAID = r"cannot be read: .*the checkpoint of .* is good: `pellucid resume .*` goes on"
 QUICK = ("--epochs", "8", "--batch-size", "16", "--threads", "1", "--seed", "1")
 
 
@@ -249,9 +250,7 @@ def test_a_picture_that_goes_while_training(place: Path, tmp_path: Path):
 
     from pellucid.errors import DataError
 
-    with pytest.raises(
-        DataError, match=r"cannot be read: .*the checkpoint of .* is good: `pellucid resume .*` goes on"
-    ):
+    with pytest.raises(DataError, match=SAID):
         fit(
             "lenet5",
             tmp_path / "photos",
@@ -279,9 +278,8 @@ def test_folders_that_are_no_runs(tmp_path: Path):
     for command in (("predict", tmp_path, tmp_path), ("evaluate", tmp_path), ("summary", tmp_path)):
         result = run(*command)
         assert result.exit_code == 2
-        assert result.stderr == (
-            f"error: {tmp_path}: is neither a run folder nor that of a model: there is no config.json in it, nor in best\n"
-        )
+        wanted = "is neither a run folder nor that of a model: there is no config.json in it, nor in best"
+        assert result.stderr == f"error: {tmp_path}: {wanted}\n"
     result = run("resume", tmp_path)
     assert result.stderr == f"error: {tmp_path}: is no run folder: it has no config.toml\n"
 

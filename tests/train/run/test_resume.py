@@ -142,17 +142,18 @@ def test_a_write_error_at_every_place(source: Path, tmp_path: Path, monkeypatch:
         sys.modules, "matplotlib", None
     )  # its drawings take most of the time, and are files like others
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    train(source, tmp_path, "whole", epochs=2)
+    train(source, tmp_path, "whole", epochs=2, checkpoint_minutes=5.0)
     expected = results(tmp_path / "whole")
+    # Checkpoints by the clock would make the calls another number each time.
     counted = Failing(0)
     monkeypatch.setattr(atomic, "os", counted)
-    train(source, tmp_path, "counted", epochs=2)
+    train(source, tmp_path, "counted", epochs=2, checkpoint_minutes=5.0)
     assert counted.calls > 60
     for number in range(1, counted.calls + 1):
         path = tmp_path / f"run{number}"
         monkeypatch.setattr(atomic, "os", Failing(number))
         with pytest.raises(StorageError) as caught:
-            train(source, tmp_path, path.name, epochs=2)
+            train(source, tmp_path, path.name, epochs=2, checkpoint_minutes=5.0)
         assert re.match(rf"{re.escape(str(path))}.*: cannot be written: No space left on device", str(caught.value))
         if (path / "best" / "config.json").exists():
             pattern = r"; (no checkpoint is kept yet|the checkpoint of .* is good): `pellucid resume .*` goes on$"
@@ -161,7 +162,7 @@ def test_a_write_error_at_every_place(source: Path, tmp_path: Path, monkeypatch:
         if (path / "config.toml").exists():
             resume(path)
         else:
-            train(source, tmp_path, path.name, epochs=2)
+            train(source, tmp_path, path.name, epochs=2, checkpoint_minutes=5.0)
         assert results(path) == expected, f"write {number}"
         shutil.rmtree(path)
 

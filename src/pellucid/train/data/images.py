@@ -83,9 +83,15 @@ class Normalisation:
         """The normalised copy of images (..., channels), float32."""
         if images.shape[-1] != len(self.mean):
             raise DataError(f"`images` {images.shape} must have {len(self.mean)} channels, as the training images had")
-        result = images - np.asarray(self.mean, np.float32)
-        result /= np.asarray(self.deviation, np.float32)
-        return result
+        if images.ndim < 2 or not images.flags.c_contiguous:
+            return (images - np.asarray(self.mean, np.float32)) / np.asarray(self.deviation, np.float32)
+        # A row at a time rather than a cell: NumPy is slow on an innermost axis of three.
+        width = images.shape[-2]
+        mean, deviation = (np.tile(np.asarray(part, np.float32), width) for part in (self.mean, self.deviation))
+        rows = images.reshape(*images.shape[:-2], width * images.shape[-1])
+        result = rows - mean
+        result /= deviation
+        return result.reshape(images.shape)
 
 
 class Images:
