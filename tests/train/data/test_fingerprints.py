@@ -59,13 +59,19 @@ def test_flat_pictures_are_the_same_by_their_bytes_alone():
 
 def test_the_same_in_another_colour_or_with_another_corner_is_another_picture():
     image = photograph(3, 200, 160)
-    red, green, blue = image.split()
-    swapped = Image.merge("RGB", (blue, green, red))
+    channels = image.split()
+    swapped = Image.merge("RGB", channels[::-1])
     covered = image.copy()
     covered.paste((0, 0, 0), (0, 0, 30, 30))
+    luma, blue, red = image.convert("YCbCr").split()
+    tinted = Image.merge("YCbCr", (luma, blue.point(lambda level: level * 0.9 + 40), red)).convert("RGB")
+    spotted = image.copy()
+    cell = image.crop((100, 80, 113, 90))  # of the copy
+    shift = 45 if np.asarray(cell).mean() < 128 else -45
+    spotted.paste(cell.point(lambda level: level + shift), (100, 80))
     mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    contents = [encoded(version) for version in (image, swapped, covered, mirrored)]
-    assert group_alike([fingerprint(content) for content in contents]) == [0, 1, 2, 3]
+    contents = [encoded(version) for version in (image, swapped, covered, mirrored, tinted, spotted)]
+    assert group_alike([fingerprint(content) for content in contents]) == [0, 1, 2, 3, 4, 5]
 
 
 def test_groups_do_not_depend_on_the_company():

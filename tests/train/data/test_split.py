@@ -104,7 +104,7 @@ def test_classes_are_dealt_by_their_fractions():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), min_size=1, max_size=80), st.integers(0, 9),
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), min_size=1, max_size=80), st.integers(0, 9),
        st.sampled_from([BOTH, {"validation": 0.3}, {"test": 0.5}, {"validation": 0.45, "test": 0.45}]))  # fmt: skip
 def test_groups_are_never_cut_and_every_part_has_every_class(
     pictures: list[tuple[str, int]], seed: int, fractions: dict[str, float]
@@ -121,6 +121,16 @@ def test_groups_are_never_cut_and_every_part_has_every_class(
     parts = draw_parts("s", labels, groups, fractions, seed)
     assert len(set(zip(groups, parts, strict=True))) == len(set(groups))
     assert set(zip(labels, parts, strict=True)) == {(name, part) for name in of_class for part in ("train", *fractions)}
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (1, 1, 10), (5, 5, 1), (9, 8, 7, 1)])
+@pytest.mark.parametrize("fractions", [BOTH, {"validation": 0.45, "test": 0.45}, {"validation": 0.05, "test": 0.9}])
+def test_few_large_groups(sizes: tuple[int, ...], fractions: dict[str, float]):
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    for seed in range(5):
+        parts = draw_parts("s", ["a"] * len(groups), groups, fractions, seed)
+        assert set(parts) == {"train", "validation", "test"}
+        assert len(set(zip(groups, parts, strict=True))) == len(sizes)
 
 
 def test_groups_of_several_classes_stay_whole_and_balanced():

@@ -135,9 +135,6 @@ def _needs(labels: Sequence[str], fractions: Mapping[str, float]) -> dict[str, C
         part: Counter({name: max(1, round(fraction * count)) for name, count in pictures.items()})
         for part, fraction in fractions.items()
     }
-    for name, count in pictures.items():
-        while sum(need[name] for need in needs.values()) >= count:
-            max(needs.values(), key=lambda need: need[name])[name] -= 1
     return {"train": pictures - sum(needs.values(), Counter[str]()), **needs}
 
 

@@ -13,7 +13,8 @@ __all__ = ["check_threads", "in_threads"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AT_ONCE = 1024
+_AT_ONCE = 256
+_MOST_A_TURN = 16  # items that a thread takes at a time: to hand one over costs as much as decoding a tiny picture
 
 
 def check_threads(threads: int) -> None:
@@ -31,6 +32,12 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: i
     if threads == 1 or len(items) < 2:
         yield from map(work, items)
         return
+    size = min(_MOST_A_TURN, max(1, len(items) // (4 * threads)))
+
+    def turn(start: int) -> list[Result]:
+        return [work(item) for item in items[start : start + size]]
+
     with ThreadPoolExecutor(min(threads, len(items)), "pellucid-files") as pool:
-        for start in range(0, len(items), _AT_ONCE):
-            yield from pool.map(work, items[start : start + _AT_ONCE])
+        for begin in range(0, len(items), _AT_ONCE * size):
+            for results in pool.map(turn, range(begin, min(begin + _AT_ONCE * size, len(items)), size)):
+                yield from results
