@@ -56,7 +56,9 @@ def test_there_are_explained_numbers():
     assert len(EXPLAINED) >= 2
 
 
-@pytest.mark.parametrize("command", ["pip install . && pellucid train digits", "pip install '.[test]' && pytest"])
+@pytest.mark.parametrize(
+    "command", ["pip install '.[plot]' && pellucid train digits", "pip install '.[test]' && pytest"]
+)
 def test_the_two_commands_stand_in_it(command: str):
     assert command in README
 
