@@ -66,9 +66,10 @@ def main(folder: Path, model: str, augment: str, epochs: int, batch_size: int, t
                     for number, (images, labels) in enumerate(batches)
                 ]
             )
-        seconds += middle - start, time.perf_counter() - middle
+        other_seconds = time.perf_counter() - middle
+        seconds += middle - start, other_seconds
         click.echo(
-            f"epoch {epoch}: ours {own:.4f} in {middle - start:.1f} s, PyTorch {other:.4f} in {time.perf_counter() - middle:.1f} s"
+            f"epoch {epoch}: ours {own:.4f} in {middle - start:.1f} s, PyTorch {other:.4f} in {other_seconds:.1f} s"
         )
     assert data.test is not None
     _, evaluation = evaluate_part(ours, data.test, outputs_of(ours, data.test))
