@@ -26,14 +26,16 @@ _MOST_THREADS = 8  # small networks gain nothing from more
 _MANY = 10_000  # images from which fewer epochs of larger batches do
 
 
-def fill_settings(settings: Settings, data: Dataset) -> Settings:
-    """The settings with a value for each that the network and the data decide.
+def fill_settings(settings: Settings, data: Dataset, *, named: bool = True) -> Settings:
+    """The settings with a value for each that the network and the data decide; the network by its name unless `named`
+    is false, or a saved model takes its place.
 
     Another optimiser than the recipe's, without a rate, gets that optimiser's usual one, and no weight decay.
     """
     height, width, channels = data.image_shape
     small = "lenet5" if max(height, width) <= 32 and channels == 1 else "resnet"
-    model = settings.model or (None if settings.from_ and not _is_file(settings.from_) else small)
+    is_saved = settings.from_ is not None and not _is_file(settings.from_)
+    model = settings.model or (small if named and not is_saved else None)
     recipe = recipe_for(model or small)
     if settings.optimizer not in (None, recipe.optimizer):
         assert settings.optimizer is not None
@@ -101,8 +103,7 @@ def build_model(
             freeze=settings.freeze,
         )
         return model, None if files is begin else f"a new last layer for {len(names)} classes"
-    assert settings.model is not None
-    model = (network or make_network(settings.model, len(names))).build(
+    model = (network or make_network(settings.model or "", len(names))).build(
         data.image_shape,
         loss=loss,
         optimizer=make_optimizer(settings, data),

@@ -78,7 +78,8 @@ def fit(
             one ("lenet5"), or None for one that suits the images, to be built from the settings that follow.
         data: a data set, or what `load` takes: a folder of pictures, an .npz file, a CSV, "digits". A data set is given
             to a built model as it is: call `data.normalised()` first where that is wanted.
-        epochs, batch_size: how often each image is used, how many images a step has; the last batch may be smaller.
+        epochs, batch_size: how often each image is used, how many images a step has; the last batch may be smaller. For
+            a built model 1 and 32 unless given.
         augment: random changes to the training images, or their names as on the command line; for a built model none
             by default.
         gradient_norms: record the norm of each parameter's gradient, in the last step of every epoch, and those of the

@@ -207,6 +207,10 @@ def resume_session(
         if settings.source == IN_MEMORY and data is None:
             raise ArgumentError(f"{path}: was trained on arrays: `pellucid.train.resume({str(path)!r}, data=...)`")
         if loaded is None:
+            if settings.model is None and settings.from_ is None:
+                raise ArgumentError(
+                    f"{path}: there is no checkpoint, and its network was given to `fit`: train it again"
+                )
             session = _fresh(wanted, folder, data, reading=reading)
             yield replace(session, messages=(*session.messages, "there is no checkpoint: training begins"))
             return
@@ -257,7 +261,7 @@ def _fresh(
     messages += data.problems
     filled = settings
     if model is None:
-        filled = fill_settings(settings, data)
+        filled = fill_settings(settings, data, named=network is None)
         model, note = build_model(filled, data, begin, network)
         messages += [] if note is None else [note]
     files = ModelFiles(model.blueprint, data.class_names, _preprocessing(data, filled.resize))

@@ -44,7 +44,7 @@ def _not_negative(name: str, value: Any) -> None:
 
 
 def _text(name: str, value: Any) -> None:
-    _check(name, value, isinstance(value, str) and bool(value), "a text")
+    _check(name, value, isinstance(value, str) and bool(value) and _is_utf8(value), "a text")
 
 
 def _texts(name: str, value: Any) -> None:
@@ -69,6 +69,11 @@ def _one_of(*names: str) -> Rule:
             raise ArgumentError(f"`{name}` (={value!r}) is not known{hint}")
 
     return check
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a file of UTF-8 can hold it: the name of a file may have bytes that are none."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _finite(value: Any) -> bool:
