@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +14,6 @@ from pellucid.errors import DataError
 if TYPE_CHECKING:
     from pellucid.train.data.check import Findings
     from pellucid.train.data.duplicates import Duplicates
-    from pellucid.train.data.scan import Progress
 
 __all__ = ["command"]
 
@@ -47,9 +44,10 @@ def command(source: str, *, threads: int, as_json: bool) -> None:
     than two pictures, the same picture in several classes or parts.
     """
     from pellucid.train.data.check import check
+    from pellucid.train.progress import work_progress
 
     try:
-        with _progress() as progress:
+        with work_progress("reading pictures") as progress:
             findings = check(source, threads, progress)
     except DataError as error:
         click.echo(json.dumps({"source": source, "wrong": [str(error)]}) if as_json else f"wrong: {error}")
@@ -57,23 +55,6 @@ def command(source: str, *, threads: int, as_json: bool) -> None:
     click.echo(json.dumps(findings.as_json(), indent=2) if as_json else "\n".join(_lines(findings)))
     if findings.wrong:
         raise click.exceptions.Exit(_WRONG)
-
-
-@contextmanager
-def _progress() -> Generator[Progress | None, None, None]:
-    """A line on a terminal's stderr that counts files; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def show(done: int, total: int) -> None:
-        if done % 16 == 0 or done == total:
-            click.echo(f"\r{done}/{total} pictures", nl=False, err=True)
-
-    try:
-        yield show
-    finally:
-        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _lines(findings: Findings) -> Iterator[str]:

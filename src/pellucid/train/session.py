@@ -46,6 +46,8 @@ IN_MEMORY = "memory"
 _FREE = frozenset({"epochs", "patience", "threads", "name", "runs", "checkpoint_minutes", "tensorboard"})
 # A share of the training images for validation where a data set of arrays has none.
 _VALIDATION = 0.1
+# Of what is wrong with the data, so many lines are told.
+_MOST_PROBLEMS = 20
 
 Array: TypeAlias = NDArray[Any]
 Reading: TypeAlias = Callable[[int, int], None]
@@ -258,7 +260,9 @@ def _fresh(
     if data.normalisation is None and model is None:
         data = _normalised(data, begin)
     messages = [f"classes: {_map(data.class_names)}"] if data.class_names else []
-    messages += data.problems
+    messages += data.problems[:_MOST_PROBLEMS]
+    if len(data.problems) > _MOST_PROBLEMS:
+        messages.append(f"and {len(data.problems) - _MOST_PROBLEMS} more, which `pellucid check` lists")
     filled = settings
     if model is None:
         filled = fill_settings(settings, data, named=network is None)

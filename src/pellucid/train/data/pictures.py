@@ -65,7 +65,7 @@ def load_pictures(
             raise DataError(f"{shown(source)}: none of its {len(listing.pictures)} pictures can be read; "
                             f"the first: {scanned.broken[0][1]}")  # fmt: skip
         split, overlaps = _draw(listing, scanned, fractions, options)
-        problems = (*(f"{reason}; left out" for _, reason in scanned.broken), *_problems(listing), *overlaps)
+        problems = (*_left_out(scanned), *_problems(listing), *overlaps)
         facts = [whole.facts for whole in scanned.whole]
     else:
         facts = _check_unchanged(source, split, options, progress)
@@ -100,7 +100,7 @@ def load_picture_part(
     whole = [seen.picture for seen in scanned.whole]
     pixels = FilePixels([picture.path for picture in whole], form, threads, cache_bytes=0)
     labels = np.array([number_of[picture.label] for picture in whole], np.int64)
-    problems = (*(f"{reason}; left out" for _, reason in scanned.broken), *_problems(listing))
+    problems = (*_left_out(scanned), *_problems(listing))
     return Part(Images(pixels), labels), tuple(picture.name for picture in whole), problems
 
 
@@ -110,6 +110,13 @@ def _check(options: PictureOptions) -> None:
     check_threads(options.threads)
     if options.group is not None:
         _pattern(options.group)
+
+
+def _left_out(scanned: Scan) -> list[str]:
+    """How many pictures cannot be read, and each of them with the reason."""
+    broken, count = scanned.broken, len(scanned.broken) + len(scanned.whole)
+    head = [f"{len(broken)} of {count} pictures cannot be read:"] if broken else []
+    return [*head, *(f"{reason}; left out" for _, reason in broken)]
 
 
 def _problems(listing: Listing) -> list[str]:
