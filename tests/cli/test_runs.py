@@ -326,3 +326,43 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, make, message: str):
     assert result.exit_code == 2
     assert re.search(message, result.stderr)
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_goes_on_from_elsewhere_and_with_pictures_that_moved(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(place / "photos", tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fit("lenet5", "photos", epochs=3, runs="runs", name="run", threads=1, callbacks=[Stop()])
+    monkeypatch.chdir("/")
+    shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+    succeed("resume", tmp_path / "runs" / "run")
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    config = tmp_path / "copy" / "run" / "config.toml"
+    assert run("resume", tmp_path / "copy" / "run").exit_code == 2
+    config.write_text(config.read_text().replace(f"{tmp_path}/photos", f"{tmp_path}/moved"))
+    succeed("resume", tmp_path / "copy" / "run")
+    both = [tmp_path / runs / "run" / "best" / "model.safetensors" for runs in ("runs", "copy")]
+    assert both[0].read_bytes() == both[1].read_bytes()
+
+
+def test_without_any_part_to_measure_on_there_is_a_report(place: Path, tmp_path: Path):
+    common = ("--validation", "0", "--test", "0", "--epochs", "1", "--runs", tmp_path, "--threads", "1")
+    result = succeed("train", place / "photos", *common)
+    assert "120 for train\n" in result.stderr
+    assert not (tmp_path / "photos-1" / "evaluation.json").exists()
+    assert (tmp_path / "photos-1" / "report.html").exists()
+    paths = [tmp_path / "photos-1" / name / "model.safetensors" for name in ("best", "last")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_parts_that_the_folder_has_are_kept(tmp_path: Path):
+    for part, start in (("train", 0), ("val", 20), ("test", 40)):
+        digit_pictures(tmp_path / "photos" / part, count=20, start=start)
+    result = succeed("train", tmp_path / "photos", "--epochs", "1", "--runs", tmp_path / "runs", "--threads", "1")
+    assert "60 for train, 60 for validation, 60 for test" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "runs" / "photos-1" / "split.csv").read_text().splitlines()))
+    assert {(row["path"].split("/")[0], row["split"]) for row in rows} == {
+        ("train", "train"), ("val", "validation"), ("test", "test"),
+    }  # fmt: skip

@@ -75,4 +75,4 @@ def _own(run: Path, classifier: Classifier, part: str | None) -> tuple[LoadedPar
     """The part of the data that the run was trained with."""
     from pellucid.train.session import own_part
 
-    return own_part(run, part, threads=classifier.threads)
+    return own_part(run, classifier.files, part, threads=classifier.threads)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
-from collections.abc import Sequence as Several
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from pellucid.train.build import build_model, course_of, fill_settings, make_opt
 from pellucid.train.callback import Callback
 from pellucid.train.data.dataset import Dataset
 from pellucid.train.data.images import Normalisation
-from pellucid.train.data.load import LoadedPart, load
+from pellucid.train.data.load import DATASETS, LoadedPart, load
 from pellucid.train.data.split import Split
 from pellucid.train.estimate import estimate_training
 from pellucid.train.history import History
@@ -42,8 +42,9 @@ __all__ = ["IN_MEMORY", "Session", "begin_session", "model_folder", "own_part", 
 
 # The source of a run whose data was given as arrays.
 IN_MEMORY = "memory"
-# Settings that may be others when a run goes on: they change no bit of what was done.
-_FREE = frozenset({"epochs", "patience", "threads", "name", "runs", "checkpoint_minutes", "tensorboard"})
+# Settings that may be others when a run goes on: they change no bit of what was done. Pictures may stand elsewhere;
+# that they are the same is told by their hashes.
+_FREE = frozenset({"source", "epochs", "patience", "threads", "name", "runs", "checkpoint_minutes", "tensorboard"})
 # A share of the training images for validation where a data set of arrays has none.
 _VALIDATION = 0.1
 # Of what is wrong with the data, so many lines are told.
@@ -90,7 +91,7 @@ class Session:
             return self._measured(self._train(told), told)
         return self._train_in(self.folder, told)
 
-    def _train(self, callbacks: Several[Callback], keeper: RunKeeper | None = None) -> History:
+    def _train(self, callbacks: Sequence[Callback], keeper: RunKeeper | None = None) -> History:
         return train_epochs(
             self.model,
             self.data,
@@ -101,7 +102,7 @@ class Session:
             callbacks=callbacks,
         )
 
-    def _train_in(self, folder: RunFolder, callbacks: Several[Callback]) -> History:
+    def _train_in(self, folder: RunFolder, callbacks: Sequence[Callback]) -> History:
         if self.settings.tensorboard:
             callbacks = [*callbacks, Logging([TensorBoardLogger(folder.path / "tensorboard")])]
         config = self.files.config()
@@ -138,15 +139,15 @@ class Session:
             "first_step": self.progress.step + 1,
         }
 
-    def _measured(self, history: History, callbacks: Several[Callback]) -> History:
+    def _measured(self, history: History, callbacks: Sequence[Callback]) -> History:
         """With what the model does on the test part, on that for validation where there is no other."""
         name, part = ("test", self.data.test) if self.data.test is not None else ("validation", self.data.validation)
         history = replace(history, model=self.model, folder=None if self.folder is None else self.folder.path)
-        if part is None:
-            return history
-        outputs = outputs_of(self.model, part)
-        _, evaluation = evaluate_part(self.model, part, outputs)
-        history = replace(history, part=name, evaluation=evaluation)
+        outputs = None
+        if part is not None:
+            outputs = outputs_of(self.model, part)
+            _, evaluation = evaluate_part(self.model, part, outputs)
+            history = replace(history, part=name, evaluation=evaluation)
         if self.folder is not None:
             for message in write_outcome(self.folder, self.settings, self.data, self.files, history, outputs):
                 for callback in callbacks:
@@ -222,7 +223,7 @@ def resume_session(
         _check_network(path, facts["config"])
         files = ModelFiles.from_config(config)
         if data is None:
-            data = _load(wanted, None, folder, reading)
+            data = _load(wanted, files, folder, reading)
         data = _normalised(data, files)
         if fingerprint(data) != facts["data"]:
             raise DataError(f"{path}: the data is not what the checkpoint was trained on")
@@ -263,6 +264,8 @@ def _fresh(
     messages += data.problems[:_MOST_PROBLEMS]
     if len(data.problems) > _MOST_PROBLEMS:
         messages.append(f"and {len(data.problems) - _MOST_PROBLEMS} more, which `pellucid check` lists")
+    # A run may go on from elsewhere.
+    settings = replace(settings, source=_absolute(settings.source), from_=settings.from_ and _absolute(settings.from_))
     filled = settings
     if model is None:
         filled = fill_settings(settings, data, named=network is None)
@@ -356,7 +359,11 @@ def _rebuilt(path: Path, files: ModelFiles, settings: Settings, data: Dataset, *
     return files.build(threads=threads)
 
 
-def _map(names: Several[str]) -> str:
+def _absolute(path: str) -> str:
+    return path if path in (*DATASETS, IN_MEMORY) or not os.path.exists(path) else os.path.abspath(path)
+
+
+def _map(names: Sequence[str]) -> str:
     return ", ".join(f"{number} {name}" for number, name in enumerate(names))
 
 
@@ -373,9 +380,9 @@ def model_folder(path: Path) -> Path:
     )
 
 
-def own_part(run: Path, name: str | None, *, threads: int) -> tuple[LoadedPart, str]:
-    """A part of the data that the run in the folder `run` was trained with, before normalisation, and what it is
-    called: `name`, else "test", else "validation".
+def own_part(run: Path, files: ModelFiles, name: str | None, *, threads: int) -> tuple[LoadedPart, str]:
+    """A part of the data that the run in the folder `run` was trained with, as its model in `files` takes it but not
+    normalised, and what it is called: `name`, else "test", else "validation".
 
     Raises:
         ArgumentError: it is no run folder, was trained on arrays, or has no such part.
@@ -385,7 +392,7 @@ def own_part(run: Path, name: str | None, *, threads: int) -> tuple[LoadedPart, 
     settings = folder.settings().changed(threads=threads)
     if settings.source == IN_MEMORY:
         raise ArgumentError(f"{folder.path}: was trained on arrays: give data to evaluate it on")
-    data = _load(settings, None, folder, None)
+    data = _load(settings, files, folder, None)
     parts = dict(data.parts())
     chosen = name or ("test" if "test" in parts else "validation")
     if chosen not in parts:

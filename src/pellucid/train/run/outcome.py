@@ -41,11 +41,16 @@ for picture in classifier.predict(["picture.png"]):
 
 
 def write_outcome(
-    folder: RunFolder, settings: Settings, data: Dataset, files: ModelFiles, history: History, outputs: Array
+    folder: RunFolder,
+    settings: Settings,
+    data: Dataset,
+    files: ModelFiles,
+    history: History,
+    outputs: Array | None,
 ) -> list[str]:
     """Writes `evaluation.json`, the drawings, `report.html` and the model cards; what is to be said of them.
 
-    `outputs` are the model's for the part `history.part`, of which `history.evaluation` is. Raises StorageError where a
+    `outputs` are the model's for the part `history.part`, of which `history.evaluation` is, if there is one. Raises StorageError where a
     file cannot be written.
     """
     evaluations = {history.part: history.evaluation} if history.part and history.evaluation is not None else {}
@@ -66,7 +71,7 @@ def write_outcome(
         class_names=data.class_names,
         facts={"Settings": _texts(settings.values()), "Data": _data_facts(data), "Here": _machine_facts()},
         evaluations=evaluations,
-        mistakes=_mistakes(data, files, history, outputs) if evaluations else (),
+        mistakes=() if outputs is None or not evaluations else _mistakes(data, files, history, outputs),
         mistakes_of=history.part or "",
         problems=data.problems,
     )
