@@ -50,8 +50,8 @@ def write_outcome(
 ) -> list[str]:
     """Writes `evaluation.json`, the drawings, `report.html` and the model cards; what is to be said of them.
 
-    `outputs` are the model's for the part `history.part`, of which `history.evaluation` is, if there is one. Raises StorageError where a
-    file cannot be written.
+    `outputs` are the model's for the part `history.part`, of which `history.evaluation` is, if there is one. Raises
+    StorageError where a file cannot be written.
     """
     evaluations = {history.part: history.evaluation} if history.part and history.evaluation is not None else {}
     messages: list[str] = []
