@@ -16,6 +16,8 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Drawings would take most of the time, and are files like others.
+sys.modules["matplotlib"] = None  # pyright: ignore[reportArgumentType]
 from small import results, resume, save_npz, train
 
 
