@@ -68,6 +68,11 @@ class Standardised:
         count, height, width, channels = self._array.shape
         return count, height, width, channels
 
+    @property
+    def bytes_to_come(self) -> int:
+        """None: the array is in memory."""
+        return 0
+
     def read(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """The images of those numbers."""
         return self._standardisation(self._array[numbers])

@@ -59,7 +59,8 @@ def estimate_training(model: Model, data: Dataset, course: Course, progress: Pro
     scored = 0 if data.validation is None else len(data.validation)
     state = sum(array.nbytes for array in before.values())
     # A checkpoint is put together in memory: the state, the best parameters, and the file made of both.
-    return Estimate(max(0, steps) * step + epochs * scored * image, _peak_bytes() + 4 * state)
+    memory = _peak_bytes() + 4 * state + data.train.images.bytes_to_come
+    return Estimate(max(0, steps) * step + epochs * scored * image, memory)
 
 
 def duration(seconds: float) -> str:

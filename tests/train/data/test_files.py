@@ -39,6 +39,7 @@ def test_what_is_read_depends_on_neither_threads_nor_cache(paths: list[str], thr
         np.testing.assert_array_equal(read, expected[numbers])
         read[:] = 0  # it is the caller's own
     pixels.read(np.arange(30))
+    assert pixels.bytes_to_come == 0  # all that is ever kept is kept
     assert pixels.kept == {0: 0, 360 * 11: 11, None: 30}[cache_bytes]
 
 

@@ -16,8 +16,6 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-# Drawings would take most of the time, and are files like others.
-sys.modules["matplotlib"] = None  # pyright: ignore[reportArgumentType]
 from small import results, resume, save_npz, train
 
 
@@ -44,6 +42,8 @@ def started(source: Path, runs: Path, name: str) -> int:
 
 
 def main(source: Path, runs: Path, kills: int) -> None:
+    # Drawings would take most of the time, and are files like others.
+    sys.modules["matplotlib"] = None  # pyright: ignore[reportArgumentType]
     save_npz(source)
     begin = time.perf_counter()
     train(source, runs, "whole")  # compiles; what is compiled is kept

@@ -55,6 +55,11 @@ class FilePixels:
         return len(self._paths), *self._form.shape
 
     @property
+    def bytes_to_come(self) -> int:
+        """See `Pixels`."""
+        return (len(self._kept) - self.kept) * prod(self._form.shape)
+
+    @property
     def kept(self) -> int:
         """How many pictures are in memory."""
         return int(self._kept.sum())

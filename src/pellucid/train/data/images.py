@@ -28,6 +28,11 @@ class Pixels(Protocol):
         """(count, height, width, channels)."""
         ...
 
+    @property
+    def bytes_to_come(self) -> int:
+        """How many bytes of memory will be taken beside those of now when all images have been read."""
+        ...
+
     def read(self, numbers: Numbers) -> NDArray[np.uint8] | Floats:
         """The images of those numbers, an array that nobody else has: bytes 0..255, or floats as they are."""
         ...
@@ -44,6 +49,11 @@ class ArrayPixels:
         """See `Pixels`."""
         count, height, width, channels = self._array.shape
         return count, height, width, channels
+
+    @property
+    def bytes_to_come(self) -> int:
+        """See `Pixels`."""
+        return 0
 
     def read(self, numbers: Numbers) -> NDArray[np.uint8] | Floats:
         """See `Pixels`."""
@@ -116,6 +126,11 @@ class Images:
     def shape(self) -> Shape:
         """(count, height, width, channels)."""
         return (len(self._numbers), *self._pixels.shape[1:])
+
+    @property
+    def bytes_to_come(self) -> int:
+        """See `Pixels`: of all images that are kept in the same place."""
+        return self._pixels.bytes_to_come
 
     def __len__(self) -> int:
         return len(self._numbers)
