@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit import target
 from pellucid.emit.workers import available_cores
 from pellucid.errors import ArgumentError, DataError, StorageError, TrainingError
 from pellucid.exchange import ModelFiles, Preprocessing, read_model
@@ -106,7 +108,12 @@ class Session:
         if self.settings.tensorboard:
             callbacks = [*callbacks, Logging([TensorBoardLogger(folder.path / "tensorboard")])]
         config = self.files.config()
-        facts = {"settings": self.settings.values(), "config": config, "data": fingerprint(self.data)}
+        facts = {
+            "settings": self.settings.values(),
+            "config": config,
+            "data": fingerprint(self.data),
+            "made_by": made_by(),
+        }
         signals = StopSignals()
         keeper = RunKeeper(folder, self.model, self.course, facts, self.settings.checkpoint_minutes, signals)
         try:
@@ -229,7 +236,12 @@ def resume_session(
             raise DataError(f"{path}: the data is not what the checkpoint was trained on")
         model = _rebuilt(path, files, wanted, data, changed=wanted.epochs != settings.epochs)
         model.load_state(loaded.checkpoint.state)
-        message = f"going on from {loaded.checkpoint.where()}"
+        messages = [] if loaded.warning is None else [loaded.warning]
+        if facts["made_by"] != made_by():
+            messages.append(
+                f"the bits will be others: the checkpoint was made by {facts['made_by']}, this is {made_by()}"
+            )
+        messages.append(f"going on from {loaded.checkpoint.where()}")
         yield Session(
             wanted,
             data,
@@ -240,7 +252,7 @@ def resume_session(
             loaded.checkpoint.progress,
             loaded.checkpoint.best,
             resumed=True,
-            messages=(message,) if loaded.warning is None else (loaded.warning, message),
+            messages=tuple(messages),
         )
 
 
@@ -378,6 +390,12 @@ def model_folder(path: Path) -> Path:
     raise ArgumentError(
         f"{path}: is neither a run folder nor that of a model: there is no {CONFIG} in it, nor in {BEST}"
     )
+
+
+def made_by() -> str:
+    """What decides on bits beside settings and data: the version of the package, and the kind of processor that code
+    is generated for."""
+    return f"pellucid {metadata.version('pellucid')} for {target().name}"
 
 
 def own_part(run: Path, files: ModelFiles, name: str | None, *, threads: int) -> tuple[LoadedPart, str]:

@@ -99,6 +99,19 @@ def test_threads_may_change_on_the_way(source: Path, whole: Path, tmp_path: Path
     assert results(tmp_path / "run") == results(whole)
 
 
+def test_another_version_or_processor_is_said(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from pellucid.train import session
+
+    shutil.copytree(stopped, tmp_path / "run")
+    here = session.made_by()
+    assert re.fullmatch(r"pellucid \d+\.\d+\.\d+ for [\w-]+", here)
+    monkeypatch.setattr(session, "made_by", lambda: "pellucid 99 for another")
+    watch = At(0, 0, lambda: None)
+    resume(tmp_path / "run", callbacks=[watch])
+    said = f"the bits will be others: the checkpoint was made by {here}, this is pellucid 99 for another"
+    assert said in watch.messages
+
+
 def test_a_finished_training_stays_as_it_is(whole: Path, tmp_path: Path):
     shutil.copytree(whole, tmp_path / "run")
     history = resume(tmp_path / "run")
