@@ -93,13 +93,11 @@ class Normalisation:
         """The normalised copy of images (..., channels), float32."""
         if images.shape[-1] != len(self.mean):
             raise DataError(f"`images` {images.shape} must have {len(self.mean)} channels, as the training images had")
-        if images.ndim < 2 or not images.flags.c_contiguous:
-            return (images - np.asarray(self.mean, np.float32)) / np.asarray(self.deviation, np.float32)
-        # A row at a time rather than a cell: NumPy is slow on an innermost axis of three.
-        width = images.shape[-2]
-        mean, deviation = (np.tile(np.asarray(part, np.float32), width) for part in (self.mean, self.deviation))
-        rows = images.reshape(*images.shape[:-2], width * images.shape[-1])
-        result = rows - mean
+        # A whole image at a time rather than a cell: NumPy is slow on an innermost axis of three.
+        cells = images.reshape(len(images), -1) if images.ndim == 4 else images
+        repeated = cells.shape[-1] // len(self.mean)
+        mean, deviation = (np.tile(np.asarray(part, np.float32), repeated) for part in (self.mean, self.deviation))
+        result = cells - mean
         result /= deviation
         return result.reshape(images.shape)
 
@@ -139,9 +137,7 @@ class Images:
         """Those images before normalisation; an array that nobody else has."""
         read = self._pixels.read(self._numbers[numbers])
         if read.dtype == np.uint8:
-            floats = read.astype(np.float32)
-            floats /= np.float32(255)
-            return floats
+            return np.divide(read, np.float32(255), dtype=np.float32)
         return read.astype(np.float32, copy=False)
 
     def finish(self, plain: Floats) -> Floats:
