@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pellucid.cli.training import say
 if TYPE_CHECKING:
     from pellucid.train.classifier import Classifier
     from pellucid.train.data.load import LoadedPart
+    from pellucid.train.session import Reading
 
 __all__ = ["command"]
 
@@ -41,9 +43,14 @@ def command(*, run: Path, data: str | None, part: str | None, threads: int | Non
     Without DATA it is the run's own test part, as split.csv has it (where there is none, the one for validation).
     """
     from pellucid.train.classifier import load_classifier
+    from pellucid.train.progress import work_progress
 
     classifier = load_classifier(run, threads=threads)
-    loaded, name = _own(run, classifier, part) if data is None else (_other(data, classifier, part), data)
+    with nullcontext() if quiet else work_progress("reading pictures") as reading:
+        if data is None:
+            loaded, name = _own(run, classifier, part, reading)
+        else:
+            loaded, name = _other(data, classifier, part, reading), data
     for problem in () if quiet else loaded.problems:
         say(problem)
     evaluation = classifier.evaluate(loaded.part)
@@ -55,7 +62,7 @@ def command(*, run: Path, data: str | None, part: str | None, threads: int | Non
     click.echo(f"accuracy {100 * evaluation.accuracy:.1f}%")
 
 
-def _other(data: str, classifier: Classifier, part: str | None) -> LoadedPart:
+def _other(data: str, classifier: Classifier, part: str | None, reading: Reading | None) -> LoadedPart:
     from pellucid.train.data.load import load_part
 
     height, width, channels = classifier.model.input_shape
@@ -68,11 +75,12 @@ def _other(data: str, classifier: Classifier, part: str | None) -> LoadedPart:
         resize="crop" if norm is None else norm.resize,
         part=part,
         threads=classifier.threads,
+        progress=reading,
     )
 
 
-def _own(run: Path, classifier: Classifier, part: str | None) -> tuple[LoadedPart, str]:
+def _own(run: Path, classifier: Classifier, part: str | None, reading: Reading | None) -> tuple[LoadedPart, str]:
     """The part of the data that the run was trained with."""
     from pellucid.train.session import own_part
 
-    return own_part(run, classifier.files, part, threads=classifier.threads)
+    return own_part(run, classifier.files, part, threads=classifier.threads, reading=reading)

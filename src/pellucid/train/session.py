@@ -40,7 +40,7 @@ from pellucid.train.run.outcome import write_outcome
 from pellucid.train.run.signals import StopSignals
 from pellucid.train.settings import Settings
 
-__all__ = ["IN_MEMORY", "Session", "begin_session", "model_folder", "own_part", "resume_session"]
+__all__ = ["IN_MEMORY", "Reading", "Session", "begin_session", "model_folder", "own_part", "resume_session"]
 
 # The source of a run whose data was given as arrays.
 IN_MEMORY = "memory"
@@ -398,7 +398,9 @@ def made_by() -> str:
     return f"pellucid {metadata.version('pellucid')} for {target().name}"
 
 
-def own_part(run: Path, files: ModelFiles, name: str | None, *, threads: int) -> tuple[LoadedPart, str]:
+def own_part(
+    run: Path, files: ModelFiles, name: str | None, *, threads: int, reading: Reading | None = None
+) -> tuple[LoadedPart, str]:
     """A part of the data that the run in the folder `run` was trained with, as its model in `files` takes it but not
     normalised, and what it is called: `name`, else "test", else "validation".
 
@@ -410,7 +412,7 @@ def own_part(run: Path, files: ModelFiles, name: str | None, *, threads: int) ->
     settings = folder.settings().changed(threads=threads)
     if settings.source == IN_MEMORY:
         raise ArgumentError(f"{folder.path}: was trained on arrays: give data to evaluate it on")
-    data = _load(settings, files, folder, None)
+    data = _load(settings, files, folder, reading)
     parts = dict(data.parts())
     chosen = name or ("test" if "test" in parts else "validation")
     if chosen not in parts:
