@@ -53,7 +53,7 @@ def test_a_run_on_the_digits_learns_them():
     assert progress[0] == "digits: 10 classes, images 28x28x1: 3600 for train, 400 for validation, 1000 for test"
     assert progress[1].startswith("lenet5: 3 epochs, batch size 50, ")
     assert progress[2] == "classes: 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7, 8 8, 9 9"
-    assert re.fullmatch(r"estimate: about \d+ s and [\d,]+ MB of memory", progress[3])
+    assert re.fullmatch(r"estimate: about \d+\.\d+ s and [\d,]+ MB of memory", progress[3])
     assert progress[4].split()[:3] == ["epoch", "loss", "accuracy"]
     assert [line.split()[0] for line in progress[5:8]] == ["1/3", "2/3", "3/3"]
     lines = finished.stdout.splitlines()

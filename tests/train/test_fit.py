@@ -108,6 +108,8 @@ def test_what_does_not_go_together(data: Dataset):
     model = build(network(), data)
     cases = [
         ({"lr": 0.1}, "`lr` (=0.1) belongs to `build`: the model is built already"),
+        ({"validation": 0.2}, "`validation` (=0.2) is not for a built model: see `Dataset.with_validation`"),
+        ({"image_size": (8, 8)}, "`image_size` (=(8, 8)) is of loading: the data set is loaded already"),
         ({"freeze": ["0"]}, "`freeze` (=('0',)) belongs to `build`: the model is built already"),
     ]
     for options, message in cases:

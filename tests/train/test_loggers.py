@@ -4,6 +4,7 @@ import csv
 import json
 import struct
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,28 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, kind: type):
     with pytest.raises(ArgumentError) as caught:
         kind(path)
     assert str(caught.value) == f"the log {str(path)!r} cannot be written: No such file or directory"
+
+
+class Ended:
+    """A logger that knows whether it was closed, and may fail."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.closed, self._fails = 0, fails
+
+    def log(self, epoch: int, figures: dict[str, float]) -> None:
+        if self._fails:
+            raise RuntimeError("no room")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loggers_are_closed_however_training_ends(fails: bool):
+    logger = Ended(fails=fails)
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        fit(LinearModel(4, 4), dataset(), epochs=2, batch_size=2, loggers=[logger])
+    assert logger.closed == 1
 
 
 def test_tensorboard_has_the_figures(tmp_path: Path):

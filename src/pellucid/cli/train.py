@@ -10,8 +10,11 @@ import click
 
 from pellucid.cli.group import debug_option, name_option
 from pellucid.cli.training import output_options, run_session
+from pellucid.network import ACCURACIES
+from pellucid.train.data.decode import RESIZES
+from pellucid.train.data.load import COLORS
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES
-from pellucid.train.settings import ACCURACIES, CLASS_WEIGHTS, COLORS, RESIZES, Settings, settings_from_toml
+from pellucid.train.settings import CLASS_WEIGHTS, Settings, settings_from_toml
 
 __all__ = ["command"]
 
@@ -84,10 +87,8 @@ def command(*, config: Path | None, quiet: bool, as_json: bool, **options: Any) 
     """
     from pellucid.train.session import begin_session
 
-    options["freeze"] = list(options["freeze"]) or None
+    options["freeze"] = options["freeze"] or None
     given = {("from" if name == "from_" else name): value for name, value in options.items() if value is not None}
-    if isinstance(given.get("image_size"), tuple):
-        given["image_size"] = list(given["image_size"])
     settings = Settings.of(
         {**(settings_from_toml(config) if config else {}), **given}, None if config is None else str(config)
     )

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pellucid import nn, optim
 from pellucid.errors import ArgumentError
 from pellucid.nn.layer import Block
-from pellucid.train.build import make_network
+from pellucid.train.build import make_network, optimizer_of
+from pellucid.train.recipe import OPTIMIZERS
 
-__all__ = ["NETWORKS", "OPTIMIZERS", "Network", "Plan", "choose_network", "choose_optimizer"]
+__all__ = ["NETWORKS", "Network", "Plan", "choose_network", "choose_optimizer"]
 
 Network: TypeAlias = nn.Sequential | nn.Graph
 
 # The ready networks that give logits.
 NETWORKS = ("lenet5", "vgg", "resnet", "rnn")
 
-OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
-    "sgd": lambda rate: optim.SGD(rate, momentum=0.9),
-    "adam": optim.Adam,
-    "adamw": optim.AdamW,
-    "rmsprop": optim.RMSprop,
-    "adagrad": optim.Adagrad,
-}
+_MOMENTUM = 0.9  # of "sgd"
+_DECAY = 0.01  # of "adamw", torch.optim's own
 
 _HIDDEN = 64
 _SMALL = 7  # rows or columns that are not pooled any more
@@ -85,10 +80,10 @@ def choose_optimizer(optimizer: object, learning_rate: object) -> optim.Optimize
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
             raise ArgumentError(f"`optimizer` (={optimizer!r}) must be one of {', '.join(OPTIMIZERS)}, or an optimiser")
-        if isinstance(learning_rate, Real) and isfinite(learning_rate) and float(learning_rate) > 0:
-            return OPTIMIZERS[optimizer](float(learning_rate))
-        if isinstance(learning_rate, optim.Schedule):
-            return OPTIMIZERS[optimizer](learning_rate)
+        is_rate = isinstance(learning_rate, Real) and isfinite(learning_rate) and float(learning_rate) > 0
+        if is_rate or isinstance(learning_rate, optim.Schedule):
+            rate = learning_rate if isinstance(learning_rate, optim.Schedule) else float(cast("float", learning_rate))
+            return optimizer_of(optimizer, rate, _DECAY if optimizer == "adamw" else 0.0, _MOMENTUM)
         raise ArgumentError(f"`learning_rate` (={learning_rate!r}) must be a finite number above 0, or a schedule")
     if not all(hasattr(optimizer, part) for part in ("moments", "system", "scalars")):
         raise ArgumentError(f"`optimizer` must be a name or an optimiser, not {type(optimizer).__name__}")

@@ -19,7 +19,17 @@ from pellucid.train.loop import Course
 from pellucid.train.recipe import USUAL_RATES, Recipe, recipe_for
 from pellucid.train.settings import Settings
 
-__all__ = ["build_model", "course_of", "fill_settings", "make_loss", "make_network", "make_optimizer", "make_schedule"]
+__all__ = [
+    "build_model",
+    "course_of",
+    "fill_settings",
+    "make_loss",
+    "make_network",
+    "make_optimizer",
+    "make_schedule",
+    "optimizer_for",
+    "optimizer_of",
+]
 
 _SHORTEST_CYCLE = 10  # steps; a run that is shorter goes down a plain cosine
 _MOST_THREADS = 8  # small networks gain nothing from more
@@ -34,8 +44,7 @@ def fill_settings(settings: Settings, data: Dataset, *, named: bool = True) -> S
     """
     height, width, channels = data.image_shape
     small = "lenet5" if max(height, width) <= 32 and channels == 1 else "resnet"
-    is_saved = settings.from_ is not None and not _is_file(settings.from_)
-    model = settings.model or (small if named and not is_saved else None)
+    model = settings.model or (small if named and not settings.begins_with_run else None)
     recipe = recipe_for(model or small)
     if settings.optimizer not in (None, recipe.optimizer):
         assert settings.optimizer is not None
@@ -169,8 +178,8 @@ def make_optimizer(settings: Settings, data: Dataset) -> optim.Optimizer:
     return optimizer_of(settings.optimizer, schedule, settings.weight_decay or 0.0, settings.momentum or 0.0)
 
 
-def optimizer_of(kind: str, schedule: optim.Schedule, weight_decay: float, momentum: float) -> optim.Optimizer:
-    """The optimiser of that name; momentum is of "sgd" alone."""
+def optimizer_of(kind: str, schedule: optim.Schedule | float, weight_decay: float, momentum: float) -> optim.Optimizer:
+    """The optimiser of that name, at a rate or that of a schedule; momentum is of "sgd" alone."""
     match kind:
         case "sgd":
             return optim.SGD(schedule, momentum=momentum, weight_decay=weight_decay)
@@ -214,10 +223,6 @@ def _load_matching(model: nn.Model, path: Path) -> str:
     left = [name for name in own if name not in fit]
     told = f"; new are {', '.join(left)}" if left else ""
     return f"{len(fit)} of {len(own)} parameters from {path}{told}"
-
-
-def _is_file(path: str) -> bool:
-    return path.endswith(".safetensors")
 
 
 def _times(shape: Sequence[int]) -> str:

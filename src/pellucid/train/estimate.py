@@ -13,6 +13,7 @@ from pellucid.nn.model import Model
 from pellucid.train.batches import BatchPlan, epoch_batches
 from pellucid.train.data.dataset import Dataset
 from pellucid.train.loop import Course, Progress
+from pellucid.train.report.quantities import duration
 
 __all__ = ["Estimate", "estimate_training"]
 
@@ -61,16 +62,6 @@ def estimate_training(model: Model, data: Dataset, course: Course, progress: Pro
     # A checkpoint is put together in memory: the state, the best parameters, and the file made of both.
     memory = _peak_bytes() + 4 * state + data.train.images.bytes_to_come
     return Estimate(max(0, steps) * step + epochs * scored * image, memory)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "12 s", "3 min 20 s", "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{max(1, whole)} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _prediction_seconds(model: Model, data: Dataset) -> float:

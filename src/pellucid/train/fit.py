@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pellucid import nn
 from pellucid.errors import ArgumentError
-from pellucid.train.augmentation import Augmentation, parse_augmentation
+from pellucid.train.augmentation import Augmentation
+from pellucid.train.build import course_of
 from pellucid.train.callback import Callback
 from pellucid.train.data.dataset import Dataset
 from pellucid.train.history import History
 from pellucid.train.loggers import Logger, Logging
-from pellucid.train.loop import Course, TrainableModel, train_epochs
+from pellucid.train.loop import TrainableModel, train_epochs
 from pellucid.train.session import IN_MEMORY, Session, begin_session, resume_session
 from pellucid.train.settings import Settings
 
@@ -27,6 +28,8 @@ _BUILT = (
 )  # fmt: skip
 # What a data set that is loaded has already.
 _LOADED = ("test", "group", "image_size", "color", "resize")
+
+_IS_LOADED = "is of loading: the data set is loaded already"
 
 
 def fit(
@@ -96,27 +99,28 @@ def fit(
         TrainingError: a loss or gradient is not finite; names the step and, with a model of this package, the layer.
         StorageError: the run folder cannot be written.
     """
-    arguments = locals()
-    callbacks = (*callbacks, Logging(loggers))
-    settings = _settings(arguments)
+    settings = _settings(locals())
     keep = name is not None or runs is not None
-    if isinstance(model, str | nn.Sequential | nn.Graph) or model is None:
-        with _session(settings, model, data, keep) as session:
-            return session.run(callbacks)
-    _refuse(settings, _BUILT, "belongs to `build`: the model is built already")
-    if not isinstance(data, Dataset):
-        raise ArgumentError("a built model takes a data set as it is: `pellucid.train.load(...)`, `.normalised()`")
-    settings = replace(settings, epochs=epochs or 1, batch_size=batch_size or 32)
-    if not keep:
-        change = augment if isinstance(augment, Augmentation) else parse_augmentation(augment or "none")
-        course = Course(epochs or 1, batch_size or 32, seed, change, patience, gradient_norms)
-        history = train_epochs(model, data, course, callbacks=callbacks)
-        return replace(history, model=model) if isinstance(model, nn.Model) else history
-    if not isinstance(model, nn.Model):
-        raise ArgumentError(f"a run folder keeps a model of this package, not a {type(model).__name__}")
-    settings = replace(settings, threads=model.blueprint.threads)
-    with begin_session(settings, data=data, model=model) as session:
-        return session.run(callbacks)
+    with Logging(loggers) as logging:
+        told = (*callbacks, logging)
+        if isinstance(model, str | nn.Sequential | nn.Graph) or model is None:
+            with _session(settings, model, data, keep) as session:
+                return session.run(told)
+        if not isinstance(data, Dataset):
+            raise ArgumentError("a built model takes a data set as it is: `pellucid.train.load(...)`, `.normalised()`")
+        _refuse(settings, _BUILT, "belongs to `build`: the model is built already")
+        _refuse(settings, _LOADED, _IS_LOADED)
+        _refuse(settings, ("validation",), "is not for a built model: see `Dataset.with_validation`")
+        settings = replace(settings, epochs=epochs or 1, batch_size=batch_size or 32)
+        if not keep:
+            course = replace(course_of(settings), gradient_norms=gradient_norms)
+            history = train_epochs(model, data, course, callbacks=told)
+            return replace(history, model=model) if isinstance(model, nn.Model) else history
+        if not isinstance(model, nn.Model):
+            raise ArgumentError(f"a run folder keeps a model of this package, not a {type(model).__name__}")
+        settings = replace(settings, threads=model.blueprint.threads)
+        with begin_session(settings, data=data, model=model) as session:
+            return session.run(told)
 
 
 def resume(
@@ -127,6 +131,7 @@ def resume(
     patience: int | None = None,
     threads: int | None = None,
     callbacks: Iterable[Callback] = (),
+    loggers: Iterable[Logger] = (),
 ) -> History:
     """Go on with the training of a run folder, from its last checkpoint to the bits that it would have come to.
 
@@ -137,8 +142,9 @@ def resume(
         DataError: every checkpoint is damaged, or the data was changed.
         And what `fit` raises while it trains.
     """
-    with resume_session(Path(folder), data=data, epochs=epochs, patience=patience, threads=threads) as session:
-        return session.run(tuple(callbacks))
+    opened = resume_session(Path(folder), data=data, epochs=epochs, patience=patience, threads=threads)
+    with Logging(loggers) as logging, opened as session:
+        return session.run((*callbacks, logging))
 
 
 def _session(
@@ -147,7 +153,7 @@ def _session(
     network = model if isinstance(model, nn.Sequential | nn.Graph) else None
     if not isinstance(data, Dataset):
         return begin_session(settings, network=network, keep=keep)
-    _refuse(settings, _LOADED, "is of loading: the data set is loaded already")
+    _refuse(settings, _LOADED, _IS_LOADED)
     if settings.validation:
         data = data.with_validation(settings.validation, settings.seed)
     return begin_session(settings, data=data, network=network, keep=keep)

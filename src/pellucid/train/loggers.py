@@ -6,11 +6,12 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TextIO
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
 from pellucid.errors import ArgumentError
 from pellucid.train.callback import Callback
-from pellucid.train.history import EpochResult, History
+from pellucid.train.history import EpochResult
 
 __all__ = ["CsvLogger", "JsonLinesLogger", "Logger", "Logging", "TensorBoardLogger", "figures_of"]
 
@@ -48,7 +49,7 @@ def figures_of(result: EpochResult) -> dict[str, float]:
 
 
 class Logging(Callback):
-    """Tells loggers of every epoch."""
+    """Tells loggers of every epoch; a `with` block closes them, however training ends."""
 
     def __init__(self, loggers: Iterable[Logger]) -> None:
         self._loggers = tuple(loggers)
@@ -59,8 +60,12 @@ class Logging(Callback):
         for logger in self._loggers:
             logger.log(result.epoch, figures)
 
-    def on_end(self, history: History) -> None:
-        """Close them."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for logger in self._loggers:
             logger.close()
 

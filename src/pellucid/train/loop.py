@@ -118,6 +118,12 @@ class Progress:
     best_epoch: int = 0
     best_loss: float = math.inf
 
+    def where(self) -> str:
+        """In words."""
+        if self.step:
+            return f"epoch {self.epoch}, step {self.step}"
+        return f"the end of epoch {len(self.results)}" if self.results else "the beginning"
+
     def ended(self, course: Course) -> bool:
         """Whether nothing is left to do: all epochs ran, or patience ran out."""
         done = len(self.results)

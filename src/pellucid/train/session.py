@@ -105,8 +105,6 @@ class Session:
         )
 
     def _train_in(self, folder: RunFolder, callbacks: Sequence[Callback]) -> History:
-        if self.settings.tensorboard:
-            callbacks = [*callbacks, Logging([TensorBoardLogger(folder.path / "tensorboard")])]
         config = self.files.config()
         facts = {
             "settings": self.settings.values(),
@@ -121,10 +119,11 @@ class Session:
                 folder.write(SETTINGS, self.settings.toml())
             for name in (BEST, LAST):
                 folder.write(f"{name}/{CONFIG}", config_as_bytes(config))
-            with signals:
+            boards = [TensorBoardLogger(folder.path / "tensorboard")] if self.settings.tensorboard else []
+            with Logging(boards) as logging, signals:
                 keeper.begin(self.progress, self.best, save=not self.resumed)
                 folder.log("resume" if self.resumed else "start", self._facts())
-                history = self._train(callbacks, keeper)
+                history = self._train((*callbacks, logging), keeper)
             return self._measured(history, callbacks)
         except (StorageError, DataError) as error:
             stands = "no checkpoint is kept yet" if keeper.kept is None else f"the checkpoint of {keeper.kept} is good"
@@ -241,7 +240,7 @@ def resume_session(
             messages.append(
                 f"the bits will be others: the checkpoint was made by {facts['made_by']}, this is {made_by()}"
             )
-        messages.append(f"going on from {loaded.checkpoint.where()}")
+        messages.append(f"going on from {loaded.checkpoint.progress.where()}")
         yield Session(
             wanted,
             data,
@@ -264,8 +263,7 @@ def _fresh(
     model: Model | None = None,
     reading: Reading | None = None,
 ) -> Session:
-    is_run = settings.from_ is not None and not settings.from_.endswith(".safetensors")
-    begin = read_model(model_folder(Path(settings.from_ or ""))) if is_run else None
+    begin = read_model(model_folder(Path(settings.from_ or ""))) if settings.begins_with_run else None
     if data is None:
         data = _load(settings, begin, folder, reading)
     if not data.class_names and model is None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from pellucid.errors import ArgumentError, PellucidError
+from pellucid.network import ACCURACIES
+from pellucid.train.data.decode import RESIZES
+from pellucid.train.data.load import COLORS
 from pellucid.train.recipe import MODELS, OPTIMIZERS, SCHEDULES
 
-__all__ = ["ACCURACIES", "CLASS_WEIGHTS", "COLORS", "RESIZES", "Settings", "settings_from_toml"]
+__all__ = ["CLASS_WEIGHTS", "Settings", "settings_from_toml"]
 
 CLASS_WEIGHTS = ("balanced",)
-COLORS = ("auto", "gray", "rgb")
-RESIZES = ("crop", "pad", "stretch")
-ACCURACIES = ("standard", "fast", "direct")
 
 Rule: TypeAlias = Callable[[str, Any], None]
 
@@ -213,6 +213,11 @@ class Settings:
         """The settings that are not None by their names in a file."""
         pairs = ((_SPELLED.get(field.name, field.name), getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in pairs if value is not None}
+
+    @property
+    def begins_with_run(self) -> bool:
+        """Whether `from_` is a run or a model's folder, which brings its network along, and no file of parameters."""
+        return self.from_ is not None and not self.from_.endswith(".safetensors")
 
     def changed(self, **changes: Any) -> Settings:
         """These settings with those of `changes` that are not None."""

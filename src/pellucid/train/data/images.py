@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -60,12 +61,12 @@ class ArrayPixels:
         return self._array[numbers]
 
 
+@dataclass(frozen=True)
 class Normalisation:
     """`(x - mean) / deviation`, a number of each for every channel."""
 
-    def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        self.mean = mean
-        self.deviation = deviation
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
 
     @classmethod
     def of(cls, images: Images) -> Normalisation:
@@ -82,12 +83,6 @@ class Normalisation:
         # What rounding leaves of a constant channel is no deviation.
         deviation = np.where(deviation > 1e-7 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0)
         return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Normalisation) and (self.mean, self.deviation) == (other.mean, other.deviation)
-
-    def __hash__(self) -> int:
-        return hash((self.mean, self.deviation))
 
     def __call__(self, images: Floats) -> Floats:
         """The normalised copy of images (..., channels), float32."""

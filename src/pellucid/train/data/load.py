@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pellucid.train.data.scan import Progress
 
 __all__ = [
+    "COLORS",
     "DATASETS",
     "LoadedPart",
     "list_source",

@@ -46,13 +46,6 @@ class Checkpoint:
     best: Mapping[str, Array] | None
     facts: Mapping[str, Any]
 
-    def where(self) -> str:
-        """In words."""
-        if self.progress.step:
-            return f"epoch {self.progress.epoch}, step {self.progress.step}"
-        done = len(self.progress.results)
-        return f"the end of epoch {done}" if done else "the beginning"
-
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
@@ -73,7 +66,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         if not np.isfinite(array).all():
             raise TrainingError(
                 f"{name} holds {int((~np.isfinite(array)).sum())} values that are not finite after "
-                f"{checkpoint.where()}: a gradient was not; this state is not saved"
+                f"{checkpoint.progress.where()}: a gradient was not; this state is not saved"
             )
     rotate_file(folder / CURRENT, folder / PREVIOUS, _to_bytes(checkpoint))
 
@@ -94,7 +87,7 @@ def load_checkpoint(folder: Path) -> LoadedCheckpoint | None:
         except DataError as error:
             damage.append(str(error))
             continue
-        warning = f"{damage[0]}; going on from the one before, {found.where()}" if damage else None
+        warning = f"{damage[0]}; going on from the one before, {found.progress.where()}" if damage else None
         return LoadedCheckpoint(found, warning)
     if damage:
         raise DataError("; ".join(damage))

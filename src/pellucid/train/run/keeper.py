@@ -56,7 +56,7 @@ class RunKeeper:
             self._save(progress)
         else:
             self._saved = time.monotonic()
-            self.kept = Checkpoint(progress, {}, None, {}).where()
+            self.kept = progress.where()
         self._folder.rewind_log(len(progress.results))
         if progress.results:
             self._export(progress)
@@ -82,7 +82,7 @@ class RunKeeper:
         checkpoint = Checkpoint(progress, self._model.state(), self._best, self._facts)
         save_checkpoint(self._folder.path, checkpoint)
         self._saved = time.monotonic()
-        self.kept = checkpoint.where()
+        self.kept = progress.where()
 
     def _export(self, progress: Progress) -> None:
         """What follows from the checkpoint: the models and the table."""
@@ -95,9 +95,8 @@ class RunKeeper:
 
     def _interruption(self, progress: Progress) -> Interruption:
         number = self._signals.received or signal.SIGINT
-        where = Checkpoint(progress, {}, None, {}).where()
         return Interruption(
-            f"stopped by {signal.Signals(number).name} after {where}; all is saved: go on with "
+            f"stopped by {signal.Signals(number).name} after {progress.where()}; all is saved: go on with "
             f"`pellucid resume {self._folder.path}`",
             number,
         )
