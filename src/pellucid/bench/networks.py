@@ -111,7 +111,7 @@ def steps_of(named: Named) -> list[Step]:
     topology = named.topology()
     steps, shapes = list[Step](), dict[int, Shape]({INPUT: named.shape})
     graph = Equations()
-    laid = lay_out(graph, topology, graph.input("x", (2, *named.shape)), training=True)
+    laid = lay_out(graph, topology, (graph.input("x", (2, *named.shape)),), training=True)
     for number, place in enumerate(topology.places):
         shapes[number] = graph.values[laid.outputs[place.name]].shape[1:]
         steps.append(Step(place.name, place.layer, place.inputs, shapes[place.inputs[0]], shapes[number]))
@@ -122,7 +122,7 @@ def work_of(named: Named, *, training: bool) -> int:
     """Nominal operations for an image: two for each multiply-add of a product; three products a layer in training,
     two for the layer that reads the images."""
     topology, graph = named.topology(), Equations()
-    lay_out(graph, topology, graph.input("x", (1, *named.shape)), training=False)
+    lay_out(graph, topology, (graph.input("x", (1, *named.shape)),), training=False)
     nodes = [node for node in graph.nodes if not isinstance(node, View)]
     work = {node.output: multiply_adds(node) for node in nodes}
     if not training:

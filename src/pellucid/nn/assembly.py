@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from pellucid.errors import PellucidError
@@ -39,8 +39,10 @@ def parameter_name(place: Place, parameter: Parameter) -> str:
     return f"{place.name}.{parameter.name}"
 
 
-def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool, frozen: Set[str] = frozenset()) -> Laid:
-    """Adds every layer's equations, and an input for each parameter and mask.
+def lay_out(
+    graph: Graph, topology: Topology, inputs: Sequence[str], *, training: bool, frozen: Set[str] = frozenset()
+) -> Laid:
+    """Adds every layer's equations, and an input for each parameter and mask; `inputs` are those of the network.
 
     Parameters called in `frozen` are not trained; a layer all of whose parameters are is what it is in inference.
 
@@ -53,7 +55,7 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool, frozen:
     running: dict[str, tuple[System, Mapping[str, str]]] = {}
     states: dict[str, str] = {}
     for place in topology.places:
-        sources = [x if number == INPUT else values[number] for number in place.inputs]
+        sources = [inputs[INPUT - number] if number < 0 else values[number] for number in place.inputs]
         try:
             stage = place.layer.stage(*(graph.values[source].shape for source in sources))
             bindings = dict(zip(stage.sources, sources, strict=True))
@@ -66,7 +68,7 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool, frozen:
             if form.mask is not None:
                 bindings[form.mask.local] = graph.input(f"{place.name}.mask", form.mask.shape, of_images=True)
                 masks[f"{place.name}.mask"] = form.mask
-            output, made = _add_step(graph, form.system, bindings, sources[0], place.name)
+            output, made = _add_step(graph, form.system, bindings, sources, place.name)
         except PellucidError as error:
             raise type(error)(f"{place.title}: {error}") from None
         values.append(output)
@@ -76,14 +78,14 @@ def lay_out(graph: Graph, topology: Topology, x: str, *, training: bool, frozen:
             name = f"{place.name}.{entry.parameter}"
             running[name] = (entry.system, {"x": sources[0], "running": name})
     outputs = {place.name: value for place, value in zip(topology.places, values, strict=True)}
-    return Laid(values[topology.output] if values else x, outputs, stages, parameters, masks, running, states)
+    return Laid(values[topology.output] if values else inputs[0], outputs, stages, parameters, masks, running, states)
 
 
 def _add_step(
-    graph: Graph, step: System | Reshape, bindings: Mapping[str, str], source: str, name: str
+    graph: Graph, step: System | Reshape, bindings: Mapping[str, str], sources: Sequence[str], name: str
 ) -> tuple[str, Mapping[str, str]]:
     """The value of a layer's output, and those of all its equations by their local names."""
     if isinstance(step, Reshape):
-        return graph.view(source, step.shape, prefix=name), {}
+        return graph.view(sources[0], step.shape, prefix=name), {}
     made = graph.system_values(step, bindings, prefix=name)
     return made[step.output], made

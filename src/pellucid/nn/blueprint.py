@@ -67,7 +67,7 @@ class Blueprint:
         if not self.freeze:
             return frozenset()
         graph = Graph(self.dtype)
-        laid = lay_out(graph, self.topology, graph.input("x", (DRY_BATCH, *self.input_shape)), training=False)
+        laid = lay_out(graph, self.topology, (graph.input("x", (DRY_BATCH, *self.input_shape)),), training=False)
         return frozen_names(laid.parameters, self.freeze)
 
 
@@ -93,7 +93,7 @@ def outline(blueprint: Blueprint) -> Outline:
     """Lays the network out; raises what a layer says of its input's shape, with the layer named."""
     graph = Graph(blueprint.dtype)
     x = graph.input("x", (DRY_BATCH, *blueprint.input_shape))
-    laid = lay_out(graph, blueprint.topology, x, training=True, frozen=blueprint.frozen)
+    laid = lay_out(graph, blueprint.topology, (x,), training=True, frozen=blueprint.frozen)
     if graph.values[laid.output].shape[:1] != (DRY_BATCH,):
         raise ShapeError(f"the network's output {graph.values[laid.output].shape} does not keep the batch axis")
     return Outline(graph, laid)

@@ -195,7 +195,7 @@ def step_graph(blueprint: Blueprint, batch: int, target: Target, *, norms: bool)
 def _forward(blueprint: Blueprint, batch: int, *, training: bool) -> tuple[Graph, Laid]:
     graph = Graph(blueprint.dtype, images=batch, accuracy=blueprint.accuracy)
     x = graph.input("x", (batch, *blueprint.input_shape), of_images=True)
-    return graph, lay_out(graph, blueprint.topology, x, training=training, frozen=blueprint.frozen)
+    return graph, lay_out(graph, blueprint.topology, (x,), training=training, frozen=blueprint.frozen)
 
 
 def _measure(blueprint: Blueprint, batch: int, target: Target) -> _Measured:

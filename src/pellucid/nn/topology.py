@@ -10,7 +10,7 @@ from pellucid.nn.symbolic import Symbol
 
 __all__ = ["INPUT", "Topology", "flatten_chain", "flatten_symbols"]
 
-# The number that stands for the network's input among the inputs of a place.
+# The number that stands for the network's input among the inputs of a place; for a second one there is -2, and so on.
 INPUT = -1
 
 

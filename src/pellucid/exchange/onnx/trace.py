@@ -1,0 +1,253 @@
+"""A graph and what stands in its inputs -> places with equations, as `nn` has them.
+
+Nodes are taken in order. One that reads nothing of the program is computed with NumPy at once; of those whose arrays
+each call may bring anew (integers, booleans) the computation is kept and done before each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import ArgumentError, DataError, OutOfMemoryError, PellucidError
+from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
+from pellucid.exchange.onnx.limits import Limits
+from pellucid.exchange.onnx.node import Node
+from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
+from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
+from pellucid.nn.layer import Place, Shape, Stage
+
+__all__ = ["Fed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
+
+
+@dataclass(frozen=True)
+class Open:
+    """An input of the graph that is given to the program: its shape, and the order of its axes there."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    order: Order
+
+
+@dataclass(frozen=True)
+class Fed:
+    """An input of the program: the value of the graph called `name`, with its axes in `order`."""
+
+    name: str
+    shape: Shape
+    order: Order
+    positions: bool
+
+    @property
+    def memory(self) -> Shape:
+        """Extents as they stand in memory."""
+        return tuple(self.shape[axis] for axis in self.order)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A parameter of the program: an array of the file, with its axes in `order`."""
+
+    host: Host
+    order: Order
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The layer of a place: equations that were made for these shapes and no others."""
+
+    kind: str
+    made: Stage
+
+    def stage(self, *shapes: Shape) -> Stage:
+        """See `Layer`."""
+        return self.made
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph as equations.
+
+    `parameters` are the arrays that the places read, by the names of parameters in a model; `outputs` are the graph's.
+    `before` are the nodes that are computed before each call, from `varying` inputs, with NumPy.
+    """
+
+    places: tuple[Place, ...]
+    inputs: tuple[Fed, ...]
+    parameters: Mapping[str, Kept]
+    outputs: tuple[Value, ...]
+    before: tuple[Node, ...]
+    known: Mapping[str, Host]
+
+
+def trace(
+    graph: OnnxGraph,
+    given: Mapping[str, Open | Host],
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    training: bool = False,
+    free_batch: int | None = None,
+    output_orders: bool = False,
+) -> Traced:
+    """The equations of a graph whose inputs have these shapes, or are these arrays.
+
+    `training` writes dropout out; `free_batch` is the batch that the file was written for, where inputs have another.
+    With `output_orders` outputs stay as they stand in memory; else their axes are in ONNX's order.
+
+    Raises ArgumentError for what is not supported, DataError for what is no valid ONNX, ShapeError where shapes do not
+    fit, OutOfMemoryError where an array would be beyond the limits; each names the node.
+    """
+    return _Tracing(graph, limits, training, free_batch).run(given, output_orders)
+
+
+def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+    """What NumPy makes of a node whose inputs are these arrays."""
+    with np.errstate(all="ignore"):
+        found = HOST_OPERATORS[node.op](node, arrays)
+    return tuple(np.asarray(array) for array in ((found,) if isinstance(found, np.ndarray | np.generic) else found))
+
+
+class _Tracing:
+    """The state of `trace`; what `Node` knows as its program."""
+
+    def __init__(self, graph: OnnxGraph, limits: Limits, training: bool, free_batch: int | None) -> None:
+        self.graph = graph
+        self.limits = limits
+        self._training = training
+        self._free_batch = free_batch
+        self.values: dict[str, Value] = {name: Host(array, name=name) for name, array in graph.initialisers.items()}
+        self.places: list[Place] = []
+        self.inputs: list[Fed] = []
+        self.parameters: dict[str, Kept] = {}
+        self.before: list[Node] = []
+        self._names: set[str] = set()
+        self._fed: dict[tuple[int, bool], Tensor] = {}
+
+    @property
+    def training(self) -> bool:
+        """See `Program`."""
+        return self._training
+
+    @property
+    def free_batch(self) -> int | None:
+        """See `Program`."""
+        return self._free_batch
+
+    def run(self, given: Mapping[str, Open | Host], output_orders: bool) -> Traced:
+        """Takes the nodes one after the other."""
+        for port in self.graph.inputs:
+            entry = given[port.name]
+            self.values[port.name] = entry if isinstance(entry, Host) else self._open(port.name, entry)
+        for spec in self.graph.nodes:
+            inputs = [self.values[name] if name else None for name in spec.inputs]
+            node = Node(spec, inputs, self)
+            try:
+                self._take(node)
+            except PellucidError as error:
+                raise _named(error, spec) from None
+        outputs = [self._output(port.name, output_orders) for port in self.graph.outputs]
+        known = {name: value for name, value in self.values.items() if isinstance(value, Host)}
+        return Traced(
+            tuple(self.places), tuple(self.inputs), self.parameters, tuple(outputs), tuple(self.before), known
+        )
+
+    def add(
+        self, node: Node, part: str, sources: Sequence[Tensor], parameters: Mapping[str, Tensor], stage: Stage
+    ) -> int:
+        """See `Program`."""
+        base = node.spec.name.strip("/").replace("/", ".")
+        name = self._unique(f"{base}.{part}" if part else base)
+        kind = f"{node.op} ({part})" if part else node.op
+        self.places.append(Place(name, Fixed(kind, stage), tuple(source.place for source in sources)))
+        for local, x in parameters.items():
+            assert x.host is not None
+            self.parameters[f"{name}.{local}"] = Kept(x.host, x.order)
+        return len(self.places) - 1
+
+    def fed(self, value: Host, *, positions: bool) -> Tensor:
+        """See `Program`."""
+        key = (id(value), positions)
+        if key not in self._fed:
+            name = next(name for name, other in self.values.items() if other is value)
+            self._fed[key] = self._input(name, value.shape, natural(value.array.ndim), value.dtype, positions)
+        return self._fed[key]
+
+    def check_size(self, shape: Shape, what: str) -> None:
+        """See `Program`."""
+        if any(extent < 0 for extent in shape):
+            raise DataError(f"a result of shape {tuple(shape)} has a negative extent")
+        size = 4 * prod(shape)
+        if size > self.limits.memory:
+            raise OutOfMemoryError(
+                f"a result of shape {tuple(shape)} has {size:,} bytes; at most {self.limits.memory:,} are allowed"
+            )
+
+    def _open(self, name: str, entry: Open) -> Tensor:
+        self.check_size(entry.shape, name)
+        return self._input(name, entry.shape, entry.order, entry.dtype, False)
+
+    def _input(self, name: str, shape: Shape, order: Order, dtype: np.dtype[Any], positions: bool) -> Tensor:
+        self.inputs.append(Fed(name, shape, order, positions))
+        return Tensor(shape, order, dtype, place=-len(self.inputs), positions=positions)
+
+    def _take(self, node: Node) -> None:
+        present = [value for value in node.inputs if value is not None]
+        if node.op in HOST_OPERATORS and all(isinstance(value, Host) for value in present):
+            results: Sequence[Value | None] = self._computed(node)
+        elif node.op in OPERATORS:
+            made = OPERATORS[node.op].meaning(node)
+            results = (made,) if isinstance(made, Host | Tensor) else tuple(made)
+        else:
+            raise ArgumentError(f"{node.spec.title} is supported on integers and known arrays alone")
+        for name, value in zip(node.spec.outputs, results, strict=False):
+            if name:
+                if value is None:
+                    raise ArgumentError(f"its output {name!r} is not supported")
+                self.values[name] = value
+        for name in node.spec.outputs[len(results) :]:
+            if name:
+                raise DataError(f"it has no output for the name {name!r}")
+
+    def _computed(self, node: Node) -> list[Value | None]:
+        """What NumPy makes of the node. Where it is floating and varies, it is given to the program."""
+        hosts = [value if isinstance(value, Host) else None for value in node.inputs]
+        arrays = compute_on_host(node, [None if host is None else host.array for host in hosts])
+        varies = any(host is not None and host.varies for host in hosts)
+        if varies:
+            self.before.append(node)
+        results: list[Value | None] = []
+        for name, array in zip(node.spec.outputs, arrays, strict=False):
+            self.check_size(array.shape, name)
+            if varies and array.dtype.kind == "f":
+                results.append(self._input(name, array.shape, natural(array.ndim), array.dtype, False))
+            else:
+                results.append(Host(array, varies))
+        return results
+
+    def _output(self, name: str, output_orders: bool) -> Value:
+        value = self.values[name]
+        if isinstance(value, Host) or output_orders:
+            return value
+        if value.place < 0 or value.host is not None:
+            return value
+        last = OnnxNode(f"{name}.output", "Output", "", self.graph.opset, (name,), (name,))
+        return Node(last, (value,), self).arranged(value, natural(value.rank))
+
+    def _unique(self, name: str) -> str:
+        """The name, with a number behind it where it is taken, or where a parameter's name could be taken for it."""
+        chosen, number = name or "node", 1
+        while chosen in self._names:
+            number += 1
+            chosen = f"{name}.{number}"
+        self._names.add(chosen)
+        return chosen
+
+
+def _named(error: PellucidError, spec: OnnxNode) -> PellucidError:
+    """The error with the node in front of it."""
+    message = str(error)
+    return error if message.startswith(spec.title) else type(error)(f"{spec.title}: {message}")
