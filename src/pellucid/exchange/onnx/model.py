@@ -223,8 +223,13 @@ class OnnxModel:
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Numbers of the program as the type that ONNX gives them."""
-    return array if array.dtype == dtype else (array != 0) if dtype == bool else array.astype(dtype)
+    """Numbers of the program as the type that ONNX gives them; integers that do not fit lose their upper bits."""
+    if array.dtype == dtype:
+        return array
+    if dtype == bool:
+        return array != 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (array.astype(np.int64) if dtype.kind in "iu" else array).astype(dtype)
 
 
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
