@@ -13,12 +13,18 @@ import numpy as np
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
-from pellucid.exchange.onnx.limits import Limits
+from pellucid.exchange.onnx.head import with_head
+from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Kept, Open, Traced, compute_on_host, trace
+from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, Tensor, natural
 from pellucid.network import CompiledGraph, Graph, compile_graph
+from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.assembly import lay_out
+from pellucid.nn.blueprint import Blueprint
+from pellucid.nn.losses import Loss
 from pellucid.nn.topology import Topology
+from pellucid.optim import Optimizer, Penalty
 
 __all__ = ["OnnxModel"]
 
@@ -103,6 +109,63 @@ class OnnxModel:
         given = {port.name: self._take(port, arrays[port.name]) for port in self.inputs}
         program = self._program(given)
         return self._outputs(program, self._computed(program, given), given)
+
+    def trainable(
+        self,
+        *,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+        head: int | None = None,
+        output: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        regularizer: Penalty | None = None,
+        clip_norm: float | None = None,
+        freeze: Sequence[str] = (),
+    ) -> Model:
+        """The network as one of `nn`, with the file's parameters: every node a layer that is its equations.
+
+        It takes and gives images channels last, (batch, height, width, channels), whatever the file does, for batches
+        of any size.
+
+        Args:
+            loss, optimizer, regularizer, clip_norm, seed, freeze: see `nn.Sequential.build`.
+            head: exchanges the last layer that has weights for a new one, for so many classes.
+            output: which output of the file is trained, where it has several.
+            input_shape: (height, width, channels), where the file leaves extents open.
+            threads: those of this model, unless given.
+
+        A softmax at the end is left out where the loss takes logits (`CrossEntropyLoss`).
+
+        Raises:
+            ArgumentError: the graph cannot be trained: several inputs, no row for each input, shared parameters, no
+                head to exchange.
+            ShapeError: `input_shape` is not what the file takes.
+        """
+        graph = self.graph
+        if isinstance(loss, CrossEntropyLoss):
+            graph = without_softmax(graph)
+        if head is not None:
+            graph = with_head(graph, head, seed=seed)
+        network = as_network(graph, input_shape, output=output, limits=self.limits)
+        blueprint = Blueprint(
+            topology=network.topology,
+            input_shape=network.input_shape,
+            loss=loss,
+            optimizer=optimizer,
+            penalty=regularizer,
+            clip_norm=clip_norm,
+            seed=seed,
+            threads=self.threads if threads is None else threads,
+            dtype="float32",
+            backend=self.backend,
+            accuracy=self.accuracy,
+            freeze=tuple(freeze),
+        )
+        model = Model(blueprint)
+        model.load_parameters(network.parameters)
+        return model
 
     def _by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         names = [port.name for port in self.inputs]
@@ -224,7 +287,9 @@ class OnnxModel:
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
     """Numbers of the program as the type that ONNX gives them."""
-    return array if array.dtype == dtype else (array != 0) if dtype == bool else array.astype(dtype)
+    if array.dtype == dtype:
+        return array
+    return array != 0 if dtype.kind == "b" else array.astype(dtype)
 
 
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError, OutOfMemoryError, PellucidError
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
-from pellucid.exchange.onnx.limits import Limits
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
+from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
 
-__all__ = ["Fed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
+__all__ = ["Fed", "Fixed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Fixed:
-    """The layer of a place: equations that were made for these shapes and no others."""
+    """The layer of a place: equations that were made for these shapes and no others; `written` says of what node."""
 
     kind: str
     made: Stage
+    written: str = ""
 
     def stage(self, *shapes: Shape) -> Stage:
         """See `Layer`."""
@@ -162,7 +163,9 @@ class _Tracing:
         base = node.spec.name.strip("/").replace("/", ".")
         name = self._unique(f"{base}.{part}" if part else base)
         kind = f"{node.op} ({part})" if part else node.op
-        self.places.append(Place(name, Fixed(kind, stage), tuple(source.place for source in sources)))
+        self.places.append(
+            Place(name, Fixed(kind, stage, _written(node.spec)), tuple(source.place for source in sources))
+        )
         for local, x in parameters.items():
             assert x.host is not None
             self.parameters[f"{name}.{local}"] = Kept(x.host, x.order)
@@ -245,6 +248,12 @@ class _Tracing:
             chosen = f"{name}.{number}"
         self._names.add(chosen)
         return chosen
+
+
+def _written(spec: OnnxNode) -> str:
+    """`Conv(kernel_shape=(3, 3), pads=(1, 1, 1, 1))`."""
+    shown = {name: value for name, value in spec.attributes.items() if isinstance(value, int | float | str | tuple)}
+    return f"{spec.op}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 def _named(error: PellucidError, spec: OnnxNode) -> PellucidError:
