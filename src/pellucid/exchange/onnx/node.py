@@ -16,7 +16,7 @@ from pellucid.exchange.onnx.graph import Array, OnnxNode
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.exchange.onnx.writing import access, axis_names, broadcast_shape, cell, order_of_largest, reshaped
 from pellucid.language.system import System
-from pellucid.nn.equations.notation import elementwise_axes, system
+from pellucid.nn.equations.notation import system
 from pellucid.nn.initialisers import Constant
 from pellucid.nn.layer import Parameter, Reshape, Shape, Stage, Training
 
@@ -225,8 +225,8 @@ class Node:
         same = tuple(axis for axis in order if x.shape[axis] != 1) == tuple(a for a in x.order if x.shape[a] != 1)
         if same:
             return self.view(x, x.shape, order)
-        names = dict(enumerate(elementwise_axes(x.rank)))
-        text = f"z[{','.join(names[axis] for axis in order)}] = x[{','.join(names[axis] for axis in x.order)}]"
+        names = axis_names(x.rank, x.order if order == natural(x.rank) else order)
+        text = f"{cell('z', names, order)} = {cell('x', names, x.order)}"
         return self.emit(system(text), {"x": x}, x.shape, order, x.dtype, part="arranged")
 
     def known(self, number: int) -> Array:
