@@ -112,7 +112,10 @@ def _as_input(array: Array, order: tuple[int, ...]) -> Array:
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Numbers of the program as the type that ONNX gives them."""
+    """Numbers of the program as the type that ONNX gives them; integers that do not fit lose their upper bits."""
     if array.dtype == dtype:
         return array
-    return array != 0 if dtype.kind == "b" else array.astype(dtype)
+    if dtype.kind == "b":
+        return array != 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (array.astype(np.int64) if dtype.kind in "iu" else array).astype(dtype)

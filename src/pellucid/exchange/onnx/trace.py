@@ -107,8 +107,15 @@ def trace(
 
 def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
     """What NumPy makes of a node whose inputs are these arrays."""
-    with np.errstate(all="ignore"):
-        found = HOST_OPERATORS[node.op](node, arrays)
+    try:
+        with np.errstate(all="ignore"):
+            found = HOST_OPERATORS[node.op](node, arrays)
+    except PellucidError:
+        raise
+    except MemoryError:
+        raise OutOfMemoryError(f"{node.spec.title}: no memory for its result") from None
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{node.spec.title}: cannot be computed: {error}") from None
     return tuple(np.asarray(array) for array in ((found,) if isinstance(found, np.ndarray | np.generic) else found))
 
 
