@@ -14,7 +14,7 @@ from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.limits import Limits
-from pellucid.exchange.onnx.trace import Kept, Open, Traced, compute_on_host, trace
+from pellucid.exchange.onnx.trace import Fed, Kept, Open, Traced, compute_on_host, trace
 from pellucid.exchange.onnx.values import Host, Order, Tensor, natural
 from pellucid.network import CompiledGraph, Graph, compile_graph
 from pellucid.nn.assembly import lay_out
@@ -199,11 +199,15 @@ class OnnxModel:
             values.update(zip(node.spec.outputs, found, strict=False))
         return values
 
+    def _as_input(self, array: Array, entry: Fed) -> Array:
+        turned = array.transpose(entry.order)
+        return turned if entry.positions or array.dtype.kind == "f" else turned.astype(self.dtype)
+
     def _outputs(self, program: _Program, values: Mapping[str, Array], given: Mapping[str, Array]) -> tuple[Array, ...]:
         found: Mapping[str, Array] = {}
         if program.compiled is not None:
             fed = {
-                name: values[entry.name].transpose(entry.order)
+                name: self._as_input(values[entry.name], entry)
                 for name, entry in zip(program.names, program.traced.inputs, strict=True)
                 if name in program.compiled.required
             }

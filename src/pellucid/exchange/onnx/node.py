@@ -306,7 +306,7 @@ class Node:
         if x.host is not None:
             array = x.host.array.transpose(x.order).reshape([shape[axis] for axis in order])
             back = tuple(int(place) for place in np.argsort(order))
-            return replace(x, shape=tuple(shape), order=order, host=replace(x.host, array=array.transpose(back)))
+            return replace(x, shape=tuple(shape), order=order, host=Host(array.transpose(back)))
         made = replace(x, shape=tuple(shape), order=order)
         if made.memory == x.memory:
             return made
