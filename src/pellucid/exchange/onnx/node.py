@@ -266,6 +266,7 @@ class Node:
         *,
         part: str = "",
         weights: Mapping[str, str] | None = None,
+        kept: Collection[str] = (),
         training: Callable[[], Training] | None = None,
         positions: bool = False,
     ) -> Tensor:
@@ -273,7 +274,7 @@ class Node:
         orders them, where none is given).
 
         `sources` are the tensors by their names in the equations. `weights` says under which name ("weight") a known
-        array is a parameter that is trained; others that are known are parameters that are not. `part` tells several
+        array is a parameter that is trained, unless it is in `kept`; others that are known are parameters that are not. `part` tells several
         results of one node apart. `training` is what takes the place of `step` in training. The result has the type
         of the first source, unless `dtype` is given; with `positions` the program holds int64.
         """
@@ -286,7 +287,7 @@ class Node:
                 local,
                 x.memory,
                 Constant(0.0),
-                trained=local in names,
+                trained=local in names and local not in kept,
                 decayed=names.get(local) == "weight" and x.rank > 1,
             )
             for local, x in known.items()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.exchange.onnx.graph import Array, Port
-from pellucid.exchange.onnx.trace import Kept, Traced, compute_on_host
+from pellucid.exchange.onnx.trace import Fed, Kept, Traced, compute_on_host
 from pellucid.exchange.onnx.values import Host, Tensor, Value
 from pellucid.network import CompiledGraph, Graph, compile_graph
 from pellucid.nn.assembly import Laid, lay_out
@@ -46,6 +46,7 @@ class Program:
     ) -> None:
         self._traced = traced
         self._ports = ports
+        self._dtype = dtype
         self._inputs = tuple(f"input {fed.name}" for fed in traced.inputs)
         # For each output the value of the compiled graph that it is, where it is one.
         self._names: tuple[str | None, ...] = (None,) * len(ports)
@@ -74,7 +75,7 @@ class Program:
             pairs = zip(self._inputs, self._traced.inputs, strict=True)
             required = set(self._compiled.required)
             found = self._compiled(
-                {name: _as_input(values[fed.name], fed.order) for name, fed in pairs if name in required}
+                {name: _as_input(values[fed.name], fed, self._dtype) for name, fed in pairs if name in required}
             )
         return tuple(
             self._output(port, value, found[name] if name is not None else None, values)
@@ -105,10 +106,10 @@ def _is_made(value: Value) -> bool:
     return isinstance(value, Tensor) and value.place >= 0 and value.host is None
 
 
-def _as_input(array: Array, order: tuple[int, ...]) -> Array:
+def _as_input(array: Array, fed: Fed, dtype: str) -> Array:
     """An array as the program takes it: floats for booleans and integers that are computed with."""
-    turned = array.transpose(order)
-    return turned if turned.dtype.kind in "fiu" else turned.astype(np.float32)
+    turned = array.transpose(fed.order)
+    return turned if fed.positions or turned.dtype.kind == "f" else turned.astype(dtype)
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
