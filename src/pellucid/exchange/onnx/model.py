@@ -14,7 +14,7 @@ from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.limits import Limits
-from pellucid.exchange.onnx.trace import Kept, Open, Traced, compute_on_host, trace
+from pellucid.exchange.onnx.trace import Fed, Kept, Open, Traced, compute_on_host, trace
 from pellucid.exchange.onnx.values import Host, Order, Tensor, natural
 from pellucid.network import CompiledGraph, Graph, compile_graph
 from pellucid.nn.assembly import lay_out
@@ -160,7 +160,7 @@ class OnnxModel:
     def _made(self, entries: Mapping[str, Open | Host]) -> _Program:
         traced = trace(self.graph, entries, limits=self.limits)
         wanted = [value.place if isinstance(value, Tensor) and value.place >= 0 else None for value in traced.outputs]
-        names = tuple(f"input {fed.name}" for fed in traced.inputs)
+        names = tuple(f"input {number} {fed.name}" for number, fed in enumerate(traced.inputs))
         if all(place is None for place in wanted):
             return _Program(traced, None, names, (None,) * len(wanted))
         batch = next((fed.shape[0] for fed in traced.inputs if len(fed.shape) > 1), None)
@@ -178,6 +178,9 @@ class OnnxModel:
             kept=frozenset(laid.parameters),
         )
         arrays = {name: self._arranged(name, kept) for name, kept in traced.parameters.items()}
+        for name, fed in zip(names, traced.inputs, strict=True):
+            if fed.positions and _is_known(traced, fed):
+                arrays[name] = np.ascontiguousarray(traced.known[fed.name].array, np.int64)
         return _Program(traced, compiled.bind(arrays), names, outputs)
 
     def _arranged(self, name: str, kept: Kept) -> Array:
@@ -203,9 +206,9 @@ class OnnxModel:
         found: Mapping[str, Array] = {}
         if program.compiled is not None:
             fed = {
-                name: values[entry.name].transpose(entry.order)
+                name: _fed(values[entry.name], entry)
                 for name, entry in zip(program.names, program.traced.inputs, strict=True)
-                if name in program.compiled.required
+                if name in program.compiled.required and not (entry.positions and _is_known(program.traced, entry))
             }
             found = program.compiled(fed)
         results: list[Array] = []
@@ -220,6 +223,17 @@ class OnnxModel:
                 array = values[program.traced.inputs[-1 - value.place].name]
             results.append(_as_type(array, value.dtype).reshape(value.shape))
         return tuple(results)
+
+
+def _is_known(traced: Traced, entry: Fed) -> bool:
+    return entry.name in traced.known and not traced.known[entry.name].varies
+
+
+def _fed(array: Array, entry: Fed) -> Array:
+    """An array as the program takes it."""
+    if entry.extent is not None:
+        array = np.where(array < 0, array + np.int64(entry.extent), array)
+    return array.transpose(entry.order)
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:

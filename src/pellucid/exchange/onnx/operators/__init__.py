@@ -1,8 +1,8 @@
 """What the operators of ONNX mean: equations for those that compute, NumPy for integers and shapes."""
 
-from pellucid.exchange.onnx.operators import convolution, elementwise
+from pellucid.exchange.onnx.operators import convolution, elementwise, losses, recurrent, resize, selection
 from pellucid.exchange.onnx.operators.registry import HOST_OPERATORS, OPERATORS, Operator
 
 __all__ = ["HOST_OPERATORS", "OPERATORS", "Operator"]
 
-_FAMILIES = (convolution, elementwise)
+_FAMILIES = (convolution, elementwise, losses, recurrent, resize, selection)
