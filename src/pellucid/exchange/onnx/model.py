@@ -206,7 +206,7 @@ class OnnxModel:
         found: Mapping[str, Array] = {}
         if program.compiled is not None:
             fed = {
-                name: _fed(values[entry.name], entry)
+                name: _fed(values[entry.name], entry, self.dtype)
                 for name, entry in zip(program.names, program.traced.inputs, strict=True)
                 if name in program.compiled.required and not (entry.positions and _is_known(program.traced, entry))
             }
@@ -229,8 +229,10 @@ def _is_known(traced: Traced, entry: Fed) -> bool:
     return entry.name in traced.known and not traced.known[entry.name].varies
 
 
-def _fed(array: Array, entry: Fed) -> Array:
-    """An array as the program takes it."""
+def _fed(array: Array, entry: Fed, dtype: str) -> Array:
+    """An array as the program takes it: positions as integers, all else as floats."""
+    if not entry.positions and array.dtype.kind != "f":
+        array = array.astype(dtype)
     if entry.extent is not None:
         array = np.where(array < 0, array + np.int64(entry.extent), array)
     return array.transpose(entry.order)
