@@ -48,8 +48,17 @@ class Program(Protocol):
         """
         ...
 
-    def fed(self, value: Host, *, positions: bool) -> Tensor:
-        """The input of the program that an array becomes which each call brings anew."""
+    def fed(self, value: Host, *, positions: bool, extent: int | None = None) -> Tensor:
+        """The input of the program that an array becomes which each call brings anew; with `extent` negative positions
+        count from the end of an axis so long."""
+        ...
+
+    def table(self, node: Node, part: str, indices: Array) -> Tensor:
+        """Known indices as a value of the program."""
+        ...
+
+    def is_read(self, name: str) -> bool:
+        """Whether a node or the caller reads the value of this name."""
         ...
 
     def check_size(self, shape: Shape, what: str) -> None:
@@ -76,8 +85,9 @@ class Node:
         return self.spec.version
 
     def wants(self, output: int) -> bool:
-        """Whether the output of this number is there and has a name."""
-        return output < len(self.spec.outputs) and bool(self.spec.outputs[output])
+        """Whether the output of this number is there, and anyone reads it."""
+        name = self.spec.outputs[output] if output < len(self.spec.outputs) else ""
+        return bool(name) and self.program.is_read(name)
 
     def refuse(self, message: str) -> NoReturn:
         """Raises ArgumentError with the node in front: valid ONNX that this package does not do."""
@@ -193,16 +203,35 @@ class Node:
         """The same where the input is there."""
         return self.tensor(number, order) if self.given(number) else None
 
-    def lookup(self, number: int) -> Tensor:
-        """An input of integers that are used as indices: int64 in the program, in ONNX's order of axes."""
+    def lookup(self, number: int, extent: int | None = None) -> Tensor:
+        """An input of integers that are used as indices: int64 in the program, in ONNX's order of axes.
+
+        With `extent` they are positions on an axis so long; negative ones count from its end, and one that is known and
+        outside is refused.
+        """
         value = self.value(number)
         if isinstance(value, Host):
             if value.dtype.kind not in "iu":
                 self.damaged(f"input {number} must be integers, is {value.dtype}")
-            return self.program.fed(value, positions=True)
+            if value.varies or extent is None:
+                return self.program.fed(value, positions=True, extent=extent)
+            return self.program.table(self, f"indices{number}", self.checked_indices(value.array, extent, number))
         if not value.positions:
             self.refuse(f"input {number} is integers computed from floats; as indices they are not supported")
         return self.arranged(value, natural(value.rank))
+
+    def checked_indices(self, indices: Array, extent: int, number: int) -> Array:
+        """Known positions on an axis of `extent`, counted from 0; `number` is that of the input that they are."""
+        wide = indices.astype(np.int64)
+        outside = (wide < -extent) | (wide >= extent)
+        if outside.any():
+            first = int(wide[outside][0])
+            self.damaged(f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}")
+        return np.where(wide < 0, wide + extent, wide)
+
+    def table(self, part: str, indices: Array) -> Tensor:
+        """Known indices, from 0, as a value of the program; `part` tells several of one node apart."""
+        return self.program.table(self, part, indices.astype(np.int64))
 
     def as_tensor(self, value: Value) -> Tensor:
         """The value in the program: a known array becomes a parameter of whoever reads it."""

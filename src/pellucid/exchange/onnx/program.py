@@ -22,12 +22,16 @@ def laid_out(traced: Traced, dtype: str, accuracy: str) -> tuple[Graph, Laid]:
     # The first extent of the first input that has several axes; what does not belong to images is found out later.
     batch = next((fed.shape[0] for fed in traced.inputs if len(fed.shape) > 1), None)
     graph = Graph(dtype, images=batch, accuracy=accuracy)
-    names: list[str] = []
-    for fed in traced.inputs:
+    names = input_names(traced)
+    for name, fed in zip(names, traced.inputs, strict=True):
         of_images = len(fed.shape) > 1 and fed.order[0] == 0 and fed.shape[0] == batch
-        kind = "int64" if fed.positions else None
-        names.append(graph.input(f"input {fed.name}", fed.memory, kind, of_images=of_images))
+        graph.input(name, fed.memory, "int64" if fed.positions else None, of_images=of_images)
     return graph, lay_out(graph, Topology(traced.places, len(traced.places) - 1), names, training=False)
+
+
+def input_names(traced: Traced) -> tuple[str, ...]:
+    """What the inputs of the program are called in its graph."""
+    return tuple(f"input {number} {fed.name}" for number, fed in enumerate(traced.inputs))
 
 
 class Program:
@@ -47,7 +51,7 @@ class Program:
         self._traced = traced
         self._ports = ports
         self._dtype = dtype
-        self._inputs = tuple(f"input {fed.name}" for fed in traced.inputs)
+        self._inputs = input_names(traced)
         # For each output the value of the compiled graph that it is, where it is one.
         self._names: tuple[str | None, ...] = (None,) * len(ports)
         self._compiled: CompiledGraph | None = None
@@ -65,7 +69,11 @@ class Program:
             backend=backend,
             kept=frozenset(laid.parameters),
         )
-        self._compiled = compiled.bind({name: arranged(name, kept) for name, kept in traced.parameters.items()})
+        arrays = {name: arranged(name, kept) for name, kept in traced.parameters.items()}
+        for name, fed in zip(self._inputs, traced.inputs, strict=True):
+            if fed.positions and _is_known(traced, fed):
+                arrays[name] = np.ascontiguousarray(traced.known[fed.name].array, np.int64)
+        self._compiled = compiled.bind(arrays)
 
     def run(self, given: Mapping[str, Array]) -> tuple[Array, ...]:
         """The graph's outputs for its inputs by name, in the types that the file declares."""
@@ -106,10 +114,17 @@ def _is_made(value: Value) -> bool:
     return isinstance(value, Tensor) and value.place >= 0 and value.host is None
 
 
+def _is_known(traced: Traced, fed: Fed) -> bool:
+    return fed.name in traced.known and not traced.known[fed.name].varies
+
+
 def _as_input(array: Array, fed: Fed, dtype: str) -> Array:
-    """An array as the program takes it: floats for booleans and integers that are computed with."""
-    turned = array.transpose(fed.order)
-    return turned if fed.positions or turned.dtype.kind == "f" else turned.astype(dtype)
+    """An array as the program takes it: positions as integers, all else as floats."""
+    if not fed.positions and array.dtype.kind != "f":
+        array = array.astype(dtype)
+    if fed.extent is not None:
+        array = np.where(array < 0, array + np.int64(fed.extent), array)
+    return array.transpose(fed.order)
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:

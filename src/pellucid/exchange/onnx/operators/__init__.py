@@ -7,12 +7,30 @@ from pellucid.exchange.onnx.operators import (
     comparison,
     convolution,
     elementwise,
+    losses,
     normalization,
     pooling,
+    recurrent,
     reduction,
+    resize,
+    selection,
 )
 from pellucid.exchange.onnx.operators.registry import HOST_OPERATORS, OPERATORS, Operator
 
 __all__ = ["HOST_OPERATORS", "OPERATORS", "Operator"]
 
-_FAMILIES = (activation, cast, comparison, convolution, elementwise, host, normalization, pooling, reduction)
+_FAMILIES = (
+    activation,
+    cast,
+    comparison,
+    convolution,
+    elementwise,
+    host,
+    losses,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    resize,
+    selection,
+)
