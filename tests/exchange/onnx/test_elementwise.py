@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from support.onnx_nodes import assert_one, assert_same, by_pellucid, network, one
 
 from pellucid.errors import ArgumentError, DataError, ShapeError
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, trace
+from support.onnx_nodes import assert_one, assert_same, by_pellucid, network, one
 
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
 EDGES = np.array([NAN, INF, -INF, 0.0, -0.0, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 3.0, -3.0, 1e-30, 1e30], np.float32)
@@ -146,7 +146,14 @@ def test_infinities_are_found(positive, negative):
 
 @pytest.mark.parametrize(
     "kind",
-    [TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.DOUBLE, TensorProto.FLOAT16],
+    [
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.UINT8,
+        TensorProto.BOOL,
+        TensorProto.DOUBLE,
+        TensorProto.FLOAT16,
+    ],
 )
 def test_casts_of_what_the_network_computes(kind):
     assert_one("Cast", [floats(4, 5, low=0.0, high=200.0)], opset=13, to=kind, exact=True)
@@ -160,7 +167,9 @@ def test_casts_there_and_back():
         helper.make_node("CastLike", ["x", "three"], ["z"]),
     ]
     x = floats(3, 4, low=-20, high=20)
-    model = network(nodes, {"x": x}, initialisers={"three": np.array(3, np.int32)}, outputs=["third", "y", "z"], opset=15)
+    model = network(
+        nodes, {"x": x}, initialisers={"three": np.array(3, np.int32)}, outputs=["third", "y", "z"], opset=15
+    )
     assert_same(model, {"x": x}, exact=True)
 
 
