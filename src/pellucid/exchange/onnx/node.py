@@ -13,10 +13,10 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
 from pellucid.exchange.onnx.graph import Array, OnnxNode
-from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
+from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, is_narrow, natural
 from pellucid.exchange.onnx.writing import access, axis_names, broadcast_shape, cell, order_of_largest, reshaped
 from pellucid.language.system import System
-from pellucid.nn.equations.notation import elementwise_axes, system
+from pellucid.nn.equations.notation import system
 from pellucid.nn.initialisers import Constant
 from pellucid.nn.layer import Parameter, Reshape, Shape, Stage, Training
 
@@ -236,6 +236,8 @@ class Node:
     def as_tensor(self, value: Value) -> Tensor:
         """The value in the program: a known array becomes a parameter of whoever reads it."""
         if isinstance(value, Tensor):
+            if is_narrow(value.dtype):
+                self.refuse(f"numbers are rounded to {value.dtype} where they leave the network, not inside it")
             return value
         if value.dtype.kind not in "fiubV":
             self.refuse(f"arrays of {value.dtype} are not computed with")
@@ -254,8 +256,8 @@ class Node:
         same = tuple(axis for axis in order if x.shape[axis] != 1) == tuple(a for a in x.order if x.shape[a] != 1)
         if same:
             return self.view(x, x.shape, order)
-        names = dict(enumerate(elementwise_axes(x.rank)))
-        text = f"z[{','.join(names[axis] for axis in order)}] = x[{','.join(names[axis] for axis in x.order)}]"
+        names = axis_names(x.rank, x.order if order == natural(x.rank) else order)
+        text = f"{cell('z', names, order)} = {cell('x', names, x.order)}"
         return self.emit(system(text), {"x": x}, x.shape, order, x.dtype, part="arranged")
 
     def known(self, number: int) -> Array:
@@ -335,7 +337,10 @@ class Node:
         if x.host is not None:
             array = x.host.array.transpose(x.order).reshape([shape[axis] for axis in order])
             back = tuple(int(place) for place in np.argsort(order))
-            return replace(x, shape=tuple(shape), order=order, host=replace(x.host, array=array.transpose(back)))
+            # Another name, because it is another array.
+            name = f"{x.host.name} {x.order} as {tuple(shape)} {order}" if x.host.name else ""
+            host = replace(x.host, array=array.transpose(back), name=name)
+            return replace(x, shape=tuple(shape), order=order, host=host)
         made = replace(x, shape=tuple(shape), order=order)
         if made.memory == x.memory:
             return made
@@ -362,7 +367,7 @@ class Node:
         dtype: np.dtype[Any] | None = None,
         weights: Mapping[str, str] | None = None,
         part: str = "",
-    ) -> Tensor:
+    ) -> Value:
         """The value of `template` ("{x} + {y}") for each cell of the operands, broadcast to each other.
 
         One known number is written as a constant; the result stands in memory as its largest operand does.
@@ -371,6 +376,9 @@ class Node:
         written: dict[str, str] = {}
         tensors: dict[str, Tensor] = {}
         shape = broadcast_shape([value.shape for value in operands.values()])
+        kind = dtype if dtype is not None else next(iter(operands.values())).dtype
+        if 0 in shape:
+            return self.empty(shape, kind)
         for local, value in operands.items():
             if isinstance(value, Host) and not value.varies and value.array.size == 1 and local not in (weights or {}):
                 numbers[local.upper()] = float(value.array.reshape(-1)[0])
@@ -383,7 +391,6 @@ class Node:
         text = f"{cell('z', names, order)} = {template.format(**written)}"
         read = " ".join(written[local] for local in tensors)
         extents = {name: extent for name, extent in zip(names, shape, strict=True) if name not in _indices(read)}
-        kind = dtype if dtype is not None else next(iter(operands.values())).dtype
         step = system(text, constants=numbers, extents=extents)
         return self.emit(step, tensors, shape, order, kind, weights=weights, part=part)
 

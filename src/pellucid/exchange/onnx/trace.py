@@ -15,13 +15,13 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError, OutOfMemoryError, PellucidError
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
-from pellucid.exchange.onnx.limits import Limits
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
+from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
 
-__all__ = ["Fed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
+__all__ = ["Fed", "Fixed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Fed:
     extent: int | None = None
 
     @property
+    def title(self) -> str:
+        """What the program calls it: `input x`, or `positions x` where it is read as indices."""
+        if not self.positions:
+            return f"input {self.name}"
+        return f"positions {self.name}" if self.extent is None else f"positions {self.name} of {self.extent}"
+
+    @property
     def memory(self) -> Shape:
         """Extents as they stand in memory."""
         return tuple(self.shape[axis] for axis in self.order)
@@ -62,10 +69,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Fixed:
-    """The layer of a place: equations that were made for these shapes and no others."""
+    """The layer of a place: equations that were made for these shapes and no others; `written` says of what node."""
 
     kind: str
     made: Stage
+    written: str = ""
 
     def stage(self, *shapes: Shape) -> Stage:
         """See `Layer`."""
@@ -110,8 +118,15 @@ def trace(
 
 def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
     """What NumPy makes of a node whose inputs are these arrays."""
-    with np.errstate(all="ignore"):
-        found = HOST_OPERATORS[node.op](node, arrays)
+    try:
+        with np.errstate(all="ignore"):
+            found = HOST_OPERATORS[node.op](node, arrays)
+    except PellucidError:
+        raise
+    except MemoryError:
+        raise OutOfMemoryError(f"{node.spec.title}: no memory for its result") from None
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{node.spec.title}: cannot be computed: {error}") from None
     return tuple(np.asarray(array) for array in ((found,) if isinstance(found, np.ndarray | np.generic) else found))
 
 
@@ -167,7 +182,9 @@ class _Tracing:
         base = node.spec.name.strip("/").replace("/", ".")
         name = self._unique(f"{base}.{part}" if part else base)
         kind = f"{node.op} ({part})" if part else node.op
-        self.places.append(Place(name, Fixed(kind, stage), tuple(source.place for source in sources)))
+        self.places.append(
+            Place(name, Fixed(kind, stage, _written(node.spec)), tuple(source.place for source in sources))
+        )
         for local, x in parameters.items():
             assert x.host is not None
             self.parameters[f"{name}.{local}"] = Kept(x.host, x.order)
@@ -280,6 +297,12 @@ def _is_beside(node: Node) -> bool:
     of_rows = node.op in OPERATORS and bool(OPERATORS[node.op].lookups)
     embeds = of_rows and bool(hosts) and hosts[0].dtype.kind == "f" and any(host.varies for host in hosts[1:])
     return len(hosts) == len(present) and not embeds
+
+
+def _written(spec: OnnxNode) -> str:
+    """`Conv(kernel_shape=(3, 3), pads=(1, 1, 1, 1))`."""
+    shown = {name: value for name, value in spec.attributes.items() if isinstance(value, int | float | str | tuple)}
+    return f"{spec.op}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 def _named(error: PellucidError, spec: OnnxNode) -> PellucidError:

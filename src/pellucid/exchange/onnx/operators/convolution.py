@@ -19,7 +19,7 @@ def conv(node: Node) -> Tensor:
         w.memory,
         None if b is None else b.memory,
         stride=node.integers("strides", (1, 1)),
-        padding=tuple(zip(pads[:half], pads[half:])),
+        padding=tuple(zip(pads[:half], pads[half:], strict=True)),
         groups=node.integer("group", 1),
     )
 
