@@ -226,7 +226,9 @@ class Node:
         outside = (wide < -extent) | (wide >= extent)
         if outside.any():
             first = int(wide[outside][0])
-            self.damaged(f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}")
+            self.damaged(
+                f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}"
+            )
         return np.where(wide < 0, wide + extent, wide)
 
     def table(self, part: str, indices: Array) -> Tensor:

@@ -89,7 +89,9 @@ def range_of(node: Node, arrays: Sequence[Array | None]) -> Array:
     count = max(0, -((start - limit) // delta) if exact else ceil((limit - start) / delta))
     node.program.check_size((count,), node.op)
     if exact:
-        return (np.asarray(start, np.int64) + np.arange(count, dtype=np.int64) * np.asarray(delta, np.int64)).astype(kind)
+        return (np.asarray(start, np.int64) + np.arange(count, dtype=np.int64) * np.asarray(delta, np.int64)).astype(
+            kind
+        )
     return (start + np.arange(count, dtype=np.float64) * delta).astype(kind)
 
 

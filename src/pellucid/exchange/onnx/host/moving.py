@@ -133,7 +133,10 @@ def slices(node: Node, arrays: Sequence[Array | None]) -> Array:
     """From a start up to an end, in steps, along axes; beyond the ends there is nothing."""
     x = inputs(arrays, node, 1)[0]
     if node.version < 10:
-        starts, ends = node.integers("starts", least=-(2**63), most=2**63), node.integers("ends", least=-(2**63), most=2**63)
+        starts, ends = (
+            node.integers("starts", least=-(2**63), most=2**63),
+            node.integers("ends", least=-(2**63), most=2**63),
+        )
         axes, steps = node.integers("axes", range(len(starts))), (1,) * len(starts)
     else:
         lists = [None if array is None else _integers(array) for array in (*arrays[1:], None, None, None, None)][:4]
