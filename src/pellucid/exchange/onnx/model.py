@@ -221,7 +221,9 @@ class OnnxModel:
             elif value.host is not None:
                 array = value.host.array
             else:
-                array = values[program.traced.inputs[-1 - value.place].name]
+                entry = program.traced.inputs[-1 - value.place]
+                array = values[entry.name].transpose(entry.order).reshape(value.memory)
+                array = array.transpose(np.argsort(value.order))
             results.append(_as_type(array, value.dtype).reshape(value.shape))
         return tuple(results)
 
