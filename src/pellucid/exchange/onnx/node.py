@@ -306,8 +306,8 @@ class Node:
 
         `sources` are the tensors by their names in the equations. `weights` says under which name ("weight") a known
         array is a parameter that is trained, unless it is in `kept`; others that are known are parameters that are
-        not. `part` tells several results of one node apart. `training` is what takes the place of `step` in training. The result has the type
-        of the first source, unless `dtype` is given; with `positions` the program holds int64.
+        not. `part` tells several results of one node apart. `training` is what takes the place of `step` in training.
+        The result has the type of the first source, unless `dtype` is given; with `positions` the program holds int64.
         """
         names = weights or {}
         computed = {local: x for local, x in sources.items() if x.host is None}

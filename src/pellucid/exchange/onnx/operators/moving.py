@@ -251,10 +251,7 @@ def _parts(node: Node, extent: int) -> Sequence[int]:
 def _bounds(node: Node) -> tuple[Sequence[int], Sequence[int], Sequence[int] | None, Sequence[int]]:
     """Starts, ends, axes and steps of a Slice."""
     if node.version < 10:
-        starts, ends = (
-            node.integers("starts", least=-(2**63), most=2**63),
-            node.integers("ends", least=-(2**63), most=2**63),
-        )
+        starts, ends = (node.integers(name, least=-(2**63), most=2**63) for name in ("starts", "ends"))
         return starts, ends, node.integers("axes") if node.has("axes") else None, (1,) * len(starts)
     starts, ends = node.known_integers(1), node.known_integers(2)
     axes = node.known_integers(3) if node.given(3) else None

@@ -92,9 +92,7 @@ def _mirrored(
     for number, axis in enumerate(padded):
         extent = x.shape[axis]
         if not border and max(pads[axis]) >= extent:
-            raise ShapeError(
-                f"`pads` {pads[axis]} along axis {axis} must be below the extent (={extent}) to reflect it"
-            )
+            raise ShapeError(f"`pads` {pads[axis]} along axis {axis} must be below its extent (={extent})")
         constants |= {f"P{axis}": pads[axis][0], f"L{axis}": extent - 1}
         # Axes that are still as long as the input's have another name than the result's.
         names = [f"{name}0" if place in padded[number + 1 :] else name for place, name in enumerate(final)]
@@ -106,8 +104,7 @@ def _mirrored(
             for index in (below, f"{name} - P{axis}", above)
         )
         target = cell("z" if axis == padded[-1] else f"y{number}", names, x.order)
-        texts.append(
-            f"{target} = where({name} < P{axis}, {before}, where({name} <= L{axis} + P{axis}, {own}, {after}))"
-        )
+        inner = f"where({name} <= L{axis} + P{axis}, {own}, {after})"
+        texts.append(f"{target} = where({name} < P{axis}, {before}, {inner})")
     step = system(*texts, constants=constants, extents={final[axis]: shape[axis] for axis in padded})
     return node.emit(step, {"x": x}, shape, x.order)
