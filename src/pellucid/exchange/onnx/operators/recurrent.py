@@ -102,8 +102,6 @@ def _check(node: Node, number: int, found: Shape, wanted: Shape, batch_first: bo
 def _sizes(node: Node, x: Tensor) -> _Sizes:
     direction = node.text("direction", "forward", choices=("forward", "reverse", "bidirectional"))
     directions = 2 if direction == "bidirectional" else 1
-    if x.rank != 3:
-        node.damaged(f"input 0 must have 3 axes, has shape {x.shape}")
     batch, steps, inputs = x.memory
     gates = len(GATES[node.op])
     w, r = node.value(1).shape, node.value(2).shape
