@@ -137,7 +137,7 @@ def test_errors() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Affine", "ScaledTanh", "ThresholdedRelu", "Softplus", "affine"])
+@pytest.mark.parametrize("name", ["Affine", "ScaledTanh", "ThresholdedRelu", "Softplus"])
 def test_functions_with_numbers_of_their_own(name: str) -> None:
     inputs = _inputs("RNN", 1, np.random.default_rng(5))
     attributes = {"activations": [name], "hidden_size": H, "activation_alpha": [0.25], "activation_beta": [0.7]}
