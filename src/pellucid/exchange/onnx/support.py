@@ -17,7 +17,6 @@ NAMED = 3
 NEAREST = {
     "Col2Im": "ConvTranspose",
     "DFT": "MatMul",
-    "Einsum": "MatMul",
     "GridSample": "Resize",
     "If": "Where",
     "Loop": "RNN",
