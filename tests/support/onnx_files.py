@@ -73,7 +73,7 @@ def agrees(model: ModelProto, inputs: Mapping[str, Array | None], *, rtol: float
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    expected = session.run(None, {port.name: _given(inputs, port.name) for port in session.get_inputs()})
+    expected: Any = session.run(None, {port.name: _given(inputs, port.name) for port in session.get_inputs()})
     found = own_outputs(model, inputs)
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):

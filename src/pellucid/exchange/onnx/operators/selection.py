@@ -47,8 +47,9 @@ def gather(node: Node) -> Value:
         index = "K"
         constants = {"K": int(node.checked_indices(indices.array, x.shape[axis], 1))}
     else:
-        sources["p"] = node.lookup(1, x.shape[axis])
-        index = cell("p", own)
+        p = node.lookup(1, x.shape[axis])
+        sources["p"] = p if shape else node.view(p, (1,), part="index")
+        index = cell("p", own) if shape else "p[0]"
     read = [*names[:axis], index, *names[axis + len(shape) :]]
     step = system(f"{cell('z', names, order)} = {cell('x', read, x.order)}", constants=constants)
     return node.emit(step, sources, result, order, weights={"x": "weight"} if "p" in sources else None)
@@ -223,7 +224,7 @@ def _ranked(node: Node, x: Tensor, axis: int, k: int, largest: bool, shape: tupl
 
 
 @operator("Where")
-def where(node: Node) -> Tensor:
+def where(node: Node) -> Value:
     """`x` where the condition holds, else `y`, broadcast to each other."""
     condition, x, y = node.value(0), node.value(1), node.value(2)
     return node.elementwise("where({d} != 0, {x}, {y})", {"d": condition, "x": x, "y": y}, dtype=x.dtype)
@@ -331,7 +332,7 @@ def _cells(node: Node, x: Tensor, updates: Tensor, indices: Array) -> Array:
         node.damaged(f"indices {indices.shape} and updates {updates.shape} do not fit an input of shape {x.shape}")
     if any(a > b for place, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if place != axis):
         node.damaged(f"indices {indices.shape} reach beyond an input of shape {x.shape}")
-    places = list(np.indices(indices.shape))
+    places: list[Array] = [np.asarray(part) for part in np.indices(indices.shape)]
     places[axis] = node.checked_indices(indices, x.shape[axis], 1)
     return np.ravel_multi_index(tuple(places), x.shape).reshape(-1)
 
