@@ -19,10 +19,11 @@ from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, natural
+from pellucid.network import View
 from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.blueprint import Blueprint, Outline
 from pellucid.nn.losses import Loss
-from pellucid.nn.summary import summary_text
+from pellucid.nn.summary import multiply_adds, summary_text
 from pellucid.nn.topology import Topology
 from pellucid.optim import Optimizer, Penalty
 
@@ -105,11 +106,13 @@ class OnnxModel:
         `shapes` are those of inputs that the file leaves open, by name; an open batch is 1.
         Raises ArgumentError where an extent is open that is not given.
         """
-        entries = {port.name: self._shown(port, shapes or {}) for port in self.inputs}
-        traced = trace(self.graph, entries, limits=self.limits)
-        graph, laid = laid_out(traced, self.dtype, self.accuracy)
-        topology = Topology(traced.places, len(traced.places) - 1)
-        return summary_text(topology, Outline(graph, laid), {}, rows=graph.images or 1, training=False)
+        topology, outline = self._outline(shapes or {})
+        return summary_text(topology, outline, {}, rows=outline.graph.images or 1, training=False)
+
+    def multiply_adds(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
+        """Products under sums of one call, the nominal number; `shapes` as for `summary`."""
+        _, outline = self._outline(shapes or {})
+        return sum(multiply_adds(node) for node in outline.graph.nodes if not isinstance(node, View))
 
     def trainable(
         self,
@@ -221,6 +224,12 @@ class OnnxModel:
         if array.dtype.kind == "f":
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
+
+    def _outline(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Topology, Outline]:
+        """The equations for inputs of these shapes, which are not compiled."""
+        entries = {port.name: self._shown(port, shapes) for port in self.inputs}
+        traced = trace(self.graph, entries, limits=self.limits)
+        return Topology(traced.places, len(traced.places) - 1), Outline(*laid_out(traced, self.dtype, self.accuracy))
 
     def _shown(self, port: Port, shapes: Mapping[str, tuple[int, ...]]) -> Open | Host:
         """What stands for an input where the network is shown and not run."""
