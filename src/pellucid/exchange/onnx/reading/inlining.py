@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pellucid.exchange.onnx.graph import AttributeValue, OnnxNode
-from pellucid.exchange.onnx.reading.attributes import Attribute, Attributes
+from pellucid.exchange.onnx.reading.attributes import Attribute
 from pellucid.exchange.onnx.reading.functions import Function
+from pellucid.exchange.onnx.reading.imports import titled
 from pellucid.exchange.onnx.reading.origin import Origin, shown
 from pellucid.exchange.onnx.reading.written import FunctionKey, WrittenNode
 
@@ -90,8 +91,7 @@ def write_out(
             stack.pop()
             continue
         if node.domain not in scope.imports:
-            domain = f"domain {shown(node.domain)}" if node.domain else "ONNX's own domain"
-            raise origin.damaged(f"{scope.where}{node.title}: {domain} is not imported")
+            raise origin.damaged(f"{scope.where}{node.title}: {titled(node.domain)} is not imported")
         function = functions.get(node.callee)
         name = names.fresh(scope.prefix + (node.name or f"{node.op}_{node.place}"))
         inputs = tuple(scope.value(value) for value in node.inputs)
@@ -117,22 +117,15 @@ def write_out(
 
 def _resolved(node: WrittenNode, scope: _Scope, origin: Origin) -> dict[str, Attribute]:
     """A node's attributes, references replaced by values; one whose value was not given is left out."""
-    return _values(node.attributes, scope, f"{scope.where}{node.title}", origin)
-
-
-def _values(attributes: Attributes, scope: _Scope, title: str, origin: Origin) -> dict[str, Attribute]:
     found: dict[str, Attribute] = {}
-    for key, entry in attributes.items():
-        if isinstance(entry, Attribute):
-            found[key] = entry
-            continue
-        value = scope.attributes.get(entry.name)
+    for key, entry in node.attributes.items():
+        value = entry if isinstance(entry, Attribute) else scope.attributes.get(entry.name)
         if value is None:
             continue
         if value.kind != entry.kind:
             raise origin.damaged(
-                f"{title}, attribute {shown(key)}: must be {entry.kind}, "
-                f"and {shown(entry.name)} of the call is {value.kind}"
+                f"{scope.where}{node.title}, attribute {shown(key)}: must be {entry.kind}, "
+                f"and the call gives {value.kind}"
             )
         found[key] = value
     return found

@@ -48,7 +48,7 @@ def in_order(nodes: Sequence[OnnxNode], given: Collection[str], origin: Origin) 
     if len(order) < len(nodes):
         ring = _cycle(nodes, makers, waiting)
         names = [_title(node) for node in ring[:_NAMED]] + (["..."] if len(ring) > _NAMED else []) + [_title(ring[0])]
-        raise origin.damaged(f"{len(ring):,} nodes wait for each other: {' -> '.join(names)}")
+        raise origin.damaged(f"nodes must not wait for each other: {' -> '.join(names)}")
     return [nodes[number] for number in order]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from onnx import NodeProto
@@ -45,8 +45,10 @@ class WrittenNode:
         return len(self.inputs) + len(self.outputs) + len(self.attributes)
 
 
-def read_nodes(nodes: Iterable[NodeProto], where: str, inside_function: bool, origin: Origin) -> list[WrittenNode]:
+def read_nodes(nodes: Collection[NodeProto], where: str, inside_function: bool, origin: Origin) -> list[WrittenNode]:
     """The nodes of a graph or a function; `where` begins messages ("function 'f': ")."""
+    if len(nodes) > origin.limits.nodes:
+        raise origin.damaged(f"{where}has {len(nodes):,} nodes, at most {origin.limits.nodes:,} are read")
     return [_read(node, place, where, inside_function, origin) for place, node in enumerate(nodes)]
 
 
