@@ -87,11 +87,9 @@ def _wire() -> Iterator[Case]:
     yield Case("field number 0", whole + field(0, b""))
     yield Case("graphs inside graphs", whole + field(GRAPH, nested_graphs(40)))
     yield Case("graphs inside graphs, 6,000 deep", whole + field(GRAPH, nested_graphs(2_000)))
-    yield Case("millions of empty nodes", whole + field(GRAPH, b"\x0a\x00" * 4_000_000))
-    yield Case("a million of empty nodes", whole + field(GRAPH, b"\x0a\x00" * 1_000_000))
-    yield Case("millions of empty initialisers", whole + field(GRAPH, b"\x2a\x00" * 3_000_000))
-    yield Case("millions of empty functions", whole + field(FUNCTIONS, b"") * 3_000_000)
-    yield Case("millions of inputs of a node", whole + field(GRAPH, field(NODE, b"\x0a\x00" * 3_000_000)))
+    yield Case("four million empty nodes", whole + field(GRAPH, b"\x0a\x00" * 4_000_000))
+    yield Case("a million empty functions", whole + field(FUNCTIONS, b"") * 1_100_000)
+    yield Case("300,000 names without a letter", whole + field(GRAPH, field(NODE, b"\x0a\x00" * 300_000)))
     yield Case("names that are not UTF-8", whole.replace(b"conv", b"\xff\xfe\xfd\xfc"))
 
 

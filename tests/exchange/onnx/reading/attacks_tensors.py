@@ -56,7 +56,7 @@ def _claims() -> Iterator[Case]:
         "an extent less": [4, 3, 3, 2],
         "no extents": [],
         "a hundred axes": [1] * 100,
-        "a million axes": [1] * 1_000_000,
+        "100,000 axes": [1] * 100_000,
     }.items():
         yield changed(f"tensor of {name}", convolutional(), tensor(dims=dims))
         if len(dims) < 100:
@@ -133,7 +133,7 @@ def _sparse() -> Iterator[Case]:
     yield case("indices that are floats", numpy_helper.from_array(np.zeros(2, np.float32)), [8])
     yield case("no indices", TensorProto(), [8])
     yield case("a gigantic shape", places(0, 1), [1 << 31, 1 << 31])
-    yield case("a shape of the machine's memory", places(0, 1), [1 << 29])
+    yield case("a shape of 1 GiB", places(0, 1), [1 << 28])
     yield case("a negative shape", places(0, 1), [-8])
     yield case("a shape without elements", places(0, 1), [0])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exchange.onnx.reading import child
-from exchange.onnx.reading.hostile import cases
+from exchange.onnx.reading.hostile import cases, generated
 
 SECONDS = 2
 ERRORS = {"DataError", "ArgumentError", "OutOfMemoryError"}
@@ -52,6 +52,8 @@ def test_every_hostile_file_is_refused(tmp_path):
             wrong.append(f"{case.name}: the message has {len(told['message'])} characters")
         if processor > SECONDS:
             wrong.append(f"{case.name}: took {processor:.1f} s")
+        if "shape of 1 GiB" in case.name and outcome != "OutOfMemoryError":
+            wrong.append(f"{case.name}: {outcome}, so memory was not limited")
     assert wrong == []
 
 
@@ -64,7 +66,8 @@ def test_attacks_on_operators_are_in_good_form(tmp_path):
 
 
 def test_cases_are_the_same_at_every_run():
-    assert [(case.name, case.model) for case in cases()] == [(case.name, case.model) for case in cases()]
+    again = generated.__wrapped__()
+    assert [(case.name, case.model) for case in cases()] == [(case.name, case.model) for case in again]
 
 
 def test_damage_leaves_something_to_refuse(tmp_path):

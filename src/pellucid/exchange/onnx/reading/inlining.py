@@ -42,13 +42,13 @@ class Names:
         limits = self._origin.limits
         if len(name) > limits.name_length:
             raise self._origin.damaged(
-                f"functions written out give a name of {len(name):,} characters: {shown(name)}; "
-                f"at most {limits.name_length:,} are read"
+                f"nodes and functions written out give the name {shown(name)}; "
+                f"at most {limits.name_length:,} characters are read"
             )
         self._characters += len(name)
         if self._characters > limits.name_characters:
             raise self._origin.damaged(
-                f"functions written out give more than {limits.name_characters:,} characters of names"
+                f"nodes and functions written out give more than {limits.name_characters:,} characters of names"
             )
         self._taken.add(name)
         return name

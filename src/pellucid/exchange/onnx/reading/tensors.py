@@ -199,8 +199,8 @@ def _from_field(tensor: TensorProto, kind: ElementType, where: str, origin: Orig
 def _strings(tensor: TensorProto, shape: tuple[int, ...], where: str, origin: Origin) -> Array:
     strings = tensor.string_data
     origin.take(sum(len(entry) + _STRING_BYTES for entry in strings), f"{where}: its strings")
-    array = np.empty(len(strings), object)
-    array[:] = [origin.text(entry, f"{where}: a string") for entry in strings]
+    # Made with the type: strings that are put into an array lose zeros at their ends.
+    array = np.array([origin.text(entry, f"{where}: a string") for entry in strings], object)
     return _finished(array.reshape(shape))
 
 
