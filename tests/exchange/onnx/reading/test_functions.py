@@ -179,7 +179,9 @@ def test_limits_count_calls_and_what_they_hold():
     limits = {"nodes": 14, "call_depth": 2}  # two calls of two calls of two nodes
     assert len(read(made, limits=Limits(**limits)).nodes) == 8
     for name, value in limits.items():
-        with pytest.raises(DataError, match=f"has {value} .* functions written out; at most {value - 1} are read"):
+        with pytest.raises(
+            DataError, match=f"has {value} .* when functions are written out; at most {value - 1} are read"
+        ):
             read(made, limits=Limits(**{name: value - 1}))
     with pytest.raises(DataError, match="nodes and functions written out give more than 50 characters of names"):
         read(made, limits=Limits(name_characters=50))
