@@ -58,8 +58,8 @@ def varint(value: int) -> bytes:
     return bytes([*digits, value])
 
 
-# Numbers of fields: of a model, a graph, a node, an attribute.
-GRAPH, NODE, ATTRIBUTE, INNER_GRAPH, INITIALISER, FUNCTIONS = 7, 1, 5, 6, 5, 25
+# Numbers of fields of models, graphs, nodes, attributes and tensors.
+GRAPH, NODE, ATTRIBUTE, INNER_GRAPH, INITIALISER, INT64_DATA, FUNCTIONS = 7, 1, 5, 6, 5, 7, 25
 
 
 def nested_graphs(depth: int) -> bytes:
@@ -90,6 +90,8 @@ def _wire() -> Iterator[Case]:
     yield Case("four million empty nodes", whole + field(GRAPH, b"\x0a\x00" * 4_000_000))
     yield Case("a million empty functions", whole + field(FUNCTIONS, b"") * 1_100_000)
     yield Case("300,000 names without a letter", whole + field(GRAPH, field(NODE, b"\x0a\x00" * 300_000)))
+    zeros = field(INITIALISER, field(INT64_DATA, bytes(40_000_000)))
+    yield Case("40 million numbers in as many bytes", whole + field(GRAPH, zeros))
     yield Case("names that are not UTF-8", whole.replace(b"conv", b"\xff\xfe\xfd\xfc"))
 
 

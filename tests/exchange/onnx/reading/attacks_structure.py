@@ -80,6 +80,11 @@ def _graphs() -> Iterator[Case]:
     yield changed("an input twice", convolutional(), lambda made: made.graph.input.append(image()))
     yield changed("an output twice", convolutional(), lambda made: made.graph.output.append(image("y")))
     yield changed("a node without an operator", convolutional(), lambda made: _node(made, op_type=""))
+    escape = "\x1b]0;title\x07"
+    yield changed("an operator that a terminal would obey", convolutional(), lambda made: _node(made, op_type=escape))
+    yield changed(
+        "a node whose name a terminal would obey", convolutional(), lambda made: _node(made, name=escape, domain="no")
+    )
     yield changed("a gigantic name of a node", convolutional(), lambda made: _node(made, name="n" * 5_000_000))
     yield changed("a gigantic operator", convolutional(), lambda made: _node(made, op_type="n" * 5_000_000))
     yield Case("a gigantic name of a value", model([relu("x", "v" * 5_000_000)]).SerializeToString())

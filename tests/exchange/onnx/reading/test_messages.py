@@ -121,6 +121,10 @@ MESSAGES = {
     "an initialiser without a name": "an initialiser has no name",
     "an input twice": "the input 'x' is there twice",
     "a node without an operator": "node number 0 has no operator",
+    "an operator that a terminal would obey": (
+        "node 'conv' ('\\x1b]0;title\\x07'): the name of the operator has signs that cannot be printed"
+    ),
+    "a node whose name a terminal would obey": "node '\\x1b]0;title\\x07' (Conv): domain 'no' is not imported",
     "a gigantic name of a node": "the name of node number 0 has 5,000,000 characters, at most 2,048 are read",
     "110,000 nodes": "has 110,000 nodes, at most 100,000 are read",
     "300,000 names without a letter": "node number 6 has no operator",

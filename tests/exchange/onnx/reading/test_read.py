@@ -146,7 +146,7 @@ def test_an_output_may_be_an_input_or_an_initialiser():
 
 def test_names_of_nodes_are_made_unique():
     nodes = [relu("x", "a", "n"), relu("a", "b", "n"), relu("b", "c"), relu("c", "d", "Relu_2"), relu("d", "y", "n_1")]
-    assert [node.name for node in read(model(nodes)).nodes] == ["n", "n_1", "Relu_2", "Relu_2_1", "n_1_1"]
+    assert [node.name for node in read(model(nodes)).nodes] == ["n", "n_2", "Relu_2_1", "Relu_2", "n_1"]
 
 
 def test_inputs_and_outputs_may_be_left_out():

@@ -82,6 +82,10 @@ def write_out(
     """
     nodes = list(nodes)
     names = Names((), origin)
+    # The first node of a name keeps it, whatever others would be called.
+    firsts = {node.name: node.place for node in reversed(nodes) if node.name}
+    keeping_first = sorted(nodes, key=lambda node: firsts.get(node.name) != node.place)
+    own = {node.place: names.fresh(_wish(node)) for node in keeping_first}
     found: list[OnnxNode] = []
     stack = [_Scope(iter(nodes), imports, "", "", {}, None)]
     while stack:
@@ -93,7 +97,7 @@ def write_out(
         if node.domain not in scope.imports:
             raise origin.damaged(f"{scope.where}{node.title}: {titled(node.domain)} is not imported")
         function = functions.get(node.callee)
-        name = names.fresh(scope.prefix + (node.name or f"{node.op}_{node.place}"))
+        name = own[node.place] if scope.values is None else names.fresh(scope.prefix + _wish(node))
         inputs = tuple(scope.value(value) for value in node.inputs)
         outputs = tuple(scope.value(value) for value in node.outputs)
         attributes = _resolved(node, scope, origin)
@@ -113,6 +117,10 @@ def write_out(
                     bound[value] = values.fresh(f"{name}/{value}")
         stack.append(_Scope(iter(function.nodes), function.imports, f"{function.title}: ", f"{name}/", given, bound))
     return found
+
+
+def _wish(node: WrittenNode) -> str:
+    return node.name or f"{node.op}_{node.place}"
 
 
 def _resolved(node: WrittenNode, scope: _Scope, origin: Origin) -> dict[str, Attribute]:

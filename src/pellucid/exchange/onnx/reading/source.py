@@ -42,6 +42,8 @@ def _parse(data: bytes, origin: Origin) -> tuple[ModelProto, Origin]:
     try:
         return ModelProto.FromString(data), origin
     except DecodeError as error:
+        if "alloc" in str(error):
+            raise MemoryError from error
         raise origin.damaged(f"is not an ONNX file: {error}") from error
 
 
