@@ -176,6 +176,8 @@ def check_promises(graph: OnnxGraph) -> None:
         assert not known.intersection(outputs), f"{node.title} makes what is there"
         assert len(set(outputs)) == len(outputs) > 0, f"{node.title} makes nothing, or a value twice"
         known.update(outputs)
+    extents = [extent for port in (*graph.inputs, *graph.outputs) for extent in port.shape or ()]
+    assert all(extent >= 0 for extent in extents if isinstance(extent, int)), "a negative extent"
     assert graph.outputs, "no outputs"
     assert all(port.name in known for port in graph.outputs), "an output that nothing makes"
     arrays = [*graph.initialisers.values(), *(value for node in graph.nodes for value in node.attributes.values())]
