@@ -70,9 +70,7 @@ def _given(inputs: Mapping[str, Array | None], name: str) -> Array:
     return array
 
 
-def agrees(
-    model: ModelProto, *several: Mapping[str, Array | None], rtol: float = 1e-4, atol: float = 1e-5
-) -> None:
+def agrees(model: ModelProto, *several: Mapping[str, Array | None], rtol: float = 1e-4, atol: float = 1e-5) -> None:
     """Compares all outputs with ONNX Runtime's: shapes, types and numbers; one network for all the inputs given."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
