@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from math import prod
 from threading import Lock
 from typing import Any, Self, cast
 
 import numpy as np
 
-from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.head import with_head
@@ -90,7 +91,7 @@ class OnnxModel:
         Shapes, order of axes and types are those that the file declares; a program is compiled for each size.
         Raises ArgumentError, ShapeError or DtypeError for inputs that do not fit.
         """
-        found = self.run(self._by_name(arrays, named))
+        found = self.run(self.by_name(arrays, named))
         return found[0] if len(found) == 1 else found
 
     def run(self, arrays: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -104,7 +105,7 @@ class OnnxModel:
         `shapes` are those of inputs that the file leaves open, by name; an open batch is 1.
         Raises ArgumentError where an extent is open that is not given.
         """
-        entries = {port.name: self._entry(port.name, np.zeros(*_shown(port, shapes or {}))) for port in self.inputs}
+        entries = {port.name: self._shown(port, shapes or {}) for port in self.inputs}
         traced = trace(self.graph, entries, limits=self.limits)
         graph, laid = laid_out(traced, self.dtype, self.accuracy)
         topology = Topology(traced.places, len(traced.places) - 1)
@@ -167,7 +168,8 @@ class OnnxModel:
         model.load_parameters(network.parameters)
         return model
 
-    def _by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+    def by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+        """An array for each input by its name, some given in the order of inputs; ArgumentError where one is missing."""
         names = [port.name for port in self.inputs]
         if len(arrays) > len(names):
             raise ArgumentError(f"{len(arrays)} arrays were given; the network takes {len(names)}: {', '.join(names)}")
@@ -220,6 +222,19 @@ class OnnxModel:
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
 
+    def _shown(self, port: Port, shapes: Mapping[str, tuple[int, ...]]) -> Open | Host:
+        """What stands for an input where the network is shown and not run."""
+        shape = shapes.get(port.name) or _usual_shape(port)
+        _check_shape(port, shape)
+        if port.dtype.kind == "f" and port.name not in self._demanded:
+            return Open(shape, port.dtype, natural(len(shape)))
+        size = prod(shape) * port.dtype.itemsize
+        if size > self.limits.memory:
+            raise OutOfMemoryError(
+                f"input {port.name!r} of shape {shape} has {size:,} bytes; at most {self.limits.memory:,} are allowed"
+            )
+        return self._entry(port.name, np.zeros(shape, port.dtype))
+
     def _made(self, entries: Mapping[str, Open | Host]) -> Program:
         return Program(
             trace(self.graph, entries, limits=self.limits),
@@ -242,10 +257,6 @@ class OnnxModel:
         return array
 
 
-def _form(shape: tuple[int | str | None, ...] | None) -> str:
-    return "?" if shape is None else ", ".join("?" if extent is None else str(extent) for extent in shape)
-
-
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
     if port.shape is None:
         return
@@ -253,18 +264,15 @@ def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
         extent == own for extent, own in zip(port.shape, shape, strict=True) if isinstance(extent, int)
     )
     if not fits:
-        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes ({_form(port.shape)})")
+        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes {port.form}")
 
 
-def _shown(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of an input for which the network is shown."""
-    if port.name in shapes:
-        _check_shape(port, shapes[port.name])
-        return shapes[port.name], port.dtype
+def _usual_shape(port: Port) -> tuple[int, ...]:
+    """The shape of an input that the file says, with a batch of 1 where that is open."""
     own = port.shape
-    batch = () if not own else (own[0] if isinstance(own[0], int) else 1,)
     if own is None or any(not isinstance(extent, int) for extent in own[1:]):
         raise ArgumentError(
-            f"input {port.name!r} leaves its shape open ({_form(own)}): give it, `shapes={{{port.name!r}: (...)}}`"
+            f"input {port.name!r} leaves its shape open {port.form}: give it, `shapes={{{port.name!r}: (...)}}`"
         )
-    return (*batch, *cast("tuple[int, ...]", own[1:])), port.dtype
+    batch = () if not own else (own[0] if isinstance(own[0], int) else 1,)
+    return (*batch, *cast("tuple[int, ...]", own[1:]))

@@ -197,7 +197,10 @@ class Node:
 
     def tensor(self, number: int, order: Order | None = None) -> Tensor:
         """An input as a value of the program, its axes in `order` in memory; as they stand where none is given."""
-        return self.arranged(self.as_tensor(self.value(number)), order)
+        x = self.as_tensor(self.value(number))
+        if order is not None and len(order) != x.rank:
+            self.damaged(f"input {number} must have {len(order)} axes, has shape {x.shape}")
+        return self.arranged(x, order)
 
     def optional(self, number: int, order: Order | None = None) -> Tensor | None:
         """The same where the input is there."""

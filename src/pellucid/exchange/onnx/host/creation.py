@@ -86,12 +86,10 @@ def range_of(node: Node, arrays: Sequence[Array | None]) -> Array:
     if delta == 0 or not np.isfinite([float(start), float(limit), float(delta)]).all():
         node.damaged(f"a range from {start} to {limit} in steps of {delta} has no end")
     exact = isinstance(start, int) and isinstance(limit, int) and isinstance(delta, int)
-    count = max(0, -((start - limit) // delta) if exact else ceil((limit - start) / delta))
+    count = max(0, int(-((start - limit) // delta)) if exact else ceil((limit - start) / delta))
     node.program.check_size((count,), node.op)
     if exact:
-        return (np.asarray(start, np.int64) + np.arange(count, dtype=np.int64) * np.asarray(delta, np.int64)).astype(
-            kind
-        )
+        return (np.int64(start) + np.arange(count, dtype=np.int64) * np.int64(delta)).astype(kind)
     return (start + np.arange(count, dtype=np.float64) * delta).astype(kind)
 
 
@@ -105,7 +103,4 @@ def _number(array: Array) -> int | float:
 @operator("NonZero", "Unique", static=(0,))
 def of_values(node: Node) -> Host:
     """The shape of the result follows from values, so they must be known: this refuses what the network computes."""
-    for number, value in enumerate(node.inputs):
-        if value is not None:
-            node.known(number)
-    raise AssertionError(node.op)
+    node.refuse("is supported on integers and known arrays alone")

@@ -72,8 +72,9 @@ def arithmetic(node: Node) -> Value:
 
 def _trained(op: str, operands: Mapping[str, Value]) -> dict[str, str] | None:
     for local, value in operands.items():
-        known = isinstance(value, Host) and not value.varies and value.name
-        if op in _WEIGHTS and known and value.dtype.kind in "fV" and value.array.size > 1:
+        if op not in _WEIGHTS or not isinstance(value, Host) or value.varies or not value.name:
+            continue
+        if value.dtype.kind in "fV" and value.array.size > 1:
             return {local: _WEIGHTS[op]}
     return None
 
@@ -90,7 +91,8 @@ def function(node: Node) -> Value:
 def power(node: Node) -> Value:
     """`x ** y`, of the type of `x`."""
     x = node.value(0)
-    return node.elementwise("{x}**{y}", {"x": x, "y": node.value(1)}, dtype=x.dtype)
+    text = "floor({x}**{y})" if x.dtype.kind in "iu" else "{x}**{y}"
+    return node.elementwise(text, {"x": x, "y": node.value(1)}, dtype=x.dtype)
 
 
 @operator("Mod")

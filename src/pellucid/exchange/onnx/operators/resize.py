@@ -32,6 +32,7 @@ def upsample(node: Node) -> Tensor:
     x = node.tensor(0)
     scales = node.numbers("scales") if node.version < 9 else _numbers(node, 1)
     axes = _by_scales(node, x, scales, tuple(range(x.rank)))
+    _check_size(node, x, axes)
     if mode == "nearest":
         return _read(node, x, {a: nearest(axis, "asymmetric", "floor") for a, axis in axes.items()})
     return _read(node, x, {a: taps(axis, "asymmetric") for a, axis in axes.items()})
@@ -44,6 +45,7 @@ def resize(node: Node) -> Tensor:
     if node.version < 11:
         mode = node.text("mode", "nearest", choices=("nearest", "linear"))
         axes = _by_scales(node, x, _numbers(node, 1), tuple(range(x.rank)))
+        _check_size(node, x, axes)
         if mode == "linear":
             return _read(node, x, {a: taps(axis, "asymmetric") for a, axis in axes.items()})
         # The first version did not say how it rounds; files of its time were made for this.
@@ -56,6 +58,7 @@ def resize(node: Node) -> Tensor:
     exclude = node.truth("exclude_outside")
     antialias = node.truth("antialias") if node.version >= 18 else False
     axes = _axes(node, x, coordinates)
+    _check_size(node, x, axes)
     if mode == "nearest":
         chosen = {a: nearest(axis, coordinates, rounding) for a, axis in axes.items()}
         return _read(node, x, chosen, node.number("extrapolation_value", 0.0))
@@ -68,6 +71,14 @@ def resize(node: Node) -> Tensor:
         for a, axis in axes.items()
     }
     return _read(node, x, chosen, node.number("extrapolation_value", 0.0))
+
+
+def _check_size(node: Node, x: Tensor, axes: dict[int, Axis]) -> None:
+    """Before any table is made."""
+    shape = tuple(axes[a].after if a in axes else extent for a, extent in enumerate(x.shape))
+    if not all(shape):
+        raise ShapeError(f"a result of shape {shape} has no cells")
+    node.program.check_size(shape, node.spec.title)
 
 
 def _coordinate_modes(version: int) -> tuple[str, ...]:
@@ -148,18 +159,15 @@ def _read(node: Node, x: Tensor, axes: dict[int, Taps], beyond: float = 0.0) -> 
     """The tensor with these axes read anew."""
     changed = {a: read for a, read in axes.items() if not _is_same(read, x.shape[a])}
     shape = tuple(len(axes[a].cells) if a in axes else extent for a, extent in enumerate(x.shape))
-    if not all(shape):
-        return_shape = tuple(shape)
-        raise ShapeError(f"a result of shape {return_shape} has no cells")
     if not changed:
         return node.view(x, x.shape, x.order)
-    node.program.check_size(shape, node.spec.title)
     if all(read.cells.shape[1] == 1 and (read.weights == 1).all() for read in changed.values()):
         factors = _factors(x, changed)
         if factors is not None:
             x = node.tensor(0, channels_last(4))
             return node.emit(upsample_nearest(x.memory, scale_factor=factors), {"x": x}, shape, x.order)
-        return _picked(node, x, changed)
+        if not node.program.training:
+            return _picked(node, x, changed)
     # What becomes smaller first, so that the rest has less to do.
     for a in sorted(changed, key=lambda a: len(changed[a].cells) / x.shape[a]):
         x = _weighed(node, x, a, changed[a], beyond)
@@ -201,12 +209,33 @@ def _picked(node: Node, x: Tensor, axes: dict[int, Taps]) -> Tensor:
 def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
     """Each cell reads several along one axis."""
     names = axis_names(x.rank, x.order)
+    if node.program.training:
+        return _multiplied(node, x, a, read, beyond)
     places = [f"p[{name},s]" if axis == a else name for axis, name in enumerate(names)]
-    shape = tuple(len(read.cells) if axis == a else extent for axis, extent in enumerate(x.shape))
     weights = node.as_tensor(Host(read.weights.astype(x.dtype)))
     sources = {"x": x, "p": node.table(f"cells{a}", read.cells), "a": weights}
     text = f"{cell('z', names, x.order)} = sum(s) a[{names[a]},s]*{cell('x', places, x.order)}"
+    return _with_beyond(node, text, sources, x, a, read, beyond)
+
+
+def _multiplied(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
+    """The same as a product with a matrix: its gradient is another product, and it needs no indices."""
+    names = axis_names(x.rank, x.order)
+    matrix = np.zeros((len(read.cells), x.shape[a]))
+    np.add.at(matrix, (np.arange(len(read.cells))[:, None], read.cells), read.weights)
+    own = f"{names[a]}1"
+    places = [own if axis == a else name for axis, name in enumerate(names)]
+    sources = {"x": x, "a": node.as_tensor(Host(matrix.astype(x.dtype)))}
+    text = f"{cell('z', names, x.order)} = sum({own}) a[{names[a]},{own}]*{cell('x', places, x.order)}"
+    return _with_beyond(node, text, sources, x, a, read, beyond)
+
+
+def _with_beyond(
+    node: Node, text: str, sources: dict[str, Tensor], x: Tensor, a: int, read: Taps, beyond: float
+) -> Tensor:
+    """The equation, and a given number where a cell lies outside of what is read."""
+    shape = tuple(len(read.cells) if axis == a else extent for axis, extent in enumerate(x.shape))
     if read.outside.any() and beyond:
         sources["e"] = node.as_tensor(Host(np.where(read.outside, beyond, 0.0).astype(x.dtype)))
-        text += f" + e[{names[a]}]"
+        text += f" + e[{axis_names(x.rank, x.order)[a]}]"
     return node.emit(system(text), sources, shape, x.order, part=f"axis{a}")
