@@ -117,6 +117,8 @@ def test_most_cases_pass() -> None:
     promised = [
         name
         for name, case in CASES.items()
-        if name not in LISTED and case.model is not None and {node.op_type for node in case.model.graph.node} <= PROMISED
+        if name not in LISTED
+        and case.model is not None
+        and {node.op_type for node in case.model.graph.node} <= PROMISED
     ]
     assert len(promised) > 900

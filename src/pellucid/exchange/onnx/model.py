@@ -260,7 +260,7 @@ class OnnxModel:
         key = (kept.host.name, kept.order)
         if kept.host.name and key in self._turned:
             return self._turned[key]
-        array = np.ascontiguousarray(kept.host.array.transpose(kept.order), self.dtype)
+        array = np.asarray(kept.host.array.transpose(kept.order), self.dtype, order="C")
         if kept.host.name:
             self._turned[key] = array
         return array
