@@ -14,8 +14,11 @@ from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeEr
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.head import with_head
+from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.program import Program, laid_out
 from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.reading.standard import with_standard_functions
+from pellucid.exchange.onnx.support import check_supported
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, natural
@@ -49,6 +52,8 @@ class OnnxModel:
         backend: str = "compiled",
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        graph = with_standard_functions(graph, OPERATORS.keys() | HOST_OPERATORS.keys(), limits)
+        check_supported(graph)
         self.graph = graph
         self.threads = threads
         self.accuracy = accuracy

@@ -213,9 +213,9 @@ class Node:
         outside is refused.
         """
         value = self.value(number)
+        if value.dtype.kind not in "iu":
+            self.damaged(f"input {number} must be integers, is {value.dtype}")
         if isinstance(value, Host):
-            if value.dtype.kind not in "iu":
-                self.damaged(f"input {number} must be integers, is {value.dtype}")
             if value.varies or extent is None:
                 return self.program.fed(value, positions=True, extent=extent)
             return self.program.table(self, f"indices{number}", self.checked_indices(value.array, extent, number))

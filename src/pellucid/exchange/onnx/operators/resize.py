@@ -73,6 +73,26 @@ def resize(node: Node) -> Tensor:
     return _read(node, x, chosen, node.number("extrapolation_value", 0.0))
 
 
+@operator("AffineGrid", static=(1,))
+def affine_grid(node: Node) -> Tensor:
+    """Where the cells of a picture, from -1 to 1 along each axis, lie when a matrix has turned them."""
+    theta = node.tensor(0, (0, 1, 2))
+    size = node.known_integers(1)
+    axes = len(size) - 2
+    if axes not in (2, 3) or theta.shape != (size[0], axes, axes + 1) or min(size) < 1:
+        node.damaged(f"an input 0 of shape {theta.shape} does not fit the size {size}")
+    shape = (size[0], *size[2:], axes)
+    node.program.check_size(shape, node.spec.title)
+    whole = node.truth("align_corners")
+    lines = [np.linspace(-1, 1, extent) if whole else (2 * np.arange(extent) + 1) / extent - 1 for extent in size[2:]]
+    # The last axis is the first coordinate.
+    cells = np.meshgrid(*lines, indexing="ij")[::-1]
+    rows = np.stack([*cells, np.ones_like(cells[0])], -1).reshape(-1, axes + 1)
+    sources = {"x": theta, "a": node.as_tensor(Host(rows.astype(theta.dtype)))}
+    flat = node.emit(system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype)
+    return node.view(flat, shape, part="grid")
+
+
 def _check_size(node: Node, x: Tensor, axes: dict[int, Axis]) -> None:
     """Before any table is made."""
     shape = tuple(axes[a].after if a in axes else extent for a, extent in enumerate(x.shape))
