@@ -73,9 +73,7 @@ def test_top_k(opset: int, k: int, axis: int) -> None:
     for largest in (1, 0) if opset == 11 else (1,):
         if opset == 11:
             attributes["largest"] = largest
-        model = model_of(
-            "TopK", inputs, attributes, opset=max(opset, 7), known=("k",), outputs=Y_AND_PLACES
-        )
+        model = model_of("TopK", inputs, attributes, opset=max(opset, 7), known=("k",), outputs=Y_AND_PLACES)
         agrees(model, inputs)
 
 

@@ -204,8 +204,9 @@ class _Tracing:
         while name in self.values:
             number += 1
             name = f"{node.spec.name}.{part}.{number}"
-        self.values[name] = Host(indices, name=name)
-        return self.fed(self.values[name], positions=True)
+        host = Host(indices, name=name)
+        self.values[name] = host
+        return self.fed(host, positions=True)
 
     def is_read(self, name: str) -> bool:
         """See `Program`."""

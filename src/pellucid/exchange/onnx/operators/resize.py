@@ -89,7 +89,9 @@ def affine_grid(node: Node) -> Tensor:
     cells = np.meshgrid(*lines, indexing="ij")[::-1]
     rows = np.stack([*cells, np.ones_like(cells[0])], -1).reshape(-1, axes + 1)
     sources = {"x": theta, "a": node.as_tensor(Host(rows.astype(theta.dtype)))}
-    flat = node.emit(system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype)
+    flat = node.emit(
+        system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype
+    )
     return node.view(flat, shape, part="grid")
 
 

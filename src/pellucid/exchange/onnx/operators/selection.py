@@ -224,7 +224,7 @@ def _ranked(node: Node, x: Tensor, axis: int, k: int, largest: bool, shape: tupl
 
 
 @operator("Where")
-def where(node: Node) -> Tensor:
+def where(node: Node) -> Value:
     """`x` where the condition holds, else `y`, broadcast to each other."""
     condition, x, y = node.value(0), node.value(1), node.value(2)
     return node.elementwise("where({d} != 0, {x}, {y})", {"d": condition, "x": x, "y": y}, dtype=x.dtype)
@@ -332,7 +332,7 @@ def _cells(node: Node, x: Tensor, updates: Tensor, indices: Array) -> Array:
         node.damaged(f"indices {indices.shape} and updates {updates.shape} do not fit an input of shape {x.shape}")
     if any(a > b for place, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if place != axis):
         node.damaged(f"indices {indices.shape} reach beyond an input of shape {x.shape}")
-    places = list(np.indices(indices.shape))
+    places: list[Array] = [np.asarray(part) for part in np.indices(indices.shape)]
     places[axis] = node.checked_indices(indices, x.shape[axis], 1)
     return np.ravel_multi_index(tuple(places), x.shape).reshape(-1)
 
