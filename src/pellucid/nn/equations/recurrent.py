@@ -166,7 +166,14 @@ def recurrent(
             read = f"y{layer}"
             texts.append(_side_by_side(f"{read}[n,t,m]", *(f"h{chain}[n,t,{{}}]" for chain in chains)))
     texts += _output(network)
-    every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding, "Z": network.clip}
+    every = {
+        "T": x[1],
+        "L": x[1] - 1,
+        "K": network.features,
+        "R": network.truncate,
+        "V": network.padding,
+        "Z": network.clip,
+    }
     formulas = [formula(text) for text in texts]
     used = names_of(node for entry in formulas for node in (entry.output, entry.body))
     constants = {name: value for name, value in every.items() if name in used and value is not None}
