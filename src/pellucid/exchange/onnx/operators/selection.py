@@ -135,7 +135,9 @@ def _components(node: Node, number: int, extents: Sequence[int]) -> list[tuple[t
             found.append(((f"p{place}", table), f"p{place}[{{}}]" if outer else f"p{place}[0]"))
         return found
     table = node.lookup(number)
-    return [(("at", table), "at[{}," + f"{place}]" if table.rank > 1 else f"at[{place}]") for place in range(len(extents))]
+    return [
+        (("at", table), "at[{}," + f"{place}]" if table.rank > 1 else f"at[{place}]") for place in range(len(extents))
+    ]
 
 
 @operator("ArgMax", "ArgMin")
