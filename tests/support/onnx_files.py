@@ -25,9 +25,10 @@ def model_of(
     opset: int,
     known: Collection[str] = (),
     outputs: Sequence[tuple[str, type]] = (("y", np.float32),),
+    of_any_size: bool = False,
 ) -> ModelProto:
     """One node; an input that is None is left out, those in `known` are initialisers, an output called "" is not
-    wanted."""
+    wanted; `of_any_size` leaves the extents of inputs open."""
     node = helper.make_node(
         op,
         [name if array is not None else "" for name, array in inputs.items()],
@@ -40,7 +41,9 @@ def model_of(
         [node],
         "graph",
         [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim if of_any_size else array.shape
+            )
             for name, array in given.items()
             if name not in known
         ],
@@ -67,16 +70,19 @@ def _given(inputs: Mapping[str, Array | None], name: str) -> Array:
     return array
 
 
-def agrees(model: ModelProto, inputs: Mapping[str, Array | None], *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Compares all outputs with ONNX Runtime's: shapes, types and numbers."""
+def agrees(model: ModelProto, *several: Mapping[str, Array | None], rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """Compares all outputs with ONNX Runtime's: shapes, types and numbers; one network for all the inputs given."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    expected: Any = session.run(None, {port.name: _given(inputs, port.name) for port in session.get_inputs()})
-    found = own_outputs(model, inputs)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert one.shape == other.shape
-        np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
+    own = OnnxModel(read(model))
+    for inputs in several:
+        given = {port.name: _given(inputs, port.name) for port in own.inputs}
+        expected: Any = session.run(None, given)
+        found = own.run(given)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == other.dtype
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)

@@ -18,6 +18,7 @@ from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.schema import check_form
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
 
@@ -240,6 +241,7 @@ class _Tracing:
         return Tensor(shape, order, dtype, place=-len(self.inputs), positions=positions)
 
     def _take(self, node: Node) -> None:
+        check_form(node.spec, [None if value is None else value.dtype for value in node.inputs])
         if node.op in HOST_OPERATORS and _is_beside(node):
             results: Sequence[Value | None] = self._computed(node)
         elif node.op in OPERATORS:

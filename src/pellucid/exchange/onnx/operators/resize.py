@@ -1,6 +1,6 @@
 """Pictures made larger or smaller, axis by axis.
 
-`z[n,i,j,c] = sum(s) a[i,s]*x[n, p[i,s], j, c]`: which cells each one reads and what they count is known before.
+`z[n,i,j,c] = sum(s) a[i,s]*x[n, at[i,s], j, c]`: which cells each one reads and what they count is known before.
 """
 
 from __future__ import annotations
@@ -233,9 +233,9 @@ def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor
     names = axis_names(x.rank, x.order)
     if node.program.training:
         return _multiplied(node, x, a, read, beyond)
-    places = [f"p[{name},s]" if axis == a else name for axis, name in enumerate(names)]
+    places = [f"at[{name},s]" if axis == a else name for axis, name in enumerate(names)]
     weights = node.as_tensor(Host(read.weights.astype(x.dtype)))
-    sources = {"x": x, "p": node.table(f"cells{a}", read.cells), "a": weights}
+    sources = {"x": x, "at": node.table(f"cells{a}", read.cells), "a": weights}
     text = f"{cell('z', names, x.order)} = sum(s) a[{names[a]},s]*{cell('x', places, x.order)}"
     return _with_beyond(node, text, sources, x, a, read, beyond)
 

@@ -71,12 +71,14 @@ def called_functions(
     whole = _joined(nodes, extents)
     limits = origin.limits
     for found, most, what in (
-        (whole.nodes, limits.nodes, "nodes"),
+        (whole.nodes, limits.nodes, "nodes and calls"),
         (whole.links, limits.links, "inputs, outputs and attributes of nodes"),
-        (whole.depth, limits.call_depth, "functions that call each other"),
+        (whole.depth, limits.call_depth, "calls inside each other"),
     ):
         if found > most:
-            raise origin.damaged(f"has {amount(found)} {what}, functions written out; at most {most:,} are read")
+            raise origin.damaged(
+                f"has {amount(found)} {what} when functions are written out; at most {most:,} are read"
+            )
     return functions
 
 
