@@ -38,6 +38,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "whole"
 
 
+@pytest.mark.long
 def test_a_hundred_kills(source: Path, tmp_path: Path):
     script = Path(__file__).parent / "killed.py"
     done = subprocess.run(
@@ -150,6 +151,7 @@ class Failing:
         return call
 
 
+@pytest.mark.long
 def test_a_write_error_at_every_place(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(
         sys.modules, "matplotlib", None
