@@ -24,6 +24,8 @@ from pellucid.train.run import atomic
 from pellucid.train.run.signals import Interruption
 from train.run.small import results, save_npz, train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
