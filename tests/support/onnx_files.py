@@ -25,10 +25,9 @@ def model_of(
     opset: int,
     known: Collection[str] = (),
     outputs: Sequence[tuple[str, type]] = (("y", np.float32),),
-    of_any_size: bool = False,
 ) -> ModelProto:
     """One node; an input that is None is left out, those in `known` are initialisers, an output called "" is not
-    wanted; `of_any_size` leaves the extents of inputs open."""
+    wanted."""
     node = helper.make_node(
         op,
         [name if array is not None else "" for name, array in inputs.items()],
@@ -41,9 +40,7 @@ def model_of(
         [node],
         "graph",
         [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim if of_any_size else array.shape
-            )
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
             for name, array in given.items()
             if name not in known
         ],
@@ -71,7 +68,7 @@ def _given(inputs: Mapping[str, Array | None], name: str) -> Array:
 
 
 def agrees(model: ModelProto, *several: Mapping[str, Array | None], rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Compares all outputs with ONNX Runtime's: shapes, types and numbers; one network for all the inputs given."""
+    """Compares all outputs with ONNX Runtime's: shapes, types and numbers."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
