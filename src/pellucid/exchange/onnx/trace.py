@@ -145,6 +145,7 @@ class _Tracing:
         self.parameters: dict[str, Kept] = {}
         self.before: list[Node] = []
         self._names: set[str] = set()
+        self._taken = 0
         self._fed: dict[tuple[int, bool, int | None], Tensor] = {}
         self._read = {name for node in graph.nodes for name in node.inputs} | {port.name for port in graph.outputs}
 
@@ -261,6 +262,7 @@ class _Tracing:
         """What NumPy makes of the node. Where it is floating and varies, it is given to the program."""
         hosts = [value if isinstance(value, Host) else None for value in node.inputs]
         arrays = compute_on_host(node, [None if host is None else host.array for host in hosts])
+        self._take_memory(arrays, [host.array for host in hosts if host is not None])
         varies = any(host is not None and host.varies for host in hosts)
         if varies:
             self.before.append(node)
@@ -272,6 +274,19 @@ class _Tracing:
             else:
                 results.append(Host(array, varies))
         return results
+
+    def _take_memory(self, made: Sequence[Array], read: Sequence[Array]) -> None:
+        """Counts what known arrays take together; all of them stay until the program is made."""
+        for array in made:
+            owner = array
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            if not any(np.may_share_memory(array, other) for other in read):
+                self._taken += owner.nbytes
+        if self._taken > self.limits.memory:
+            raise OutOfMemoryError(
+                f"arrays that are known have {self._taken:,} bytes; at most {self.limits.memory:,} are allowed"
+            )
 
     def _output(self, name: str, output_orders: bool) -> Value:
         value = self.values[name]
