@@ -21,7 +21,7 @@ FLOORS = (
     ("network",),
     ("nn", "ops", "optim"),
     ("exchange",),
-    ("train",),
+    ("onnx", "train"),
     ("bench",),
     ("cli", "estimators"),
 )

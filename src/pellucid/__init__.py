@@ -4,7 +4,8 @@
     z = conv(x=x, w=w, b=b)                 # compiled
     dx = conv.gradient("x")                 # another equation
 
-Functions on arrays are in `pellucid.ops`, layers and networks in `pellucid.nn`, optimisers in `pellucid.optim`.
+Functions on arrays are in `pellucid.ops`, layers and networks in `pellucid.nn`, optimisers in `pellucid.optim`, ONNX
+files in `pellucid.onnx`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid import errors, nn, ops, optim, train
+    from pellucid import errors, nn, onnx, ops, optim, train
     from pellucid.equation import Equation
     from pellucid.ops import vjp
 
 __version__ = "0.1.0"
-__all__ = ["Equation", "__version__", "errors", "nn", "ops", "optim", "train", "vjp"]
+__all__ = ["Equation", "__version__", "errors", "nn", "onnx", "ops", "optim", "train", "vjp"]
 
 # Rooms load when they are first used: reading the version, or one equation, does not pay for the rest.
 _HOMES = {"Equation": "pellucid.equation", "vjp": "pellucid.ops"}
-_ROOMS = ("errors", "nn", "ops", "optim", "train")
+_ROOMS = ("errors", "nn", "onnx", "ops", "optim", "train")
 
 
 def __getattr__(name: str) -> Any:

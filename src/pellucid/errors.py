@@ -18,6 +18,7 @@ __all__ = [
     "DataError",
     "DtypeError",
     "EquationError",
+    "MissingPackageError",
     "OutOfBoundsError",
     "OutOfMemoryError",
     "PellucidError",
@@ -76,6 +77,10 @@ class DataError(PellucidError, ValueError):
 
 class CompileError(PellucidError, RuntimeError):
     """Code could not be generated or loaded for this processor."""
+
+
+class MissingPackageError(PellucidError, ImportError):
+    """What was asked for needs a package that is not installed; names it and how it is installed."""
 
 
 class OutOfBoundsError(PellucidError, RuntimeError):

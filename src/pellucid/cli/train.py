@@ -39,13 +39,15 @@ Examples:
   pellucid train digits
   pellucid train photos/ --name cats --patience 5
   pellucid train photos/ --from runs/cats --freeze body --epochs 5
+  pellucid train photos/ --from net.onnx --head 4
   pellucid train fashion-mnist/ --model vgg --epochs 10 --batch-size 128
   pellucid train --config run.toml --seed 1""",
 )
 @click.argument("source", required=False)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings as TOML; options go first.")
 @name_option("--model", MODELS, "Ready network.  [default: by the images]")
-@click.option("--from", "from_", metavar="RUN|FILE", help="Begin with the model of a run, or a file of parameters.")
+@click.option("--from", "from_", metavar="RUN|FILE", help="Begin with a run's model, ONNX, or a file of parameters.")
+@click.option("--head", type=click.IntRange(1), metavar="N", help="A new last layer for the N classes, with --from.")
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="Parameters that stay: 0.weight, 2, *.bias, body.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the training images.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a step.")

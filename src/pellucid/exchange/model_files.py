@@ -145,13 +145,13 @@ class ModelFiles:
             None if preprocessing is None else Preprocessing.from_data(preprocessing),
         )
 
-    def with_classes(self, names: Sequence[str]) -> ModelFiles:
-        """The model for those classes: the same where it has them, in that order; else with another last layer, whose
-        parameters are left out of `parameters`.
+    def with_classes(self, names: Sequence[str], *, anew: bool = False, seed: int = 0) -> ModelFiles:
+        """The model for those classes: the same where it has them, in that order; else, or where it is wanted `anew`,
+        with another last layer, whose parameters are left out of `parameters`, or drawn by `seed`.
 
         Raises ArgumentError where the network does not end with a fully connected layer.
         """
-        if tuple(names) == self.class_names:
+        if tuple(names) == self.class_names and not anew:
             return self
         topology = self.blueprint.topology
         head = topology.places[topology.output].name

@@ -23,25 +23,33 @@ __all__ = ["multiply_adds", "summary_text"]
 WIDTH = 120
 
 
-def summary_text(topology: Topology, outline: Outline, plans: Mapping[str, Sequence[str]]) -> str:
-    """The table, and below it the equations; under each layer's its `plans`, which have for each compiled equation
-    notes on how it runs, one a line, and the plans of its nests."""
-    rows = [("layer", "", "reads", "output", "parameters", "multiply-adds")]
+def summary_text(
+    topology: Topology,
+    outline: Outline,
+    plans: Mapping[str, Sequence[str]],
+    *,
+    rows: int = DRY_BATCH,
+    training: bool = True,
+) -> str:
+    """The table, and below it the equations, those of `training` or of inference; under each layer's its `plans`, which
+    have for each compiled equation notes on how it runs, one a line, and the plans of its nests. `outline` has so many
+    `rows`."""
+    table = [("layer", "", "reads", "output", "parameters", "multiply-adds")]
     total_parameters = total_work = 0
     for place in topology.places:
         stage, value = outline.laid.stages[place.name], outline.graph.values[outline.laid.outputs[place.name]]
         parameters = sum(prod(parameter.shape) for parameter in stage.parameters if parameter.trained)
-        work = sum(multiply_adds(node) for node in _nodes(outline.graph, place.name)) // DRY_BATCH
+        work = sum(multiply_adds(node) for node in _nodes(outline.graph, place.name)) // rows
         total_parameters += parameters
         total_work += work
         shape = " x ".join(str(extent) for extent in value.shape[1:])
-        rows.append((place.name, place.kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
-    rows.append(("total", "", "", "", f"{total_parameters:,}", f"{total_work:,}"))
-    lines = _table(rows)
+        table.append((place.name, place.kind, _reads(topology, place), shape, f"{parameters:,}", f"{work:,}"))
+    table.append(("total", "", "", "", f"{total_parameters:,}", f"{total_work:,}"))
+    lines = _table(table)
     owners = _owners(plans, [place.name for place in topology.places])
     for place in topology.places:
         lines += ["", f"{place.name} {place.kind}"]
-        lines += [f"  {text}" for text in _equations(outline.laid.stages[place.name])]
+        lines += [f"  {text}" for text in _equations(outline.laid.stages[place.name], training=training)]
         lines += _kernels(plans, owners, place.name)
     if plans:
         lines += ["", "beside the layers", *_kernels(plans, owners, ""), "", *_passes(plans)]
@@ -113,11 +121,18 @@ def _nodes(graph: Graph, name: str) -> list[Equation | Loop]:
 
 
 def _reads(topology: Topology, place: Place) -> str:
-    return ", ".join("input" if number == INPUT else topology.places[number].name for number in place.inputs)
+    return ", ".join(_name(topology, number) for number in place.inputs)
 
 
-def _equations(stage: Stage) -> list[str]:
-    step = stage.in_training().system
+def _name(topology: Topology, number: int) -> str:
+    """What a place reads: a place, or the network's input (its second: "input 2")."""
+    if number >= 0:
+        return topology.places[number].name
+    return "input" if number == INPUT else f"input {-number}"
+
+
+def _equations(stage: Stage, *, training: bool) -> list[str]:
+    step = stage.in_training().system if training else stage.system
     system: System = step.system if isinstance(step, Reshape) else step
     constants = ", ".join(f"{name} = {value:g}" for name, value in system.constants.items())
     texts = [to_text(formula) for formula in system.equations]

@@ -18,10 +18,10 @@ from pellucid.nn.equations.notation import formula
 from pellucid.nn.layer import Mask, Parameter, Place, Reshape, Running, Shape, Stage, Training
 from pellucid.nn.symbolic import apply
 
-__all__ = ["Form", "Growing", "WrittenLayer", "write_down"]
+__all__ = ["WRITTEN_BATCHES", "Form", "Growing", "WrittenLayer", "write_down", "write_stages"]
 
 # Batches for which a layer is asked: the smallest that has statistics, and two more to tell growth from coincidence.
-_BATCHES = (2, 3, 5)
+WRITTEN_BATCHES = (2, 3, 5)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,12 @@ def write_down(place: Place, shapes: Sequence[Shape]) -> WrittenLayer:
     """
     if isinstance(place.layer, WrittenLayer):
         return place.layer
-    stages = [place.layer.stage(*((batch, *shape) for shape in shapes)) for batch in _BATCHES]
+    stages = [place.layer.stage(*((batch, *shape) for shape in shapes)) for batch in WRITTEN_BATCHES]
+    return write_stages(place, repr(place.layer), shapes, stages)
+
+
+def write_stages(place: Place, attributes: str, shapes: Sequence[Shape], stages: Sequence[Stage]) -> WrittenLayer:
+    """The layer that has these stages for inputs of `shapes` in batches of `WRITTEN_BATCHES`; see `write_down`."""
     first = stages[0]
     if any(stage.parameters != first.parameters or stage.sources != first.sources for stage in stages):
         raise _refused(place, "its parameters")
@@ -127,7 +132,7 @@ def write_down(place: Place, shapes: Sequence[Shape]) -> WrittenLayer:
             raise _refused(place, "its mask")
     return WrittenLayer(
         kind=place.kind,
-        attributes=repr(place.layer),
+        attributes=attributes,
         shapes=tuple(shapes),
         sources=first.sources,
         parameters=first.parameters,
@@ -140,7 +145,7 @@ def write_down(place: Place, shapes: Sequence[Shape]) -> WrittenLayer:
 
 
 def _form(place: Place, systems: Sequence[System | Reshape]) -> Form:
-    """What the systems for `_BATCHES` have in common."""
+    """What the systems for `WRITTEN_BATCHES` have in common."""
     shapes = {one.shape[1:] if isinstance(one, Reshape) else None for one in systems}
     plain = [one.system if isinstance(one, Reshape) else one for one in systems]
     texts = {tuple(to_text(equation) for equation in one.equations) for one in plain}
@@ -169,8 +174,8 @@ def _values(place: Place, found: Sequence[Mapping[str, _Number]]) -> dict[str, V
             values[name] = value
             continue
         each = others[1] - value
-        growing = Growing(int(value - each * _BATCHES[0]), int(each))
-        if any(growing.at(batch) != other for batch, other in zip(_BATCHES, others, strict=True)):
+        growing = Growing(int(value - each * WRITTEN_BATCHES[0]), int(each))
+        if any(growing.at(batch) != other for batch, other in zip(WRITTEN_BATCHES, others, strict=True)):
             raise _refused(place, f"its constant {name}")
         values[name] = growing
     return values

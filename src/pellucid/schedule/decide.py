@@ -168,6 +168,8 @@ def choose_panels(
         return ()
     panels = list[Panel]()
     extents = {**nest.extents, **rounds}
+    # An index array is read where it stands; a copy of it, too, would be read in whole vectors beyond its end.
+    indices = {lookup.operand for operand in nest.loads for lookup in operand.lookups}
     for operand in nest.loads:
         is_seldom = operand.tensor in options.seldom
         uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
@@ -176,6 +178,7 @@ def choose_panels(
             axis is None
             or operand.tensor in options.made
             or operand.lookups
+            or operand in indices
             or any(never_holds(guard, extents) for guard in operand.guards)
         ):
             continue

@@ -44,7 +44,7 @@ def fill_settings(settings: Settings, data: Dataset, *, named: bool = True) -> S
     """
     height, width, channels = data.image_shape
     small = "lenet5" if max(height, width) <= 32 and channels == 1 else "resnet"
-    model = settings.model or (small if named and not settings.begins_with_run else None)
+    model = settings.model or (small if named and not settings.begins_with_network else None)
     recipe = recipe_for(model or small)
     if settings.optimizer not in (None, recipe.optimizer):
         assert settings.optimizer is not None
@@ -100,7 +100,9 @@ def build_model(
             raise ArgumentError(
                 f"`from` takes images of {_times(begin.blueprint.input_shape)}, the data has {_times(data.image_shape)}"
             )
-        files = begin.with_classes(names)
+        if settings.head is not None and settings.head != len(names):
+            raise ArgumentError(f"`head` (={settings.head}) must be the number of classes of the data, {len(names)}")
+        files = begin.with_classes(names, anew=settings.head is not None, seed=settings.seed)
         model = files.build(
             loss=loss,
             optimizer=make_optimizer(settings, data),
@@ -111,7 +113,10 @@ def build_model(
             accuracy=settings.accuracy,
             freeze=settings.freeze,
         )
-        return model, None if files is begin else f"a new last layer for {len(names)} classes"
+        is_new = files.blueprint is not begin.blueprint
+        return model, f"a new last layer for {len(names)} classes" if is_new else None
+    if settings.head is not None:
+        raise ArgumentError(f"`head` (={settings.head}) is for a network that `from` brings")
     model = (network or make_network(settings.model or "", len(names))).build(
         data.image_shape,
         loss=loss,

@@ -24,7 +24,7 @@ __all__ = ["fit", "resume"]
 # What a model that is built has already.
 _BUILT = (
     "lr", "optimizer", "momentum", "weight_decay", "schedule", "label_smoothing", "clip_norm", "class_weight",
-    "freeze", "accuracy", "threads", "from_",
+    "freeze", "accuracy", "threads", "from_", "head",
 )  # fmt: skip
 # What a data set that is loaded has already.
 _LOADED = ("test", "group", "image_size", "color", "resize")
@@ -49,6 +49,7 @@ def fit(
     class_weight: str | None = None,
     freeze: Sequence[str] = (),
     from_: str | Path | None = None,
+    head: int | None = None,
     patience: int | None = None,
     validation: float | None = None,
     test: float | None = None,

@@ -263,7 +263,7 @@ def _fresh(
     model: Model | None = None,
     reading: Reading | None = None,
 ) -> Session:
-    begin = read_model(model_folder(Path(settings.from_ or ""))) if settings.begins_with_run else None
+    begin = _beginning(settings) if settings.begins_with_network else None
     if data is None:
         data = _load(settings, begin, folder, reading)
     if not data.class_names and model is None:
@@ -289,6 +289,17 @@ def _fresh(
         if data.split is not None:
             folder.write(SPLIT, data.split.text())
     return Session(filled, data, model, files, course, folder, Progress(), messages=tuple(messages))
+
+
+def _beginning(settings: Settings) -> ModelFiles:
+    """The model that `from_` brings."""
+    path = Path(settings.from_ or "")
+    if path.suffix != ".onnx":
+        return read_model(model_folder(path))
+    # The package onnx is an extra.
+    from pellucid.exchange.onnx.files import read_onnx
+
+    return read_onnx(path, settings.image_size)
 
 
 def _load(settings: Settings, begin: ModelFiles | None, folder: RunFolder | None, reading: Reading | None) -> Dataset:

@@ -89,6 +89,7 @@ _RULES: Mapping[str, Rule] = {
     "source": _text,
     "model": _one_of(*MODELS),
     "from_": _text,
+    "head": _whole(1),
     "epochs": _whole(1),
     "batch_size": _whole(1),
     "optimizer": _one_of(*OPTIMIZERS),
@@ -127,7 +128,9 @@ class Settings:
     Attributes:
         source: "digits", a folder of pictures, a folder of IDX files, an .npz file or a CSV of path,label.
         model: a ready network.
-        from_: a run folder, or a model's, to begin with; or a .safetensors file with parameters for `model`.
+        from_: a run folder, or a model's, or an .onnx file, to begin with; or a .safetensors file with parameters for
+            `model`.
+        head: the number of classes, for a new last layer even where `from_` has as many.
         epochs, batch_size: how often each image is used, how many images a step has.
         patience: epochs without a better validation loss before the end.
         optimizer, lr, momentum, weight_decay, schedule, label_smoothing, clip_norm: how parameters change.
@@ -150,6 +153,7 @@ class Settings:
     source: str
     model: str | None = None
     from_: str | None = None
+    head: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: str | None = None
@@ -215,8 +219,8 @@ class Settings:
         return {name: value for name, value in pairs if value is not None}
 
     @property
-    def begins_with_run(self) -> bool:
-        """Whether `from_` is a run or a model's folder, which brings its network along, and no file of parameters."""
+    def begins_with_network(self) -> bool:
+        """Whether `from_` brings its network along (a run, a model's folder, ONNX), and is no file of parameters."""
         return self.from_ is not None and not self.from_.endswith(".safetensors")
 
     def changed(self, **changes: Any) -> Settings:

@@ -13,10 +13,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "AttributeValue", "OnnxGraph", "OnnxNode", "Port"]
+__all__ = ["Array", "AttributeValue", "OnnxGraph", "OnnxNode", "Port", "Unread"]
 
 Array: TypeAlias = NDArray[Any]
-AttributeValue: TypeAlias = "int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array"
+AttributeValue: TypeAlias = "int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | Unread"
+
+
+@dataclass(frozen=True)
+class Unread:
+    """The value of an attribute that is not read, since no operator that has one is supported; `kind` is "a graph", "a
+    list of graphs", "a type", "a list of types", "a list of tensors" or "a list of sparse tensors"."""
+
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class OnnxNode:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """A file's graph. `inputs` are those without an initialiser; `source` is the path, for messages."""
+    """A file's graph. `inputs` are those without an initialiser; `opset` is the version of ONNX's own operators, 0
+    where only functions use them; `source` is the path, for messages."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]

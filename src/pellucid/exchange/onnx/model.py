@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
-from pellucid.exchange.onnx.limits import Limits
-from pellucid.exchange.onnx.trace import Kept, Open, Traced, compute_on_host, trace
-from pellucid.exchange.onnx.values import Host, Order, Tensor, natural
-from pellucid.network import CompiledGraph, Graph, compile_graph
-from pellucid.nn.assembly import lay_out
+from pellucid.exchange.onnx.head import with_head
+from pellucid.exchange.onnx.program import Program, laid_out
+from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.trace import Kept, Open, trace
+from pellucid.exchange.onnx.trainable import as_network, without_softmax
+from pellucid.exchange.onnx.values import Host, Order, natural
+from pellucid.nn import CrossEntropyLoss, Model
+from pellucid.nn.blueprint import Blueprint, Outline
+from pellucid.nn.losses import Loss
+from pellucid.nn.summary import summary_text
 from pellucid.nn.topology import Topology
+from pellucid.optim import Optimizer, Penalty
 
 __all__ = ["OnnxModel"]
 
 # So many sizes of input keep their programs; the one unused for longest goes first.
 KEPT_PROGRAMS = 16
-
-
-@dataclass(frozen=True)
-class _Program:
-    """A graph for one size of inputs; `compiled` is None where nothing is left to compute."""
-
-    traced: Traced
-    compiled: CompiledGraph | None
-    names: tuple[str, ...]
-    outputs: tuple[str | None, ...]
 
 
 class OnnxModel:
@@ -58,7 +53,7 @@ class OnnxModel:
         self.backend = backend
         self.limits = limits
         self._demanded = demanded(graph)
-        self._programs: OrderedDict[Hashable, _Program] = OrderedDict()
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
         self._turned: dict[tuple[str, Order], Array] = {}
         self._lock = Lock()
 
@@ -101,8 +96,76 @@ class OnnxModel:
     def run(self, arrays: Mapping[str, Array]) -> tuple[Array, ...]:
         """All outputs, for the inputs by name."""
         given = {port.name: self._take(port, arrays[port.name]) for port in self.inputs}
-        program = self._program(given)
-        return self._outputs(program, self._computed(program, given), given)
+        return self._program(given).run(given)
+
+    def summary(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> str:
+        """Every node as its equations in inference, with output shapes, parameters and multiply-adds an input.
+
+        `shapes` are those of inputs that the file leaves open, by name; an open batch is 1.
+        Raises ArgumentError where an extent is open that is not given.
+        """
+        entries = {port.name: self._entry(port.name, np.zeros(*_shown(port, shapes or {}))) for port in self.inputs}
+        traced = trace(self.graph, entries, limits=self.limits)
+        graph, laid = laid_out(traced, self.dtype, self.accuracy)
+        topology = Topology(traced.places, len(traced.places) - 1)
+        return summary_text(topology, Outline(graph, laid), {}, rows=graph.images or 1, training=False)
+
+    def trainable(
+        self,
+        *,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+        head: int | None = None,
+        output: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        regularizer: Penalty | None = None,
+        clip_norm: float | None = None,
+        freeze: Sequence[str] = (),
+    ) -> Model:
+        """The network as one of `nn`, with the file's parameters: every node a layer that is its equations.
+
+        It takes and gives images channels last, (batch, height, width, channels), whatever the file does, for batches
+        of any size.
+
+        Args:
+            loss, optimizer, regularizer, clip_norm, seed, freeze: see `nn.Sequential.build`.
+            head: exchanges the last layer that has weights for a new one, for so many classes.
+            output: which output of the file is trained, where it has several.
+            input_shape: (height, width, channels), where the file leaves extents open.
+            threads: those of this model, unless given.
+
+        A softmax at the end is left out where the loss takes logits (`CrossEntropyLoss`).
+
+        Raises:
+            ArgumentError: the graph cannot be trained: several inputs, no row for each input, shared parameters, no
+                head to exchange.
+            ShapeError: `input_shape` is not what the file takes.
+        """
+        graph = self.graph
+        if isinstance(loss, CrossEntropyLoss):
+            graph = without_softmax(graph)
+        if head is not None:
+            graph = with_head(graph, head, seed=seed)
+        network = as_network(graph, input_shape, output=output, limits=self.limits)
+        blueprint = Blueprint(
+            topology=network.topology,
+            input_shape=network.input_shape,
+            loss=loss,
+            optimizer=optimizer,
+            penalty=regularizer,
+            clip_norm=clip_norm,
+            seed=seed,
+            threads=self.threads if threads is None else threads,
+            dtype="float32",
+            backend=self.backend,
+            accuracy=self.accuracy,
+            freeze=tuple(freeze),
+        )
+        model = Model(blueprint)
+        model.load_parameters(network.parameters)
+        return model
 
     def _by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         names = [port.name for port in self.inputs]
@@ -130,7 +193,7 @@ class OnnxModel:
             return array.astype(port.dtype)
         raise DtypeError(f"input {port.name!r} has dtype {array.dtype}; the network takes {port.dtype}")
 
-    def _program(self, given: Mapping[str, Array]) -> _Program:
+    def _program(self, given: Mapping[str, Array]) -> Program:
         key = tuple(self._form(name, array) for name, array in given.items())
         with self._lock:
             if key in self._programs:
@@ -157,28 +220,16 @@ class OnnxModel:
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
 
-    def _made(self, entries: Mapping[str, Open | Host]) -> _Program:
-        traced = trace(self.graph, entries, limits=self.limits)
-        wanted = [value.place if isinstance(value, Tensor) and value.place >= 0 else None for value in traced.outputs]
-        names = tuple(f"input {fed.name}" for fed in traced.inputs)
-        if all(place is None for place in wanted):
-            return _Program(traced, None, names, (None,) * len(wanted))
-        batch = next((fed.shape[0] for fed in traced.inputs if len(fed.shape) > 1), None)
-        graph = Graph(self.dtype, images=batch, accuracy=self.accuracy)
-        for name, fed in zip(names, traced.inputs, strict=True):
-            of_images = len(fed.shape) > 1 and fed.order[0] == 0 and fed.shape[0] == batch
-            graph.input(name, fed.memory, "int64" if fed.positions else None, of_images=of_images)
-        laid = lay_out(graph, Topology(traced.places, len(traced.places) - 1), names, training=False)
-        outputs = tuple(None if place is None else laid.outputs[traced.places[place].name] for place in wanted)
-        compiled = compile_graph(
-            graph,
-            tuple(dict.fromkeys(name for name in outputs if name is not None)),
+    def _made(self, entries: Mapping[str, Open | Host]) -> Program:
+        return Program(
+            trace(self.graph, entries, limits=self.limits),
+            self.outputs,
+            self._arranged,
+            dtype=self.dtype,
+            accuracy=self.accuracy,
             threads=self.threads,
             backend=self.backend,
-            kept=frozenset(laid.parameters),
         )
-        arrays = {name: self._arranged(name, kept) for name, kept in traced.parameters.items()}
-        return _Program(traced, compiled.bind(arrays), names, outputs)
 
     def _arranged(self, name: str, kept: Kept) -> Array:
         """A known array as the program reads it; one copy for all programs where it is the file's own."""
@@ -190,49 +241,30 @@ class OnnxModel:
             self._turned[key] = array
         return array
 
-    def _computed(self, program: _Program, given: Mapping[str, Array]) -> dict[str, Array]:
-        """What each call brings anew and NumPy computes of it, by name."""
-        values: dict[str, Array] = {name: host.array for name, host in program.traced.known.items()}
-        values.update(given)
-        for node in program.traced.before:
-            found = compute_on_host(node, [values[name] if name else None for name in node.spec.inputs])
-            values.update(zip(node.spec.outputs, found, strict=False))
-        return values
 
-    def _outputs(self, program: _Program, values: Mapping[str, Array], given: Mapping[str, Array]) -> tuple[Array, ...]:
-        found: Mapping[str, Array] = {}
-        if program.compiled is not None:
-            fed = {
-                name: values[entry.name].transpose(entry.order)
-                for name, entry in zip(program.names, program.traced.inputs, strict=True)
-                if name in program.compiled.required
-            }
-            found = program.compiled(fed)
-        results: list[Array] = []
-        for port, value, name in zip(self.outputs, program.traced.outputs, program.outputs, strict=True):
-            if isinstance(value, Host):
-                array = values[port.name] if value.varies else value.array
-            elif name is not None:
-                array = found[name]
-            elif value.host is not None:
-                array = value.host.array
-            else:
-                array = values[program.traced.inputs[-1 - value.place].name]
-            results.append(_as_type(array, value.dtype).reshape(value.shape))
-        return tuple(results)
-
-
-def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Numbers of the program as the type that ONNX gives them."""
-    return array if array.dtype == dtype else (array != 0) if dtype == bool else array.astype(dtype)
+def _form(shape: tuple[int | str | None, ...] | None) -> str:
+    return "?" if shape is None else ", ".join("?" if extent is None else str(extent) for extent in shape)
 
 
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
     if port.shape is None:
         return
-    wanted = ", ".join("?" if extent is None else str(extent) for extent in port.shape)
     fits = len(shape) == len(port.shape) and all(
         extent == own for extent, own in zip(port.shape, shape, strict=True) if isinstance(extent, int)
     )
     if not fits:
-        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes ({wanted})")
+        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes ({_form(port.shape)})")
+
+
+def _shown(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an input for which the network is shown."""
+    if port.name in shapes:
+        _check_shape(port, shapes[port.name])
+        return shapes[port.name], port.dtype
+    own = port.shape
+    batch = () if not own else (own[0] if isinstance(own[0], int) else 1,)
+    if own is None or any(not isinstance(extent, int) for extent in own[1:]):
+        raise ArgumentError(
+            f"input {port.name!r} leaves its shape open ({_form(own)}): give it, `shapes={{{port.name!r}: (...)}}`"
+        )
+    return (*batch, *cast("tuple[int, ...]", own[1:])), port.dtype

@@ -13,10 +13,10 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError
 from pellucid.exchange.onnx.graph import Array, OnnxNode
-from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
+from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, is_narrow, natural
 from pellucid.exchange.onnx.writing import access, axis_names, broadcast_shape, cell, order_of_largest, reshaped
 from pellucid.language.system import System
-from pellucid.nn.equations.notation import elementwise_axes, system
+from pellucid.nn.equations.notation import system
 from pellucid.nn.initialisers import Constant
 from pellucid.nn.layer import Parameter, Reshape, Shape, Stage, Training
 
@@ -48,8 +48,17 @@ class Program(Protocol):
         """
         ...
 
-    def fed(self, value: Host, *, positions: bool) -> Tensor:
-        """The input of the program that an array becomes which each call brings anew."""
+    def fed(self, value: Host, *, positions: bool, extent: int | None = None) -> Tensor:
+        """The input of the program that an array becomes which each call brings anew; with `extent` negative positions
+        count from the end of an axis so long."""
+        ...
+
+    def table(self, node: Node, part: str, indices: Array) -> Tensor:
+        """Known indices as a value of the program."""
+        ...
+
+    def is_read(self, name: str) -> bool:
+        """Whether a node or the caller reads the value of this name."""
         ...
 
     def check_size(self, shape: Shape, what: str) -> None:
@@ -76,8 +85,9 @@ class Node:
         return self.spec.version
 
     def wants(self, output: int) -> bool:
-        """Whether the output of this number is there and has a name."""
-        return output < len(self.spec.outputs) and bool(self.spec.outputs[output])
+        """Whether the output of this number is there, and anyone reads it."""
+        name = self.spec.outputs[output] if output < len(self.spec.outputs) else ""
+        return bool(name) and self.program.is_read(name)
 
     def refuse(self, message: str) -> NoReturn:
         """Raises ArgumentError with the node in front: valid ONNX that this package does not do."""
@@ -193,20 +203,41 @@ class Node:
         """The same where the input is there."""
         return self.tensor(number, order) if self.given(number) else None
 
-    def lookup(self, number: int) -> Tensor:
-        """An input of integers that are used as indices: int64 in the program, in ONNX's order of axes."""
+    def lookup(self, number: int, extent: int | None = None) -> Tensor:
+        """An input of integers that are used as indices: int64 in the program, in ONNX's order of axes.
+
+        With `extent` they are positions on an axis so long; negative ones count from its end, and one that is known and
+        outside is refused.
+        """
         value = self.value(number)
         if isinstance(value, Host):
             if value.dtype.kind not in "iu":
                 self.damaged(f"input {number} must be integers, is {value.dtype}")
-            return self.program.fed(value, positions=True)
+            if value.varies or extent is None:
+                return self.program.fed(value, positions=True, extent=extent)
+            return self.program.table(self, f"indices{number}", self.checked_indices(value.array, extent, number))
         if not value.positions:
             self.refuse(f"input {number} is integers computed from floats; as indices they are not supported")
         return self.arranged(value, natural(value.rank))
 
+    def checked_indices(self, indices: Array, extent: int, number: int) -> Array:
+        """Known positions on an axis of `extent`, counted from 0; `number` is that of the input that they are."""
+        wide = indices.astype(np.int64)
+        outside = (wide < -extent) | (wide >= extent)
+        if outside.any():
+            first = int(wide[outside][0])
+            self.damaged(f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}")
+        return np.where(wide < 0, wide + extent, wide)
+
+    def table(self, part: str, indices: Array) -> Tensor:
+        """Known indices, from 0, as a value of the program; `part` tells several of one node apart."""
+        return self.program.table(self, part, indices.astype(np.int64))
+
     def as_tensor(self, value: Value) -> Tensor:
         """The value in the program: a known array becomes a parameter of whoever reads it."""
         if isinstance(value, Tensor):
+            if is_narrow(value.dtype):
+                self.refuse(f"numbers are rounded to {value.dtype} where they leave the network, not inside it")
             return value
         if value.dtype.kind not in "fiubV":
             self.refuse(f"arrays of {value.dtype} are not computed with")
@@ -225,8 +256,8 @@ class Node:
         same = tuple(axis for axis in order if x.shape[axis] != 1) == tuple(a for a in x.order if x.shape[a] != 1)
         if same:
             return self.view(x, x.shape, order)
-        names = dict(enumerate(elementwise_axes(x.rank)))
-        text = f"z[{','.join(names[axis] for axis in order)}] = x[{','.join(names[axis] for axis in x.order)}]"
+        names = axis_names(x.rank, x.order if order == natural(x.rank) else order)
+        text = f"{cell('z', names, order)} = {cell('x', names, x.order)}"
         return self.emit(system(text), {"x": x}, x.shape, order, x.dtype, part="arranged")
 
     def known(self, number: int) -> Array:
@@ -264,6 +295,7 @@ class Node:
         *,
         part: str = "",
         weights: Mapping[str, str] | None = None,
+        kept: Collection[str] = (),
         training: Callable[[], Training] | None = None,
         positions: bool = False,
     ) -> Tensor:
@@ -271,7 +303,7 @@ class Node:
         orders them, where none is given).
 
         `sources` are the tensors by their names in the equations. `weights` says under which name ("weight") a known
-        array is a parameter that is trained; others that are known are parameters that are not. `part` tells several
+        array is a parameter that is trained, unless it is in `kept`; others that are known are parameters that are not. `part` tells several
         results of one node apart. `training` is what takes the place of `step` in training. The result has the type
         of the first source, unless `dtype` is given; with `positions` the program holds int64.
         """
@@ -284,7 +316,7 @@ class Node:
                 local,
                 x.memory,
                 Constant(0.0),
-                trained=local in names,
+                trained=local in names and local not in kept,
                 decayed=names.get(local) == "weight" and x.rank > 1,
             )
             for local, x in known.items()
@@ -306,7 +338,10 @@ class Node:
         if x.host is not None:
             array = x.host.array.transpose(x.order).reshape([shape[axis] for axis in order])
             back = tuple(int(place) for place in np.argsort(order))
-            return replace(x, shape=tuple(shape), order=order, host=replace(x.host, array=array.transpose(back)))
+            # Another name, because it is another array.
+            name = f"{x.host.name} {x.order} as {tuple(shape)} {order}" if x.host.name else ""
+            host = replace(x.host, array=array.transpose(back), name=name)
+            return replace(x, shape=tuple(shape), order=order, host=host)
         made = replace(x, shape=tuple(shape), order=order)
         if made.memory == x.memory:
             return made
@@ -333,7 +368,7 @@ class Node:
         dtype: np.dtype[Any] | None = None,
         weights: Mapping[str, str] | None = None,
         part: str = "",
-    ) -> Tensor:
+    ) -> Value:
         """The value of `template` ("{x} + {y}") for each cell of the operands, broadcast to each other.
 
         One known number is written as a constant; the result stands in memory as its largest operand does.
@@ -342,6 +377,9 @@ class Node:
         written: dict[str, str] = {}
         tensors: dict[str, Tensor] = {}
         shape = broadcast_shape([value.shape for value in operands.values()])
+        kind = dtype if dtype is not None else next(iter(operands.values())).dtype
+        if 0 in shape:
+            return self.empty(shape, kind)
         for local, value in operands.items():
             if isinstance(value, Host) and not value.varies and value.array.size == 1 and local not in (weights or {}):
                 numbers[local.upper()] = float(value.array.reshape(-1)[0])
@@ -354,7 +392,6 @@ class Node:
         text = f"{cell('z', names, order)} = {template.format(**written)}"
         read = " ".join(written[local] for local in tensors)
         extents = {name: extent for name, extent in zip(names, shape, strict=True) if name not in _indices(read)}
-        kind = dtype if dtype is not None else next(iter(operands.values())).dtype
         step = system(text, constants=numbers, extents=extents)
         return self.emit(step, tensors, shape, order, kind, weights=weights, part=part)
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError, OutOfMemoryError, PellucidError
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
-from pellucid.exchange.onnx.limits import Limits
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
+from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
 
-__all__ = ["Fed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
+__all__ = ["Fed", "Fixed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,16 @@ class Open:
 
 @dataclass(frozen=True)
 class Fed:
-    """An input of the program: the value of the graph called `name`, with its axes in `order`."""
+    """An input of the program: the value of the graph called `name`, with its axes in `order`.
+
+    Where `extent` is given, they are positions on an axis so long, and a negative one counts from its end.
+    """
 
     name: str
     shape: Shape
     order: Order
     positions: bool
+    extent: int | None = None
 
     @property
     def memory(self) -> Shape:
@@ -58,10 +62,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Fixed:
-    """The layer of a place: equations that were made for these shapes and no others."""
+    """The layer of a place: equations that were made for these shapes and no others; `written` says of what node."""
 
     kind: str
     made: Stage
+    written: str = ""
 
     def stage(self, *shapes: Shape) -> Stage:
         """See `Layer`."""
@@ -106,8 +111,15 @@ def trace(
 
 def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
     """What NumPy makes of a node whose inputs are these arrays."""
-    with np.errstate(all="ignore"):
-        found = HOST_OPERATORS[node.op](node, arrays)
+    try:
+        with np.errstate(all="ignore"):
+            found = HOST_OPERATORS[node.op](node, arrays)
+    except PellucidError:
+        raise
+    except MemoryError:
+        raise OutOfMemoryError(f"{node.spec.title}: no memory for its result") from None
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{node.spec.title}: cannot be computed: {error}") from None
     return tuple(np.asarray(array) for array in ((found,) if isinstance(found, np.ndarray | np.generic) else found))
 
 
@@ -125,7 +137,8 @@ class _Tracing:
         self.parameters: dict[str, Kept] = {}
         self.before: list[Node] = []
         self._names: set[str] = set()
-        self._fed: dict[tuple[int, bool], Tensor] = {}
+        self._fed: dict[tuple[int, bool, int | None], Tensor] = {}
+        self._read = {name for node in graph.nodes for name in node.inputs} | {port.name for port in graph.outputs}
 
     @property
     def training(self) -> bool:
@@ -162,19 +175,34 @@ class _Tracing:
         base = node.spec.name.strip("/").replace("/", ".")
         name = self._unique(f"{base}.{part}" if part else base)
         kind = f"{node.op} ({part})" if part else node.op
-        self.places.append(Place(name, Fixed(kind, stage), tuple(source.place for source in sources)))
+        self.places.append(
+            Place(name, Fixed(kind, stage, _written(node.spec)), tuple(source.place for source in sources))
+        )
         for local, x in parameters.items():
             assert x.host is not None
             self.parameters[f"{name}.{local}"] = Kept(x.host, x.order)
         return len(self.places) - 1
 
-    def fed(self, value: Host, *, positions: bool) -> Tensor:
+    def fed(self, value: Host, *, positions: bool, extent: int | None = None) -> Tensor:
         """See `Program`."""
-        key = (id(value), positions)
+        key = (id(value), positions, extent)
         if key not in self._fed:
             name = next(name for name, other in self.values.items() if other is value)
-            self._fed[key] = self._input(name, value.shape, natural(value.array.ndim), value.dtype, positions)
+            self._fed[key] = self._input(name, value.shape, natural(value.array.ndim), value.dtype, positions, extent)
         return self._fed[key]
+
+    def table(self, node: Node, part: str, indices: Array) -> Tensor:
+        """See `Program`."""
+        name, number = f"{node.spec.name}.{part}", 1
+        while name in self.values:
+            number += 1
+            name = f"{node.spec.name}.{part}.{number}"
+        self.values[name] = Host(indices, name=name)
+        return self.fed(self.values[name], positions=True)
+
+    def is_read(self, name: str) -> bool:
+        """See `Program`."""
+        return name in self._read
 
     def check_size(self, shape: Shape, what: str) -> None:
         """See `Program`."""
@@ -190,13 +218,20 @@ class _Tracing:
         self.check_size(entry.shape, name)
         return self._input(name, entry.shape, entry.order, entry.dtype, False)
 
-    def _input(self, name: str, shape: Shape, order: Order, dtype: np.dtype[Any], positions: bool) -> Tensor:
-        self.inputs.append(Fed(name, shape, order, positions))
+    def _input(
+        self,
+        name: str,
+        shape: Shape,
+        order: Order,
+        dtype: np.dtype[Any],
+        positions: bool,
+        extent: int | None = None,
+    ) -> Tensor:
+        self.inputs.append(Fed(name, shape, order, positions, extent))
         return Tensor(shape, order, dtype, place=-len(self.inputs), positions=positions)
 
     def _take(self, node: Node) -> None:
-        present = [value for value in node.inputs if value is not None]
-        if node.op in HOST_OPERATORS and all(isinstance(value, Host) for value in present):
+        if node.op in HOST_OPERATORS and _is_beside(node):
             results: Sequence[Value | None] = self._computed(node)
         elif node.op in OPERATORS:
             made = OPERATORS[node.op].meaning(node)
@@ -204,10 +239,10 @@ class _Tracing:
         else:
             raise ArgumentError(f"{node.spec.title} is supported on integers and known arrays alone")
         for name, value in zip(node.spec.outputs, results, strict=False):
-            if name:
-                if value is None:
-                    raise ArgumentError(f"its output {name!r} is not supported")
+            if name and value is not None:
                 self.values[name] = value
+            elif name and name in self._read:
+                raise ArgumentError(f"its output {name!r} is not supported")
         for name in node.spec.outputs[len(results) :]:
             if name:
                 raise DataError(f"it has no output for the name {name!r}")
@@ -245,6 +280,22 @@ class _Tracing:
             chosen = f"{name}.{number}"
         self._names.add(chosen)
         return chosen
+
+
+def _written(spec: OnnxNode) -> str:
+    """`Conv(kernel_shape=(3, 3), pads=(1, 1, 1, 1))`."""
+    shown = {name: value for name, value in spec.attributes.items() if isinstance(value, int | float | str | tuple)}
+    return f"{spec.op}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _is_beside(node: Node) -> bool:
+    """Whether NumPy computes the node: it reads nothing of the program, and picks no rows of known numbers by integers
+    that vary, which is an embedding."""
+    present = [value for value in node.inputs if value is not None]
+    hosts = [value for value in present if isinstance(value, Host)]
+    of_rows = node.op in OPERATORS and bool(OPERATORS[node.op].lookups)
+    embeds = of_rows and bool(hosts) and hosts[0].dtype.kind == "f" and any(host.varies for host in hosts[1:])
+    return len(hosts) == len(present) and not embeds
 
 
 def _named(error: PellucidError, spec: OnnxNode) -> PellucidError:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from pellucid.exchange.onnx.graph import Array
 from pellucid.nn.layer import Shape
 
-__all__ = ["Host", "Order", "Tensor", "Value", "channels_last", "natural"]
+__all__ = ["Host", "Order", "Tensor", "Value", "channels_last", "is_narrow", "natural"]
 
 Order: TypeAlias = tuple[int, ...]
 """For each place in memory, from the slowest to the fastest, the axis of ONNX that stands there."""
@@ -88,3 +89,8 @@ def natural(rank: int) -> Order:
 def channels_last(rank: int) -> Order:
     """Axis 1 stands last: (batch, spatial ..., channels)."""
     return (0, *range(2, rank), 1) if rank > 2 else natural(rank)
+
+
+def is_narrow(dtype: np.dtype[Any]) -> bool:
+    """Whether it is one of the types of 8 bits and fewer that NumPy itself has not."""
+    return dtype.kind == "V" and dtype != np.dtype(ml_dtypes.bfloat16)

@@ -15,8 +15,12 @@ from pellucid.nn.equations.notation import Shape, elementwise_axes, system
 from pellucid.nn.equations.window import integer
 
 __all__ = [
+    "SELU_ALPHA",
+    "SELU_SCALE",
+    "celu",
     "elu",
     "gelu",
+    "hardmax",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -95,10 +99,19 @@ def elu(x: Shape, *, alpha: float = 1.0) -> System:
     return _elementwise("where(x[...] > 0, x[...], A*expm1(min(0, x[...])))", x, A=_number("alpha", alpha))
 
 
-def selu(x: Shape) -> System:
-    """ELU with the two constants of self-normalising networks."""
+def celu(x: Shape, *, alpha: float = 1.0) -> System:
+    """`x` where it is positive, else `alpha * (exp(x / alpha) - 1)`: the slope at 0 is 1 on both sides."""
+    alpha = _number("alpha", alpha)
+    if alpha <= 0:
+        raise ArgumentError(f"`alpha` (={alpha}) must be greater than 0")
+    return _elementwise("where(x[...] > 0, x[...], A*expm1(min(0, x[...]) / A))", x, A=alpha)
+
+
+def selu(x: Shape, *, alpha: float = SELU_ALPHA, scale: float = SELU_SCALE) -> System:
+    """ELU times `scale`, with the two constants of self-normalising networks."""
+    alpha, scale = _number("alpha", alpha), _number("scale", scale)
     text = "where(x[...] > 0, L*x[...], LA*expm1(min(0, x[...])))"
-    return _elementwise(text, x, L=SELU_SCALE, LA=SELU_SCALE * SELU_ALPHA)
+    return _elementwise(text, x, L=scale, LA=scale * alpha)
 
 
 def softplus(x: Shape, *, beta: float = 1.0) -> System:
@@ -114,9 +127,11 @@ def softsign(x: Shape) -> System:
     return _elementwise("x[...] / (1 + abs(x[...]))", x)
 
 
-def silu(x: Shape) -> System:
-    """`x * sigmoid(x)`, also called swish."""
-    return _elementwise("x[...]*sigmoid(x[...])", x)
+def silu(x: Shape, *, beta: float = 1.0) -> System:
+    """`x * sigmoid(beta * x)`, also called swish."""
+    if beta == 1:
+        return _elementwise("x[...]*sigmoid(x[...])", x)
+    return _elementwise("x[...]*sigmoid(B*x[...])", x, B=_number("beta", beta))
 
 
 def gelu(x: Shape, *, approximate: str = "none") -> System:
@@ -129,9 +144,12 @@ def gelu(x: Shape, *, approximate: str = "none") -> System:
     raise ArgumentError(f"`approximate` (={approximate!r}) must be 'none' or 'tanh'")
 
 
-def hardsigmoid(x: Shape) -> System:
-    """`min(max(x + 3, 0), 6) / 6`."""
-    return _elementwise("min(max(x[...] + 3, 0), 6) / 6", x)
+def hardsigmoid(x: Shape, *, slope: float = 1 / 6, offset: float = 0.5) -> System:
+    """`min(max(slope * x + offset, 0), 1)`, by default `min(max(x + 3, 0), 6) / 6`."""
+    if (slope, offset) == (1 / 6, 0.5):
+        return _elementwise("min(max(x[...] + 3, 0), 6) / 6", x)
+    slope, offset = _number("slope", slope), _number("offset", offset)
+    return _elementwise("min(max(A*x[...] + B, 0), 1)", x, A=slope, B=offset)
 
 
 def hardswish(x: Shape) -> System:
@@ -174,6 +192,13 @@ def log_softmax(x: Shape, *, dim: int = -1) -> System:
     cells, rest = _softmax_axes(x, dim)
     text = f"z[{cells}] = x[{cells}] - stop(largest{rest}) - log(total{rest})"
     return system(*exponentials(cells, rest), text)
+
+
+def hardmax(x: Shape, *, dim: int = -1) -> System:
+    """1 at the first of the largest over the axis `dim`, 0 elsewhere."""
+    cells, rest = _softmax_axes(x, dim)
+    text = f"z[{cells}] = [best{rest} == position(c)]"
+    return system(f"best{rest} = argmax(c) x[{cells}]", text, extents={"c": x[dim]})
 
 
 def exponentials(cells: str, rest: str) -> tuple[str, str, str]:

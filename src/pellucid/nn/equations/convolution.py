@@ -38,7 +38,15 @@ from pellucid.nn.equations.window import (
     window_constants,
 )
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_transpose_over",
+]
 
 # The axes of a transposed convolution's result: i, j, l already number its input, as they number the output of
 # the convolution that it transposes.
@@ -148,6 +156,17 @@ def conv_transpose3d(
     return _transposed(3, x, w, b, stride, padding, output_padding, groups, dilation, flip, layout)
 
 
+def conv_transpose_over(
+    windows: Sequence[Window], x: Shape, w: Shape, b: Shape | None = None, *, groups: int = 1
+) -> System:
+    """A transposed convolution whose `windows` are given, as `transposed_windows` makes them; channels last.
+
+    Cells of the result beyond what the windows reach are 0, plus the bias.
+    """
+    _, per_group, groups = _transposed_parts(len(windows), x, w, b, groups, "NHWC")
+    return _transposed_over(windows, b is not None, groups, per_group, x[-1] // groups, False, "NHWC")
+
+
 def _kernel(layout: str, window: Sequence[str], c: str, k: str) -> str:
     return ",".join((*window, c, k) if layout == "NHWC" else (k, c, *window))
 
@@ -220,6 +239,26 @@ def _transposed(
     flip: bool,
     layout: str,
 ) -> System:
+    kernels, per_group, groups = _transposed_parts(rank, x, w, b, groups, layout)
+    windows = transposed_windows(spatial_of(x, layout), kernels, stride, padding, output_padding, dilation)
+    per_input = channel_of(x, layout) // groups
+    return _transposed_over(windows, b is not None, groups, per_group, per_input, flip, layout)
+
+
+def _transposed_over(
+    windows: Sequence[Window], bias: bool, groups: int, per_group: int, per_input: int, flip: bool, layout: str
+) -> System:
+    rank = len(windows)
+    results = {axis: window.extent for axis, window in zip(_RESULT_AXES[rank], windows, strict=True)}
+    constants, extents = _bindings(windows, groups, per_group, per_input, flip)
+    text = _transposed_text(rank, bias, groups > 1, flip, layout)
+    return system(text, constants=constants, extents=results | extents)
+
+
+def _transposed_parts(
+    rank: int, x: Shape, w: Shape, b: Shape | None, groups: int, layout: str
+) -> tuple[Shape, int, int]:
+    """Window extents, output channels a group, and the number of groups."""
     check_image("x", x, rank, layout)
     kernels, per_group, kernel_channels = _kernel_parts(rank, w, layout)
     in_channels = channel_of(x, layout)
@@ -230,11 +269,7 @@ def _transposed(
             f"`w` {w} must have `in_channels` (={in_channels}) in its {place} place, has {kernel_channels}"
         )
     check_shape("b", b, (per_group * groups,))
-    windows = transposed_windows(spatial_of(x, layout), kernels, stride, padding, output_padding, dilation)
-    results = {axis: window.extent for axis, window in zip(_RESULT_AXES[rank], windows, strict=True)}
-    constants, extents = _bindings(windows, groups, per_group, in_channels // groups, flip)
-    text = _transposed_text(rank, b is not None, groups > 1, flip, layout)
-    return system(text, constants=constants, extents=results | extents)
+    return kernels, per_group, groups
 
 
 def _kernel_parts(rank: int, w: Shape, layout: str) -> tuple[Shape, int, int]:
@@ -253,7 +288,7 @@ def _check_groups(groups: int, in_channels: int, out_channels: int | None = None
 
 
 def _bindings(
-    windows: tuple[Window, ...], groups: int, c: int, k: int, flip: bool
+    windows: Sequence[Window], groups: int, c: int, k: int, flip: bool
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Constants of the windows and the groups; extents of the axes that only appear inside sums of axes.
 

@@ -106,10 +106,21 @@ def layer_norm(
 
 
 def local_response_norm(
-    x: Shape, *, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, layout: str = "NHWC"
+    x: Shape,
+    *,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    before: int | None = None,
+    layout: str = "NHWC",
 ) -> System:
-    """`x / (k + alpha/size * sum of x**2 over size neighbouring channels) ** beta`; channels outside count as 0."""
+    """`x / (k + alpha/size * sum of x**2 over size neighbouring channels) ** beta`; channels outside count as 0.
+
+    `before` of the neighbours lie before the channel itself: half of them unless given.
+    """
     size = integer("size", size, 1)
+    before = size // 2 if before is None else integer("before", before, 0)
     if len(x) < 3:
         raise ShapeError(f"`x` {x} must have at least 3 dimensions, has {len(x)}")
     axes, _, channels = _channels(x, layout, least=1)
@@ -118,7 +129,7 @@ def local_response_norm(
     return system(
         f"power[{cells}] = K + A*(sum(s) x[{near}]**2)",
         f"z[{cells}] = x[{cells}]*power[{cells}]**B",
-        constants={"P": size // 2, "A": float(alpha) / size, "B": -float(beta), "K": float(k)},
+        constants={"P": before, "A": float(alpha) / size, "B": -float(beta), "K": float(k)},
         extents={"s": size, "c": channels},
     )
 

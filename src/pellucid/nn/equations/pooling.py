@@ -29,10 +29,13 @@ __all__ = [
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "avg_pool",
+    "avg_pool_over",
     "global_avg_pool",
     "global_max_pool",
     "lp_pool",
+    "lp_pool_over",
     "max_pool",
+    "max_pool_over",
 ]
 
 
@@ -47,8 +50,14 @@ def max_pool(
     layout: str = "NHWC",
 ) -> System:
     """The largest value of each window; padding never wins."""
-    rank = _rank(x, layout)
+    _rank(x, layout)
     windows = pooling_windows(spatial_of(x, layout), kernel_size, stride, padding, dilation, ceil_mode)
+    return max_pool_over(windows, layout=layout)
+
+
+def max_pool_over(windows: Sequence[Window], *, layout: str = "NHWC") -> System:
+    """The largest value of each of these windows, which may lie in the padding in any part."""
+    rank = len(windows)
     cells, read = _cells(rank, layout), _read(rank, layout, dilated=True)
     text = f"z[{cells}] = max({_window_axes(rank)}) x[{read}]"
     return system(text, constants=window_constants(windows, "SDP"), extents=_window_extents(windows))
@@ -70,11 +79,24 @@ def avg_pool(
     Padding counts as cells of value 0 with `count_include_pad`, else the mean is over the cells of the input
     alone; the part of a window past the padded input (`ceil_mode`) never counts.
     """
-    rank = _rank(x, layout)
+    _rank(x, layout)
     windows = pooling_windows(spatial_of(x, layout), kernel_size, stride, padding, 1, ceil_mode)
-    cells, read = _cells(rank, layout), _read(rank, layout, dilated=False)
+    return avg_pool_over(windows, count_include_pad=count_include_pad, divisor_override=divisor_override, layout=layout)
+
+
+def avg_pool_over(
+    windows: Sequence[Window],
+    *,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    layout: str = "NHWC",
+) -> System:
+    """The mean of each of these windows, which may be dilated, and lie in the padding in any part."""
+    rank = len(windows)
+    dilated = _is_dilated(windows)
+    cells, read = _cells(rank, layout), _read(rank, layout, dilated)
     mean = f"z[{cells}] = (sum({_window_axes(rank)}) x[{read}])"
-    constants = window_constants(windows, "SP")
+    constants = window_constants(windows, "SDP" if dilated else "SP")
     extents = _window_extents(windows)
     if divisor_override is not None:
         constants["M"] = integer("divisor_override", divisor_override, 1)
@@ -84,7 +106,7 @@ def avg_pool(
         return system(f"{mean} / M", constants=constants, extents=extents)
     counts: list[str] = []
     for i, s, a, window in zip(OUTPUT_AXES[rank], WINDOW_AXES[rank], SUFFIXES[rank], windows, strict=True):
-        start = f"{i}*S{a}+{s}-P{a}"
+        start = _start(i, s, a, dilated)
         counts.append(f"count{a}[{i}] = sum({s} : {start} >= LO{a}, {start} < HI{a}) 1")
         constants[f"LO{a}"] = -window.before if count_include_pad else 0
         constants[f"HI{a}"] = window.extent + (window.after if count_include_pad else 0)
@@ -105,13 +127,20 @@ def lp_pool(
     `torch.nn.functional.lp_pool2d` takes `x**p` without the absolute value, which is no norm for odd p, and
     rescales windows that reach past the input; here a window is its sum, as MATHS.md and ONNX have it.
     """
-    rank = _rank(x, layout)
+    _rank(x, layout)
+    windows = pooling_windows(spatial_of(x, layout), kernel_size, stride, 0, 1, ceil_mode)
+    return lp_pool_over(windows, norm_type=norm_type, layout=layout)
+
+
+def lp_pool_over(windows: Sequence[Window], *, norm_type: float, layout: str = "NHWC") -> System:
+    """The norm of each of these windows, which may be dilated and padded with zeros."""
     power = float(norm_type)
     if not (math.isfinite(power) and power > 0):
         raise ArgumentError(f"`norm_type` (={norm_type}) must be greater than 0 and finite")
-    windows = pooling_windows(spatial_of(x, layout), kernel_size, stride, 0, 1, ceil_mode)
-    cells, read = _cells(rank, layout), _read(rank, layout, dilated=False)
-    constants: dict[str, int | float] = {**window_constants(windows, "SP")}
+    rank = len(windows)
+    dilated = _is_dilated(windows)
+    cells, read = _cells(rank, layout), _read(rank, layout, dilated)
+    constants: dict[str, int | float] = {**window_constants(windows, "SDP" if dilated else "SP")}
     # The root has an infinite derivative at 0: it is taken of 1 there, and its result replaced by 0.
     safe = f"where(total[{cells}] > 0, total[{cells}], 1)"
     if power == 2:
@@ -193,8 +222,16 @@ def _window_axes(rank: int) -> str:
 def _read(rank: int, layout: str, dilated: bool) -> str:
     """The index of the input that output (i, j) reads at (s, t) of its window."""
     names = zip(OUTPUT_AXES[rank], WINDOW_AXES[rank], SUFFIXES[rank], strict=True)
-    spatial = [f"{i}*S{a}+{s}*D{a}-P{a}" if dilated else f"{i}*S{a}+{s}-P{a}" for i, s, a in names]
-    return image(layout, spatial, "c")
+    return image(layout, [_start(i, s, a, dilated) for i, s, a in names], "c")
+
+
+def _start(i: str, s: str, suffix: str, dilated: bool) -> str:
+    """Where the window of output `i` has its cell `s`."""
+    return f"{i}*S{suffix}+{s}*D{suffix}-P{suffix}" if dilated else f"{i}*S{suffix}+{s}-P{suffix}"
+
+
+def _is_dilated(windows: Sequence[Window]) -> bool:
+    return any(window.dilation > 1 for window in windows)
 
 
 def _window_extents(windows: Sequence[Window]) -> dict[str, int]:

@@ -1,0 +1,137 @@
+"""A graph for one size of its inputs: compiled, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pellucid.exchange.onnx.graph import Array, Port
+from pellucid.exchange.onnx.trace import Fed, Kept, Traced, compute_on_host
+from pellucid.exchange.onnx.values import Host, Tensor, Value
+from pellucid.network import CompiledGraph, Graph, compile_graph
+from pellucid.nn.assembly import Laid, lay_out
+from pellucid.nn.topology import Topology
+
+__all__ = ["Program", "laid_out"]
+
+
+def laid_out(traced: Traced, dtype: str, accuracy: str) -> tuple[Graph, Laid]:
+    """The equations of a traced graph, with an input for each of its inputs and parameters."""
+    # The first extent of the first input that has several axes; what does not belong to images is found out later.
+    batch = next((fed.shape[0] for fed in traced.inputs if len(fed.shape) > 1), None)
+    graph = Graph(dtype, images=batch, accuracy=accuracy)
+    names = input_names(traced)
+    for name, fed in zip(names, traced.inputs, strict=True):
+        of_images = len(fed.shape) > 1 and fed.order[0] == 0 and fed.shape[0] == batch
+        graph.input(name, fed.memory, "int64" if fed.positions else None, of_images=of_images)
+    return graph, lay_out(graph, Topology(traced.places, len(traced.places) - 1), names, training=False)
+
+
+def input_names(traced: Traced) -> tuple[str, ...]:
+    """What the inputs of the program are called in its graph."""
+    return tuple(f"input {number} {fed.name}" for number, fed in enumerate(traced.inputs))
+
+
+class Program:
+    """A traced graph that runs; `arranged` gives the array of a parameter, by its name."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        ports: tuple[Port, ...],
+        arranged: Callable[[str, Kept], Array],
+        *,
+        dtype: str,
+        accuracy: str,
+        threads: int,
+        backend: str,
+    ) -> None:
+        self._traced = traced
+        self._ports = ports
+        self._dtype = dtype
+        self._inputs = input_names(traced)
+        # For each output the value of the compiled graph that it is, where it is one.
+        self._names: tuple[str | None, ...] = (None,) * len(ports)
+        self._compiled: CompiledGraph | None = None
+        if not any(_is_made(value) for value in traced.outputs):
+            return
+        graph, laid = laid_out(traced, dtype, accuracy)
+        self._names = tuple(
+            laid.outputs[traced.places[value.place].name] if isinstance(value, Tensor) and _is_made(value) else None
+            for value in traced.outputs
+        )
+        compiled = compile_graph(
+            graph,
+            tuple(dict.fromkeys(name for name in self._names if name is not None)),
+            threads=threads,
+            backend=backend,
+            kept=frozenset(laid.parameters),
+        )
+        arrays = {name: arranged(name, kept) for name, kept in traced.parameters.items()}
+        for name, fed in zip(self._inputs, traced.inputs, strict=True):
+            if fed.positions and _is_known(traced, fed):
+                arrays[name] = np.ascontiguousarray(traced.known[fed.name].array, np.int64)
+        self._compiled = compiled.bind(arrays)
+
+    def run(self, given: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The graph's outputs for its inputs by name, in the types that the file declares."""
+        values = self._beside(given)
+        found: Mapping[str, Array] = {}
+        if self._compiled is not None:
+            pairs = zip(self._inputs, self._traced.inputs, strict=True)
+            required = set(self._compiled.required)
+            found = self._compiled(
+                {name: _as_input(values[fed.name], fed, self._dtype) for name, fed in pairs if name in required}
+            )
+        return tuple(
+            self._output(port, value, found[name] if name is not None else None, values)
+            for port, value, name in zip(self._ports, self._traced.outputs, self._names, strict=True)
+        )
+
+    def _beside(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Inputs, what is known, and what NumPy computes of both, by name."""
+        values: dict[str, Array] = {name: host.array for name, host in self._traced.known.items()}
+        values.update(given)
+        for node in self._traced.before:
+            found = compute_on_host(node, [values[name] if name else None for name in node.spec.inputs])
+            values.update(zip(node.spec.outputs, found, strict=False))
+        return values
+
+    def _output(self, port: Port, value: Value, made: Array | None, values: Mapping[str, Array]) -> Array:
+        if made is None:
+            if isinstance(value, Host):
+                made = values[port.name] if value.varies else value.array
+            elif value.host is not None:
+                made = value.host.array
+            else:
+                made = values[self._traced.inputs[-1 - value.place].name]
+        return _as_type(made, value.dtype).reshape(value.shape)
+
+
+def _is_made(value: Value) -> bool:
+    return isinstance(value, Tensor) and value.place >= 0 and value.host is None
+
+
+def _is_known(traced: Traced, fed: Fed) -> bool:
+    return fed.name in traced.known and not traced.known[fed.name].varies
+
+
+def _as_input(array: Array, fed: Fed, dtype: str) -> Array:
+    """An array as the program takes it: positions as integers, all else as floats."""
+    if not fed.positions and array.dtype.kind != "f":
+        array = array.astype(dtype)
+    if fed.extent is not None:
+        array = np.where(array < 0, array + np.int64(fed.extent), array)
+    return array.transpose(fed.order)
+
+
+def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers of the program as the type that ONNX gives them; integers that do not fit lose their upper bits."""
+    if array.dtype == dtype:
+        return array
+    if dtype.kind == "b":
+        return array != 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (array.astype(np.int64) if dtype.kind in "iu" else array).astype(dtype)

@@ -1,0 +1,53 @@
+"""Versions: of the format, and of the operator sets that a file or a function imports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+from onnx import OperatorSetIdProto
+
+from pellucid.exchange.onnx.reading.origin import Origin, shown
+
+__all__ = ["check_ir_version", "domain_of", "read_imports"]
+
+# The first version of the format with operator sets, and the first operator set that is read.
+_FIRST_IR, _FIRST_OPSET = 3, 7
+
+
+def check_ir_version(version: int, origin: Origin) -> None:
+    """The version of the format must be one that the installed onnx knows."""
+    if not _FIRST_IR <= version <= onnx.IR_VERSION:
+        raise origin.damaged(
+            f"has ir_version {version}; "
+            f"versions {_FIRST_IR} to {onnx.IR_VERSION} can be read with onnx {onnx.__version__}"
+        )
+
+
+def domain_of(domain: str) -> str:
+    """ONNX's own domain has two names."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def read_imports(imports: Iterable[OperatorSetIdProto], where: str, origin: Origin) -> dict[str, int]:
+    """Versions by domain; `where` begins messages (`function 'f': `)."""
+    versions: dict[str, int] = {}
+    newest = onnx.defs.onnx_opset_version()
+    for entry in imports:
+        domain = domain_of(origin.label(entry.domain, f"{where}a domain"))
+        version = entry.version
+        if domain == "" and not _FIRST_OPSET <= version <= newest:
+            raise origin.damaged(
+                f"{where}imports opset {version}; "
+                f"opsets {_FIRST_OPSET} to {newest} can be read with onnx {onnx.__version__}"
+            )
+        if version < 1:
+            raise origin.damaged(f"{where}imports version {version} of domain {shown(domain)}, versions begin at 1")
+        if versions.setdefault(domain, version) != version:
+            title = f"domain {shown(domain)}" if domain else "ONNX's own domain"
+            raise origin.damaged(
+                f"{where}imports {title} twice, as version {versions[domain]} and as version {version}"
+            )
+    if not versions:
+        raise origin.damaged(f"{where}imports no operator set")
+    return versions

@@ -1,0 +1,10 @@
+"""Networks of ONNX files: read into equations, run, trained, and written.
+
+model = pellucid.onnx.load("net.onnx")
+y = model.predict(x)                                    # as the file declares it
+network = model.trainable(loss=nn.CrossEntropyLoss(), optimizer=optim.SGD(0.01), head=5)
+"""
+
+from pellucid.exchange.onnx import Limits, OnnxModel, load
+
+__all__ = ["Limits", "OnnxModel", "load"]
