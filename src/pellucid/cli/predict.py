@@ -98,7 +98,7 @@ def _write(path: Path, class_names: Sequence[str], predictions: Sequence[Predict
     import io
 
     from pellucid.train.data.names import escaped
-    from pellucid.train.run.atomic import replace_file
+    from pellucid.exchange.atomic import replace_file
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pellucid.errors import DataError, TrainingError
 from pellucid.train.history import EpochResult
 from pellucid.train.loop import Progress
-from pellucid.train.run.atomic import rotate_file
+from pellucid.exchange.atomic import rotate_file
 
 __all__ = ["CURRENT", "PREVIOUS", "Checkpoint", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
 

@@ -56,11 +56,7 @@ class Nodes:
     def constant(self, array: Array) -> str:
         """A constant: integers and truths as they are, floats in the type of the network."""
         array = np.asarray(array, order="C")
-        array = array.astype(self.dtype) if array.dtype.kind == "f" else array
-        key = ("", array.dtype.str, array.shape, array.tobytes())
-        if key not in self._known:
-            self._known[key] = (self._new_constant(array),)
-        return self._known[key][0]
+        return self.exactly(array.astype(self.dtype) if array.dtype.kind == "f" else array)
 
     def integers(self, *values: int) -> str:
         """A list of whole numbers as a constant: axes, a shape."""
@@ -69,6 +65,13 @@ class Nodes:
     def number(self, value: float) -> str:
         """One number of the network's type."""
         return self.constant(np.asarray(value, self.dtype))
+
+    def exactly(self, array: Array) -> str:
+        """A constant of the array's own type, whatever the network's is: the scales of a Resize."""
+        key = ("", array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = (self._new_constant(array),)
+        return self._known[key][0]
 
     def initialiser(self, name: str, array: Array) -> str:
         """A parameter of the network, under its own name."""
