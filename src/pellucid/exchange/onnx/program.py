@@ -22,16 +22,12 @@ def laid_out(traced: Traced, dtype: str, accuracy: str) -> tuple[Graph, Laid]:
     # The first extent of the first input that has several axes; what does not belong to images is found out later.
     batch = next((fed.shape[0] for fed in traced.inputs if len(fed.shape) > 1), None)
     graph = Graph(dtype, images=batch, accuracy=accuracy)
-    names = input_names(traced)
-    for name, fed in zip(names, traced.inputs, strict=True):
+    names: list[str] = []
+    for fed in traced.inputs:
         of_images = len(fed.shape) > 1 and fed.order[0] == 0 and fed.shape[0] == batch
-        graph.input(name, fed.memory, "int64" if fed.positions else None, of_images=of_images)
+        kind = "int64" if fed.positions else None
+        names.append(graph.input(fed.title, fed.memory, kind, of_images=of_images))
     return graph, lay_out(graph, Topology(traced.places, len(traced.places) - 1), names, training=False)
-
-
-def input_names(traced: Traced) -> tuple[str, ...]:
-    """What the inputs of the program are called in its graph."""
-    return tuple(f"input {number} {fed.name}" for number, fed in enumerate(traced.inputs))
 
 
 class Program:
@@ -50,8 +46,9 @@ class Program:
     ) -> None:
         self._traced = traced
         self._ports = ports
-        self._dtype = dtype
-        self._inputs = input_names(traced)
+        # Index tables are given once, all else in each call.
+        tables = {fed.title: traced.known[fed.name].array for fed in traced.inputs if _is_table(traced, fed)}
+        self._inputs = {fed.title: fed for fed in traced.inputs if fed.title not in tables}
         # For each output the value of the compiled graph that it is, where it is one.
         self._names: tuple[str | None, ...] = (None,) * len(ports)
         self._compiled: CompiledGraph | None = None
@@ -69,21 +66,18 @@ class Program:
             backend=backend,
             kept=frozenset(laid.parameters),
         )
-        arrays = {name: arranged(name, kept) for name, kept in traced.parameters.items()}
-        for name, fed in zip(self._inputs, traced.inputs, strict=True):
-            if fed.positions and _is_known(traced, fed):
-                arrays[name] = np.ascontiguousarray(traced.known[fed.name].array, np.int64)
-        self._compiled = compiled.bind(arrays)
+        known = {name: arranged(name, kept) for name, kept in traced.parameters.items()}
+        known |= {name: np.ascontiguousarray(table, np.int64) for name, table in tables.items()}
+        self._compiled = compiled.bind(known)
 
     def run(self, given: Mapping[str, Array]) -> tuple[Array, ...]:
         """The graph's outputs for its inputs by name, in the types that the file declares."""
         values = self._beside(given)
         found: Mapping[str, Array] = {}
         if self._compiled is not None:
-            pairs = zip(self._inputs, self._traced.inputs, strict=True)
             required = set(self._compiled.required)
             found = self._compiled(
-                {name: _as_input(values[fed.name], fed, self._dtype) for name, fed in pairs if name in required}
+                {name: _as_input(values[fed.name], fed) for name, fed in self._inputs.items() if name in required}
             )
         return tuple(
             self._output(port, value, found[name] if name is not None else None, values)
@@ -114,17 +108,17 @@ def _is_made(value: Value) -> bool:
     return isinstance(value, Tensor) and value.place >= 0 and value.host is None
 
 
-def _is_known(traced: Traced, fed: Fed) -> bool:
-    return fed.name in traced.known and not traced.known[fed.name].varies
+def _is_table(traced: Traced, fed: Fed) -> bool:
+    """Whether an input is indices that are the same in each call."""
+    return fed.positions and fed.name in traced.known and not traced.known[fed.name].varies
 
 
-def _as_input(array: Array, fed: Fed, dtype: str) -> Array:
-    """An array as the program takes it: positions as integers, all else as floats."""
-    if not fed.positions and array.dtype.kind != "f":
-        array = array.astype(dtype)
-    if fed.extent is not None:
-        array = np.where(array < 0, array + np.int64(fed.extent), array)
-    return array.transpose(fed.order)
+def _as_input(array: Array, fed: Fed) -> Array:
+    """An array as the program takes it: integers for positions, counted from the start, floats for all else."""
+    turned = array.transpose(fed.order)
+    if not fed.positions:
+        return turned if turned.dtype.kind == "f" else turned.astype(np.float32)
+    return turned if fed.extent is None else np.where(turned < 0, turned + np.int64(fed.extent), turned)
 
 
 def _as_type(array: Array, dtype: np.dtype[Any]) -> Array:

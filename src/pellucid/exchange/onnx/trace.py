@@ -47,6 +47,13 @@ class Fed:
     extent: int | None = None
 
     @property
+    def title(self) -> str:
+        """What the program calls it: `input x`, or `positions x` where it is read as indices."""
+        if not self.positions:
+            return f"input {self.name}"
+        return f"positions {self.name}" if self.extent is None else f"positions {self.name} of {self.extent}"
+
+    @property
     def memory(self) -> Shape:
         """Extents as they stand in memory."""
         return tuple(self.shape[axis] for axis in self.order)
@@ -282,12 +289,6 @@ class _Tracing:
         return chosen
 
 
-def _written(spec: OnnxNode) -> str:
-    """`Conv(kernel_shape=(3, 3), pads=(1, 1, 1, 1))`."""
-    shown = {name: value for name, value in spec.attributes.items() if isinstance(value, int | float | str | tuple)}
-    return f"{spec.op}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-
 def _is_beside(node: Node) -> bool:
     """Whether NumPy computes the node: it reads nothing of the program, and picks no rows of known numbers by integers
     that vary, which is an embedding."""
@@ -296,6 +297,12 @@ def _is_beside(node: Node) -> bool:
     of_rows = node.op in OPERATORS and bool(OPERATORS[node.op].lookups)
     embeds = of_rows and bool(hosts) and hosts[0].dtype.kind == "f" and any(host.varies for host in hosts[1:])
     return len(hosts) == len(present) and not embeds
+
+
+def _written(spec: OnnxNode) -> str:
+    """`Conv(kernel_shape=(3, 3), pads=(1, 1, 1, 1))`."""
+    shown = {name: value for name, value in spec.attributes.items() if isinstance(value, int | float | str | tuple)}
+    return f"{spec.op}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 def _named(error: PellucidError, spec: OnnxNode) -> PellucidError:

@@ -142,10 +142,13 @@ def power(node: Node, arrays: Sequence[Array | None]) -> Array:
 
 @on_host("BitShift")
 def bit_shift(node: Node, arrays: Sequence[Array | None]) -> Array:
-    """Bits moved so many places; beyond the width of the type nothing is left."""
+    """Bits moved so many places; to the right, the sign comes after."""
     x, y = together(node, arrays, 2)
-    shift = np.left_shift if node.text("direction", choices=("LEFT", "RIGHT")) == "LEFT" else np.right_shift
-    return np.where(y < 8 * x.dtype.itemsize, shift(x, y), np.zeros((), x.dtype))
+    width = 8 * x.dtype.itemsize
+    if node.text("direction", choices=("LEFT", "RIGHT")) == "RIGHT" and x.dtype.kind == "i":
+        return np.right_shift(x, np.minimum(y, np.asarray(width - 1, y.dtype)))
+    shift = np.left_shift if node.text("direction") == "LEFT" else np.right_shift
+    return np.where(y < width, shift(x, y), np.zeros((), x.dtype))
 
 
 @on_host("IsInf")

@@ -90,7 +90,8 @@ def function(node: Node) -> Value:
 def power(node: Node) -> Value:
     """`x ** y`, of the type of `x`."""
     x = node.value(0)
-    return node.elementwise("{x}**{y}", {"x": x, "y": node.value(1)}, dtype=x.dtype)
+    text = "floor({x}**{y})" if x.dtype.kind in "iu" else "{x}**{y}"
+    return node.elementwise(text, {"x": x, "y": node.value(1)}, dtype=x.dtype)
 
 
 @operator("Mod")

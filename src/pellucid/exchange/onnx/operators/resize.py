@@ -159,7 +159,8 @@ def _read(node: Node, x: Tensor, axes: dict[int, Taps], beyond: float = 0.0) -> 
         if factors is not None:
             x = node.tensor(0, channels_last(4))
             return node.emit(upsample_nearest(x.memory, scale_factor=factors), {"x": x}, shape, x.order)
-        return _picked(node, x, changed)
+        if not node.program.training:
+            return _picked(node, x, changed)
     # What becomes smaller first, so that the rest has less to do.
     for a in sorted(changed, key=lambda a: len(changed[a].cells) / x.shape[a]):
         x = _weighed(node, x, a, changed[a], beyond)
@@ -201,12 +202,33 @@ def _picked(node: Node, x: Tensor, axes: dict[int, Taps]) -> Tensor:
 def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
     """Each cell reads several along one axis."""
     names = axis_names(x.rank, x.order)
+    if node.program.training:
+        return _multiplied(node, x, a, read, beyond)
     places = [f"p[{name},s]" if axis == a else name for axis, name in enumerate(names)]
-    shape = tuple(len(read.cells) if axis == a else extent for axis, extent in enumerate(x.shape))
     weights = node.as_tensor(Host(read.weights.astype(x.dtype)))
     sources = {"x": x, "p": node.table(f"cells{a}", read.cells), "a": weights}
     text = f"{cell('z', names, x.order)} = sum(s) a[{names[a]},s]*{cell('x', places, x.order)}"
+    return _with_beyond(node, text, sources, x, a, read, beyond)
+
+
+def _multiplied(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
+    """The same as a product with a matrix: its gradient is another product, and it needs no indices."""
+    names = axis_names(x.rank, x.order)
+    matrix = np.zeros((len(read.cells), x.shape[a]))
+    np.add.at(matrix, (np.arange(len(read.cells))[:, None], read.cells), read.weights)
+    own = f"{names[a]}1"
+    places = [own if axis == a else name for axis, name in enumerate(names)]
+    sources = {"x": x, "a": node.as_tensor(Host(matrix.astype(x.dtype)))}
+    text = f"{cell('z', names, x.order)} = sum({own}) a[{names[a]},{own}]*{cell('x', places, x.order)}"
+    return _with_beyond(node, text, sources, x, a, read, beyond)
+
+
+def _with_beyond(
+    node: Node, text: str, sources: dict[str, Tensor], x: Tensor, a: int, read: Taps, beyond: float
+) -> Tensor:
+    """The equation, and a given number where a cell lies outside of what is read."""
+    shape = tuple(len(read.cells) if axis == a else extent for axis, extent in enumerate(x.shape))
     if read.outside.any() and beyond:
         sources["e"] = node.as_tensor(Host(np.where(read.outside, beyond, 0.0).astype(x.dtype)))
-        text += f" + e[{names[a]}]"
+        text += f" + e[{axis_names(x.rank, x.order)[a]}]"
     return node.emit(system(text), sources, shape, x.order, part=f"axis{a}")
