@@ -37,6 +37,7 @@ _COMMANDS = {
     "resume": "Go on with a training that was stopped.",
     "predict": "Say what pictures show.",
     "evaluate": "Measure a trained model on labelled pictures.",
+    "export": "Write a trained model as an ONNX file.",
     "summary": "Show a trained model: layers, equations, measures.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",

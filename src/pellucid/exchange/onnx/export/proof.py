@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from pellucid.errors import PellucidError
 from pellucid.exchange.onnx.export.nodes import Array, Nodes
 from pellucid.exchange.onnx.export.standard import Parameters, Proposal
-from pellucid.exchange.onnx.program import input_names, laid_out
+from pellucid.exchange.onnx.program import laid_out
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, Traced, trace
 from pellucid.exchange.onnx.values import Tensor
@@ -51,14 +51,17 @@ def is_proved(layer: WrittenLayer, proposal: Proposal, opset: int) -> bool:
     except PellucidError:
         return False
     result = traced.outputs[0]
-    if not isinstance(result, Tensor) or result.place < 0 or len(traced.inputs) != len(layer.sources):
+    if not isinstance(result, Tensor) or result.place < 0:
         return False
     output = other_laid.outputs[traced.places[result.place].name]
     arrays = {
         name: np.ascontiguousarray(kept.host.array.transpose(kept.order), np.float64)
         for name, kept in traced.parameters.items()
     }
-    matched = {f"input {number}": name for number, name in enumerate(input_names(traced))}
+    inputs = {fed.name: fed.title for fed in traced.inputs}
+    matched = {f"input {number}": inputs.pop(f"x{number}", "") for number in range(len(layer.sources))}
+    # What is left are tables of indices.
+    arrays |= {title: np.ascontiguousarray(traced.known[name].array, np.int64) for name, title in inputs.items()}
     same_order = result.order == proposal.gives
     if same_order and _same(own, other, laid.output, output, matched, parameters, arrays):
         return True
