@@ -109,6 +109,11 @@ def test_only_the_own_cell_makes_an_epilogue():
         assert list(texts(agree(graph, ["a"]))) == ["z", "a"]
 
 
+def test_one_number_for_all_cells_takes_no_epilogue():
+    graph = graph_of({"x": (3, 4)}, ("q = sum(n,c) x[n,c]**2", {"x": "x"}), ("z[n,c] = x[n,c]*q", {"x": "x", "q": "q"}))
+    assert list(texts(agree(graph, ["z"]))) == ["q", "z"]
+
+
 def test_an_epilogue_through_a_view():
     graph = graph_of({**DENSE_SHAPES, "v": (30,), "m": ()}, DENSE)
     flat = graph.view("z", (30,))

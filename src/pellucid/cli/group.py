@@ -39,6 +39,8 @@ _COMMANDS = {
     "evaluate": "Measure a trained model on labelled pictures.",
     "export": "Write a trained model as an ONNX file.",
     "summary": "Show a trained model: layers, equations, measures.",
+    "run": "Run an ONNX file on arrays.",
+    "export": "Write a trained model as ONNX.",
     "explain": "Show where a number of a layer or gradient comes from.",
     "tune": "Measure how the equations of a network run fastest here.",
     "info": "Show the processor, what is measured of it, and the cache.",

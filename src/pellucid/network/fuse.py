@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 from pellucid.language.syntax import Access, walk
 from pellucid.network.graph import Equation, Graph, Value, View, fresh
@@ -138,7 +139,10 @@ class _Work:
         shape = self.values[node.output].shape
         if not is_elementwise(self.values, reader):
             return None
-        if self.values[reader.output].shape != shape:
+        result = self.values[reader.output].shape
+        if prod(result) != prod(shape):
+            return None
+        if result != shape:
             return self._reshaped(node, reader, last)
         consumer = replace(reader, bindings={a: node.output if b == last else b for a, b in reader.bindings.items()})
         return self._checked(node, _Epilogue(reader.output, consumer))

@@ -133,7 +133,10 @@ def _walks_as_one(operand: Operand, first: str, second: str, extent: int) -> boo
     a, b = _dimension_of(operand, first), _dimension_of(operand, second)
     if a is None or b is None:
         return False
-    return a == b == -1 or (a >= 0 and b == a + 1 and operand.shape[b] == extent)
+    if a == b == -1:
+        return True
+    looked_up = {lookup.dimension for lookup in operand.lookups}
+    return a >= 0 and b == a + 1 and operand.shape[b] == extent and not {a, b} & looked_up
 
 
 def _fuse(nest: Contraction, first: str, second: str) -> Contraction:
@@ -148,6 +151,9 @@ def _fuse(nest: Contraction, first: str, second: str) -> Contraction:
             operand,
             shape=(*shape[:d], shape[d] * shape[d + 1], *shape[d + 2 :]),
             index=(*index[:d], index[d + 1], *index[d + 2 :]),
+            lookups=tuple(
+                replace(lookup, dimension=lookup.dimension - (lookup.dimension > d)) for lookup in operand.lookups
+            ),
         )
 
     def join(axes: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:

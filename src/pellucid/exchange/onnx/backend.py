@@ -1,8 +1,8 @@
 """The interface of onnx's conformance tests, and of whoever runs models through it.
 
-    import onnx.backend.test
-    from pellucid.exchange.onnx.backend import Backend
-    tests = onnx.backend.test.BackendTest(Backend, __name__)
+import onnx.backend.test
+from pellucid.exchange.onnx.backend import Backend
+tests = onnx.backend.test.BackendTest(Backend, __name__)
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Backend(OnnxBackend):
     @classmethod
     def supports_device(cls, device: str) -> bool:
         """Whether it is the CPU."""
-        return device.split(":")[0] == "CPU"
+        return device.split(":", maxsplit=1)[0] == "CPU"
 
     @classmethod
     def prepare(cls, model: ModelProto, device: str = "CPU", **kwargs: Any) -> BackendRep:

@@ -36,6 +36,13 @@ class Port:
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...] | None
 
+    @property
+    def form(self) -> str:
+        """`(batch, 3, ?, ?)`: the shape with a question mark for what the file leaves open without a name."""
+        if self.shape is None:
+            return "(?)"
+        return f"({', '.join('?' if extent is None else str(extent) for extent in self.shape)})"
+
 
 @dataclass(frozen=True)
 class OnnxNode:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from math import prod
 from threading import Lock
 from typing import Any, Self, cast
 
 import numpy as np
 
-from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.head import with_head
+from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.program import Program, laid_out
 from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.reading.standard import with_standard_functions
+from pellucid.exchange.onnx.support import check_supported
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, natural
+from pellucid.network import View
 from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.blueprint import Blueprint, Outline
 from pellucid.nn.losses import Loss
-from pellucid.nn.summary import summary_text
+from pellucid.nn.summary import multiply_adds, summary_text
 from pellucid.nn.topology import Topology
 from pellucid.optim import Optimizer, Penalty
 
@@ -47,6 +52,8 @@ class OnnxModel:
         backend: str = "compiled",
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        graph = with_standard_functions(graph, OPERATORS.keys() | HOST_OPERATORS.keys(), limits)
+        check_supported(graph)
         self.graph = graph
         self.threads = threads
         self.accuracy = accuracy
@@ -90,7 +97,7 @@ class OnnxModel:
         Shapes, order of axes and types are those that the file declares; a program is compiled for each size.
         Raises ArgumentError, ShapeError or DtypeError for inputs that do not fit.
         """
-        found = self.run(self._by_name(arrays, named))
+        found = self.run(self.by_name(arrays, named))
         return found[0] if len(found) == 1 else found
 
     def run(self, arrays: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -104,11 +111,13 @@ class OnnxModel:
         `shapes` are those of inputs that the file leaves open, by name; an open batch is 1.
         Raises ArgumentError where an extent is open that is not given.
         """
-        entries = {port.name: self._entry(port.name, np.zeros(*_shown(port, shapes or {}))) for port in self.inputs}
-        traced = trace(self.graph, entries, limits=self.limits)
-        graph, laid = laid_out(traced, self.dtype, self.accuracy)
-        topology = Topology(traced.places, len(traced.places) - 1)
-        return summary_text(topology, Outline(graph, laid), {}, rows=graph.images or 1, training=False)
+        topology, outline = self._outline(shapes or {})
+        return summary_text(topology, outline, {}, rows=outline.graph.images or 1, training=False)
+
+    def multiply_adds(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
+        """Products under sums of one call, the nominal number; `shapes` as for `summary`."""
+        _, outline = self._outline(shapes or {})
+        return sum(multiply_adds(node) for node in outline.graph.nodes if not isinstance(node, View))
 
     def trainable(
         self,
@@ -167,7 +176,8 @@ class OnnxModel:
         model.load_parameters(network.parameters)
         return model
 
-    def _by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+    def by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
+        """An array for each input by its name, some given in the order of inputs; ArgumentError where one is missing."""
         names = [port.name for port in self.inputs]
         if len(arrays) > len(names):
             raise ArgumentError(f"{len(arrays)} arrays were given; the network takes {len(names)}: {', '.join(names)}")
@@ -220,6 +230,25 @@ class OnnxModel:
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
 
+    def _outline(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Topology, Outline]:
+        """The equations for inputs of these shapes, which are not compiled."""
+        entries = {port.name: self._shown(port, shapes) for port in self.inputs}
+        traced = trace(self.graph, entries, limits=self.limits)
+        return Topology(traced.places, len(traced.places) - 1), Outline(*laid_out(traced, self.dtype, self.accuracy))
+
+    def _shown(self, port: Port, shapes: Mapping[str, tuple[int, ...]]) -> Open | Host:
+        """What stands for an input where the network is shown and not run."""
+        shape = shapes.get(port.name) or _usual_shape(port)
+        _check_shape(port, shape)
+        if port.dtype.kind == "f" and port.name not in self._demanded:
+            return Open(shape, port.dtype, natural(len(shape)))
+        size = prod(shape) * port.dtype.itemsize
+        if size > self.limits.memory:
+            raise OutOfMemoryError(
+                f"input {port.name!r} of shape {shape} has {size:,} bytes; at most {self.limits.memory:,} are allowed"
+            )
+        return self._entry(port.name, np.zeros(shape, port.dtype))
+
     def _made(self, entries: Mapping[str, Open | Host]) -> Program:
         return Program(
             trace(self.graph, entries, limits=self.limits),
@@ -236,14 +265,10 @@ class OnnxModel:
         key = (kept.host.name, kept.order)
         if kept.host.name and key in self._turned:
             return self._turned[key]
-        array = np.ascontiguousarray(kept.host.array.transpose(kept.order), self.dtype)
+        array = np.asarray(kept.host.array.transpose(kept.order), self.dtype, order="C")
         if kept.host.name:
             self._turned[key] = array
         return array
-
-
-def _form(shape: tuple[int | str | None, ...] | None) -> str:
-    return "?" if shape is None else ", ".join("?" if extent is None else str(extent) for extent in shape)
 
 
 def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
@@ -253,18 +278,15 @@ def _check_shape(port: Port, shape: tuple[int, ...]) -> None:
         extent == own for extent, own in zip(port.shape, shape, strict=True) if isinstance(extent, int)
     )
     if not fits:
-        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes ({_form(port.shape)})")
+        raise ShapeError(f"input {port.name!r} has shape {shape}; the network takes {port.form}")
 
 
-def _shown(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of an input for which the network is shown."""
-    if port.name in shapes:
-        _check_shape(port, shapes[port.name])
-        return shapes[port.name], port.dtype
+def _usual_shape(port: Port) -> tuple[int, ...]:
+    """The shape of an input that the file says, with a batch of 1 where that is open."""
     own = port.shape
-    batch = () if not own else (own[0] if isinstance(own[0], int) else 1,)
     if own is None or any(not isinstance(extent, int) for extent in own[1:]):
         raise ArgumentError(
-            f"input {port.name!r} leaves its shape open ({_form(own)}): give it, `shapes={{{port.name!r}: (...)}}`"
+            f"input {port.name!r} leaves its shape open {port.form}: give it, `shapes={{{port.name!r}: (...)}}`"
         )
-    return (*batch, *cast("tuple[int, ...]", own[1:])), port.dtype
+    batch = () if not own else (own[0] if isinstance(own[0], int) else 1,)
+    return (*batch, *cast("tuple[int, ...]", own[1:]))

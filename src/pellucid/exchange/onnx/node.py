@@ -197,7 +197,10 @@ class Node:
 
     def tensor(self, number: int, order: Order | None = None) -> Tensor:
         """An input as a value of the program, its axes in `order` in memory; as they stand where none is given."""
-        return self.arranged(self.as_tensor(self.value(number)), order)
+        x = self.as_tensor(self.value(number))
+        if order is not None and len(order) != x.rank:
+            self.damaged(f"input {number} must have {len(order)} axes, has shape {x.shape}")
+        return self.arranged(x, order)
 
     def optional(self, number: int, order: Order | None = None) -> Tensor | None:
         """The same where the input is there."""
@@ -210,9 +213,9 @@ class Node:
         outside is refused.
         """
         value = self.value(number)
+        if value.dtype.kind not in "iu":
+            self.damaged(f"input {number} must be integers, is {value.dtype}")
         if isinstance(value, Host):
-            if value.dtype.kind not in "iu":
-                self.damaged(f"input {number} must be integers, is {value.dtype}")
             if value.varies or extent is None:
                 return self.program.fed(value, positions=True, extent=extent)
             return self.program.table(self, f"indices{number}", self.checked_indices(value.array, extent, number))
@@ -226,7 +229,9 @@ class Node:
         outside = (wide < -extent) | (wide >= extent)
         if outside.any():
             first = int(wide[outside][0])
-            self.damaged(f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}")
+            self.damaged(
+                f"input {number} has the index {first}; indices of {extent} are from {-extent} to {extent - 1}"
+            )
         return np.where(wide < 0, wide + extent, wide)
 
     def table(self, part: str, indices: Array) -> Tensor:
@@ -303,9 +308,9 @@ class Node:
         orders them, where none is given).
 
         `sources` are the tensors by their names in the equations. `weights` says under which name ("weight") a known
-        array is a parameter that is trained, unless it is in `kept`; others that are known are parameters that are not. `part` tells several
-        results of one node apart. `training` is what takes the place of `step` in training. The result has the type
-        of the first source, unless `dtype` is given; with `positions` the program holds int64.
+        array is a parameter that is trained, unless it is in `kept`; others that are known are parameters that are
+        not. `part` tells several results of one node apart. `training` is what takes the place of `step` in training.
+        The result has the type of the first source, unless `dtype` is given; with `positions` the program holds int64.
         """
         names = weights or {}
         computed = {local: x for local, x in sources.items() if x.host is None}
@@ -347,6 +352,11 @@ class Node:
             return made
         stage = Stage(Reshape(made.memory, reshaped(x.memory, made.memory)), (), ("x",))
         return self._made(part, (x,), {}, stage, made)
+
+    def passed(self, x: Tensor, training: Callable[[], Training]) -> Tensor:
+        """A place that gives `x` as it is, but in training what `training` makes of it."""
+        stage = Stage(Reshape(x.memory, reshaped(x.memory, x.memory)), (), ("x",), training)
+        return self._made("", (x,), {}, stage, x)
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Host:
         """A result without elements: there is nothing to compute."""

@@ -100,7 +100,8 @@ class Program:
             elif value.host is not None:
                 made = value.host.array
             else:
-                made = values[self._traced.inputs[-1 - value.place].name]
+                fed = self._traced.inputs[-1 - value.place]
+                made = values[fed.name].transpose(fed.order).reshape(value.memory).transpose(np.argsort(value.order))
         return _as_type(made, value.dtype).reshape(value.shape)
 
 

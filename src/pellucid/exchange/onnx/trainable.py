@@ -63,7 +63,7 @@ def as_network(
         raise ArgumentError(f"{graph.source}: another batch makes another network of it: it cannot be trained")
     places = _written(layers, _memory(port, shape, WRITTEN_BATCHES[0]))
     parameters = {
-        name: np.ascontiguousarray(kept.host.array.transpose(kept.order), np.float32)
+        name: np.asarray(kept.host.array.transpose(kept.order), np.float32, order="C")
         for name, kept in traces[0].parameters.items()
         if name.rpartition(".")[0] in {place.name for place in places}
     }

@@ -75,7 +75,13 @@ class Tensor:
     def renamed(self, axes: Order) -> Tensor:
         """The same memory with its axes in another order to ONNX: axis `number` of the result is `axes[number]`."""
         new = {old: number for number, old in enumerate(axes)}
-        return replace(self, shape=tuple(self.shape[axis] for axis in axes), order=tuple(new[a] for a in self.order))
+        shape, order = tuple(self.shape[axis] for axis in axes), tuple(new[axis] for axis in self.order)
+        if self.host is None:
+            return replace(self, shape=shape, order=order)
+        # Another name, because it is another array.
+        name = f"{self.host.name} {axes}" if self.host.name else ""
+        host = replace(self.host, array=self.host.array.transpose(axes), name=name)
+        return replace(self, shape=shape, order=order, host=host)
 
 
 Value: TypeAlias = Host | Tensor

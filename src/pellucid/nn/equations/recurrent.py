@@ -4,7 +4,8 @@ Axes    n sequence; t step; c feature of the input; j, k feature of the state, b
 Names   of a layer's tensors end with its number, and with `r` where it walks from the last step to the first:
         u what the input brings; a what goes into the gates; h state; c cell of an LSTM; p the state as a step reads it;
         e the state that a step makes, where it may be missing; i, f, g, o and r, z, g the gates of an LSTM and a GRU;
-        m what an LSTM's output gate lets pass; y what a layer gives.
+        m what an LSTM's output gate lets pass; s what a GRU's reset gate lets pass before the product; l what an LSTM's
+        gates see of the cell; y what a layer gives.
 
 The products with the input wait for nothing, so they are equations of all steps at once.
 """
@@ -30,7 +31,14 @@ GATES = {
     "gru": ("reset", "update", "new"),
 }
 KINDS = tuple(GATES)
-OUTPUTS = ("sequence", "last", "state")
+# Of each kind: of the gates first, of what is new, of the cell of an LSTM where it goes out.
+FUNCTIONS = {
+    "tanh": ("tanh({})",),
+    "relu": ("max({}, 0)",),
+    "lstm": ("sigmoid({})", "tanh({})", "tanh({})"),
+    "gru": ("sigmoid({})", "tanh({})"),
+}
+OUTPUTS = ("sequence", "last", "state", "all")
 
 
 def check_nonlinearity(nonlinearity: str) -> None:
@@ -49,6 +57,11 @@ class Recurrent:
     the last step to the first. The output is the states of the last layer at all steps, (n, t, directions * features),
     or with `output` "last" those behind the last step, (n, directions * features), or with "state" those of all layers
     and directions, and behind them the cells of an LSTM, (n, states, features): what a network begins with to go on.
+    "all" are those at every step, (n, t, states, features).
+
+    Variants: `functions` of each chain in the place of `FUNCTIONS`, as texts with a place for the value; `clip`: what
+    goes into a function is cut to -clip .. clip; `coupled`: an LSTM forgets as much as it lets in; `peepholes`: its
+    gates see the cell; `reset_before`: the reset gate of a GRU stands before the product.
     """
 
     kind: str
@@ -61,6 +74,11 @@ class Recurrent:
     padding: float | None = None
     truncate: int | None = None
     reverse: bool = False
+    functions: tuple[tuple[str, ...], ...] = ()
+    clip: float | None = None
+    coupled: bool = False
+    peepholes: bool = False
+    reset_before: bool = False
 
     def __post_init__(self) -> None:
         integer("features", self.features, 1)
@@ -79,6 +97,11 @@ class Recurrent:
         """Whether steps may be missing."""
         return self.lengths or self.padding is not None
 
+    def function(self, chain: str, number: int, value: str) -> str:
+        """A function of this chain, of a value that is cut before where there is a `clip`."""
+        texts = self.functions[self.chains.index(chain)] if self.functions else FUNCTIONS[self.kind]
+        return texts[number].format(value if self.clip is None else f"min(max({value}, -Z), Z)")
+
     @property
     def chains(self) -> tuple[str, ...]:
         """The suffixes of all layers and directions, in order."""
@@ -96,7 +119,8 @@ class Recurrent:
 
     def shapes(self, inputs: int) -> dict[str, Shape]:
         """The shape of every parameter by its local name: `v` of the input, `w` of the state, `b` and `d` biases (`d`
-        of the state, which a GRU alone has)."""
+        of the state, which a GRU alone has, behind whose product the reset gate stands), `l` of peepholes (input, forget,
+        output)."""
         gates = (len(GATES[self.kind]),) if GATES[self.kind] else ()
         found: dict[str, Shape] = {}
         for chain in self.chains:
@@ -105,8 +129,10 @@ class Recurrent:
             found[f"w{chain}"] = (self.features, *gates, self.features)
             if self.bias:
                 found[f"b{chain}"] = (*gates, self.features)
-                if self.kind == "gru":
+                if self.kind == "gru" and not self.reset_before:
                     found[f"d{chain}"] = (*gates, self.features)
+            if self.peepholes:
+                found[f"l{chain}"] = (3, self.features)
         return found
 
 
@@ -140,7 +166,7 @@ def recurrent(
             read = f"y{layer}"
             texts.append(_side_by_side(f"{read}[n,t,m]", *(f"h{chain}[n,t,{{}}]" for chain in chains)))
     texts += _output(network)
-    every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding}
+    every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding, "Z": network.clip}
     formulas = [formula(text) for text in texts]
     used = names_of(node for entry in formulas for node in (entry.output, entry.body))
     constants = {name: value for name, value in every.items() if name in used and value is not None}
@@ -201,25 +227,48 @@ def _step(network: Recurrent, z: str, state: str, cell: str) -> Iterator[str]:
     """From the state before, `state` (with a place for its last index) and `cell`, to the new one."""
     new = f"e{z}[n,t,k]" if network.masked else f"h{z}[n,t,k]"
     if network.kind in ("tanh", "relu"):
-        function = "tanh({})" if network.kind == "tanh" else "max({}, 0)"
         yield f"a{z}[n,t,k] = u{z}[n,t,k] + sum(j) {state.format('j')}*w{z}[j,k]"
-        yield f"{new} = {function.format(f'a{z}[n,t,k]')}"
+        yield f"{new} = {network.function(z, 0, f'a{z}[n,t,k]')}"
     elif network.kind == "lstm":
-        yield f"a{z}[n,t,q,k] = u{z}[n,t,q,k] + sum(j) {state.format('j')}*w{z}[j,q,k]"
-        # Each gate is a tensor of its own, so that its gradient is told from its value.
-        for number, gate in enumerate("ifgo"):
-            yield f"{gate}{z}[n,t,k] = {'tanh' if gate == 'g' else 'sigmoid'}(a{z}[n,t,{number},k])"
-        changed = f"f{z}[n,t,k]*{cell} + i{z}[n,t,k]*g{z}[n,t,k]"
-        yield f"c{z}[n,t,k] = " + (f"where(t < length[n], {changed}, {cell})" if network.masked else changed)
-        yield f"m{z}[n,t,k] = tanh(c{z}[n,t,k])"
-        yield f"{new} = o{z}[n,t,k]*m{z}[n,t,k]"
+        yield from _lstm_step(network, z, state, cell, new)
     else:
-        u, a = ([f"{name}{z}[n,t,{number},k]" for number in range(3)] for name in "ua")
+        yield from _gru_step(network, z, state, new)
+
+
+def _lstm_step(network: Recurrent, z: str, state: str, cell: str, new: str) -> Iterator[str]:
+    yield f"a{z}[n,t,q,k] = u{z}[n,t,q,k] + sum(j) {state.format('j')}*w{z}[j,q,k]"
+    # Each gate is a tensor of its own, so that its gradient is told from its value.
+    gates = dict[str, str]()
+    seen = {"i": f" + l{z}[0,k]*{cell}", "f": f" + l{z}[1,k]*{cell}", "o": f" + l{z}[2,k]*c{z}[n,t,k]"}
+    for number, gate in enumerate("ifgo"):
+        value = f"a{z}[n,t,{number},k]" + (seen.get(gate, "") if network.peepholes else "")
+        gates[gate] = f"{gate}{z}[n,t,k] = {network.function(z, int(gate == 'g'), value)}"
+    if network.coupled:
+        gates["f"] = f"f{z}[n,t,k] = 1 - i{z}[n,t,k]"
+    changed = f"f{z}[n,t,k]*{cell} + i{z}[n,t,k]*g{z}[n,t,k]"
+    cells = f"c{z}[n,t,k] = " + (f"where(t < length[n], {changed}, {cell})" if network.masked else changed)
+    # The output gate that sees the cell waits for it.
+    yield from (gates["i"], gates["f"], gates["g"])
+    yield from (cells, gates["o"]) if network.peepholes else (gates["o"], cells)
+    texts = network.functions[network.chains.index(z)] if network.functions else FUNCTIONS["lstm"]
+    yield f"m{z}[n,t,k] = {texts[2].format(f'c{z}[n,t,k]')}"
+    yield f"{new} = o{z}[n,t,k]*m{z}[n,t,k]"
+
+
+def _gru_step(network: Recurrent, z: str, state: str, new: str) -> Iterator[str]:
+    u, a = ([f"{name}{z}[n,t,{number},k]" for number in range(3)] for name in "ua")
+    if network.reset_before:
+        products = [f"(sum(j) {state.format('j')}*w{z}[j,{number},k])" for number in range(2)]
+        yield f"r{z}[n,t,k] = {network.function(z, 0, f'{u[0]} + {products[0]}')}"
+        yield f"z{z}[n,t,k] = {network.function(z, 0, f'{u[1]} + {products[1]}')}"
+        yield f"s{z}[n,t,k] = r{z}[n,t,k]*{state.format('k')}"
+        yield f"g{z}[n,t,k] = {network.function(z, 1, f'{u[2]} + (sum(j) s{z}[n,t,j]*w{z}[j,2,k])')}"
+    else:
         yield f"a{z}[n,t,q,k] = sum(j) {state.format('j')}*w{z}[j,q,k]" + (f" + d{z}[q,k]" if network.bias else "")
-        yield f"r{z}[n,t,k] = sigmoid({u[0]} + {a[0]})"
-        yield f"z{z}[n,t,k] = sigmoid({u[1]} + {a[1]})"
-        yield f"g{z}[n,t,k] = tanh({u[2]} + r{z}[n,t,k]*{a[2]})"
-        yield f"{new} = (1 - z{z}[n,t,k])*g{z}[n,t,k] + z{z}[n,t,k]*{state.format('k')}"
+        yield f"r{z}[n,t,k] = {network.function(z, 0, f'{u[0]} + {a[0]}')}"
+        yield f"z{z}[n,t,k] = {network.function(z, 0, f'{u[1]} + {a[1]}')}"
+        yield f"g{z}[n,t,k] = {network.function(z, 1, f'{u[2]} + r{z}[n,t,k]*{a[2]}')}"
+    yield f"{new} = (1 - z{z}[n,t,k])*g{z}[n,t,k] + z{z}[n,t,k]*{state.format('k')}"
 
 
 def _end(chain: str) -> str:
@@ -228,14 +277,18 @@ def _end(chain: str) -> str:
 
 
 def _output(network: Recurrent) -> Iterator[str]:
-    """The states of the last layer, or all that there are behind the last step."""
-    if network.output == "state":
+    """The states of the last layer, or all that there are, at every step or behind the last one."""
+    if network.output in ("state", "all"):
         tensors = "hc" if network.kind == "lstm" else "h"
-        ends = [f"{t}{chain}[n,{_end(chain)},k]" for t in tensors for chain in network.chains]
+        places = {chain: _end(chain) if network.output == "state" else "t" for chain in network.chains}
+        ends = [f"{tensor}{chain}[n,{places[chain]},k]" for tensor in tensors for chain in network.chains]
+        if network.output == "all" and network.masked:
+            states = len(network.chains)
+            ends[:states] = [f"where(t < length[n], {end}, 0)" for end in ends[:states]]
         chosen = ends.pop()
         for number, end in reversed(list(enumerate(ends))):
             chosen = f"where(i == {number}, {end}, {chosen})"
-        yield f"y[n,i,k] = {chosen}"
+        yield f"y[n,{'t,' if network.output == 'all' else ''}i,k] = {chosen}"
         return
     at, ends = "n,t," if network.output == "sequence" else "n,", list[str]()
     for chain in network.layer(network.num_layers - 1):

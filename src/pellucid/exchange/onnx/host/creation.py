@@ -86,10 +86,10 @@ def range_of(node: Node, arrays: Sequence[Array | None]) -> Array:
     if delta == 0 or not np.isfinite([float(start), float(limit), float(delta)]).all():
         node.damaged(f"a range from {start} to {limit} in steps of {delta} has no end")
     exact = isinstance(start, int) and isinstance(limit, int) and isinstance(delta, int)
-    count = max(0, -((start - limit) // delta) if exact else ceil((limit - start) / delta))
+    count = max(0, int(-((start - limit) // delta)) if exact else ceil((limit - start) / delta))
     node.program.check_size((count,), node.op)
     if exact:
-        return (np.asarray(start, np.int64) + np.arange(count, dtype=np.int64) * np.asarray(delta, np.int64)).astype(kind)
+        return (np.int64(start) + np.arange(count, dtype=np.int64) * np.int64(delta)).astype(kind)
     return (start + np.arange(count, dtype=np.float64) * delta).astype(kind)
 
 

@@ -133,7 +133,8 @@ def slices(node: Node, arrays: Sequence[Array | None]) -> Array:
     """From a start up to an end, in steps, along axes; beyond the ends there is nothing."""
     x = inputs(arrays, node, 1)[0]
     if node.version < 10:
-        starts, ends = node.integers("starts", least=-(2**63), most=2**63), node.integers("ends", least=-(2**63), most=2**63)
+        starts = node.integers("starts", least=-(2**63), most=2**63 - 1)
+        ends = node.integers("ends", least=-(2**63), most=2**63 - 1)
         axes, steps = node.integers("axes", range(len(starts))), (1,) * len(starts)
     else:
         lists = [None if array is None else _integers(array) for array in (*arrays[1:], None, None, None, None)][:4]
@@ -168,7 +169,7 @@ def tile(node: Node, arrays: Sequence[Array | None]) -> Array:
     repeats = _integers(counts)
     if len(repeats) != x.ndim or min(repeats, default=0) < 0:
         node.damaged(f"repeats {repeats} must be a number from 0 for each axis of shape {x.shape}")
-    node.program.check_size([extent * times for extent, times in zip(x.shape, repeats, strict=True)], node.op)
+    node.program.check_size(tuple(extent * times for extent, times in zip(x.shape, repeats, strict=True)), node.op)
     return np.tile(x, repeats)
 
 
@@ -202,7 +203,7 @@ def pad(node: Node, arrays: Sequence[Array | None]) -> Array:
     before, after = [0] * x.ndim, [0] * x.ndim
     for number, axis in enumerate(axes):
         before[axis], after[axis] = pads[number], pads[len(axes) + number]
-    shape = [b + e + a for b, e, a in zip(before, x.shape, after, strict=True)]
+    shape = tuple(b + e + a for b, e, a in zip(before, x.shape, after, strict=True))
     node.program.check_size(shape, node.op)
     x = x[tuple(slice(max(0, -b), e - max(0, -a)) for b, e, a in zip(before, x.shape, after, strict=True))]
     widths = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]

@@ -11,8 +11,8 @@ import numpy as np
 from pellucid.exchange.onnx.graph import Array
 from pellucid.exchange.onnx.host.types import inputs
 from pellucid.exchange.onnx.node import Node
-from pellucid.exchange.onnx.operators.registry import on_host
 from pellucid.exchange.onnx.operators.reduction import reduced_axes
+from pellucid.exchange.onnx.operators.registry import on_host
 
 __all__: list[str] = []
 

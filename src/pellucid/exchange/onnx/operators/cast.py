@@ -27,14 +27,14 @@ def cast(node: Node) -> Value:
         return x
     if is_narrow(x.dtype) or kind.kind not in "fiubV":
         node.refuse(f"numbers that the network computes are not cast from {x.dtype} to {kind}")
-    if kind == bool:
+    if kind.kind == "b":
         return node.elementwise("[{x} != 0]", {"x": x}, dtype=np.dtype(np.bool_))
     if kind in FLOATS_OF_8_BITS and node.truth("saturate", True):
         most = float(ml_dtypes.finfo(kind).max)
         return node.elementwise("min(max({x}, -MOST), MOST)", {"x": x}, constants={"MOST": most}, dtype=kind)
     if kind == np.dtype(ml_dtypes.float8_e8m0fnu):
         node.refuse(f"numbers that the network computes are not cast to {kind}, which has its own rules of rounding")
-    if is_integer(kind) and not is_integer(x.dtype) and x.dtype != bool:
+    if is_integer(kind) and not is_integer(x.dtype) and x.dtype.kind != "b":
         return node.elementwise("sign({x})*floor(abs({x}))", {"x": x}, dtype=kind)
     if isinstance(x, Host) or x.positions:
         return node.elementwise("{x}", {"x": x}, dtype=kind)

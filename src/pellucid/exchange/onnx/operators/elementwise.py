@@ -72,8 +72,9 @@ def arithmetic(node: Node) -> Value:
 
 def _trained(op: str, operands: Mapping[str, Value]) -> dict[str, str] | None:
     for local, value in operands.items():
-        known = isinstance(value, Host) and not value.varies and value.name
-        if op in _WEIGHTS and known and value.dtype.kind in "fV" and value.array.size > 1:
+        if op not in _WEIGHTS or not isinstance(value, Host) or value.varies or not value.name:
+            continue
+        if value.dtype.kind in "fV" and value.array.size > 1:
             return {local: _WEIGHTS[op]}
     return None
 

@@ -44,8 +44,6 @@ def _loss(node: Node, written: Callable[..., System]) -> Tensor:
         node.damaged(f"weights must have shape {(y.shape[1],)}, have {w.shape}")
     reduction = node.text("reduction", "mean", choices=("none", "mean", "sum"))
     ignored = node.integer("ignore_index", least=-(2**63), most=2**63 - 1) if node.has("ignore_index") else None
-    step = written(
-        y.memory, t.memory, None if w is None else w.memory, ignore_index=ignored, reduction=reduction
-    )
+    step = written(y.memory, t.memory, None if w is None else w.memory, ignore_index=ignored, reduction=reduction)
     sources = {"y": y, "t": t} | ({} if w is None else {"w": w})
     return node.emit(step, sources, labels if reduction == "none" else (), dtype=y.dtype)

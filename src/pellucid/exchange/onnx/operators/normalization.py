@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from pellucid.errors import ShapeError
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators.registry import operator
 from pellucid.exchange.onnx.values import Tensor, channels_last, natural
@@ -268,7 +269,7 @@ def _channels_last(node: Node, least: int = 1) -> Tensor:
 def _per_channel(node: Node, number: int, count: int) -> Tensor:
     found = node.tensor(number)
     if found.shape != (count,):
-        node.damaged(f"input {number} {found.shape} must have shape {(count,)}")
+        raise ShapeError(f"input {number} {found.shape} must have shape {(count,)}")
     return found
 
 
@@ -281,7 +282,7 @@ def _last_axes(node: Node) -> tuple[Tensor, int]:
 
 def _broadcast(node: Node, local: str, x: Tensor, shape: Shape, names: list[str]) -> str:
     if broadcast_shape([shape, x.shape]) != shape:
-        node.damaged(f"a scale or bias of shape {x.shape} must broadcast to input 0 {shape}")
+        raise ShapeError(f"a scale or bias of shape {x.shape} must broadcast to input 0 {shape}")
     return access(local, x, shape, names)
 
 

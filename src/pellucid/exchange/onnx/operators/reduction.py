@@ -91,14 +91,10 @@ def reduction(node: Node) -> Value:
     keepdims = node.truth("keepdims", True)
     if not axes:
         return node.elementwise(_OF_ONE[node.op], {"x": node.value(0)}) if node.op in _OF_ONE else node.value(0)
-    if node.op == "ReduceProd":
-        made = _product(node, x, axes)
-    else:
-        made = _reduced(node, _Reduction(x, axes))
+    made = _product(node, x, axes) if node.op == "ReduceProd" else _reduced(node, _Reduction(x, axes))
     if not keepdims:
         return made
-    order = tuple(axis for axis in x.order)
-    return node.view(made, reduced_shape(x.shape, axes, True), order, part="kept")
+    return node.view(made, reduced_shape(x.shape, axes, True), x.order, part="kept")
 
 
 def _reduced(node: Node, over: _Reduction) -> Tensor:

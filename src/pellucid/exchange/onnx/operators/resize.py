@@ -32,6 +32,7 @@ def upsample(node: Node) -> Tensor:
     x = node.tensor(0)
     scales = node.numbers("scales") if node.version < 9 else _numbers(node, 1)
     axes = _by_scales(node, x, scales, tuple(range(x.rank)))
+    _check_size(node, x, axes)
     if mode == "nearest":
         return _read(node, x, {a: nearest(axis, "asymmetric", "floor") for a, axis in axes.items()})
     return _read(node, x, {a: taps(axis, "asymmetric") for a, axis in axes.items()})
@@ -44,6 +45,7 @@ def resize(node: Node) -> Tensor:
     if node.version < 11:
         mode = node.text("mode", "nearest", choices=("nearest", "linear"))
         axes = _by_scales(node, x, _numbers(node, 1), tuple(range(x.rank)))
+        _check_size(node, x, axes)
         if mode == "linear":
             return _read(node, x, {a: taps(axis, "asymmetric") for a, axis in axes.items()})
         # The first version did not say how it rounds; files of its time were made for this.
@@ -56,6 +58,7 @@ def resize(node: Node) -> Tensor:
     exclude = node.truth("exclude_outside")
     antialias = node.truth("antialias") if node.version >= 18 else False
     axes = _axes(node, x, coordinates)
+    _check_size(node, x, axes)
     if mode == "nearest":
         chosen = {a: nearest(axis, coordinates, rounding) for a, axis in axes.items()}
         return _read(node, x, chosen, node.number("extrapolation_value", 0.0))
@@ -68,6 +71,34 @@ def resize(node: Node) -> Tensor:
         for a, axis in axes.items()
     }
     return _read(node, x, chosen, node.number("extrapolation_value", 0.0))
+
+
+@operator("AffineGrid", static=(1,))
+def affine_grid(node: Node) -> Tensor:
+    """Where the cells of a picture, from -1 to 1 along each axis, lie when a matrix has turned them."""
+    theta = node.tensor(0, (0, 1, 2))
+    size = node.known_integers(1)
+    axes = len(size) - 2
+    if axes not in (2, 3) or theta.shape != (size[0], axes, axes + 1) or min(size) < 1:
+        node.damaged(f"an input 0 of shape {theta.shape} does not fit the size {size}")
+    shape = (size[0], *size[2:], axes)
+    node.program.check_size(shape, node.spec.title)
+    whole = node.truth("align_corners")
+    lines = [np.linspace(-1, 1, extent) if whole else (2 * np.arange(extent) + 1) / extent - 1 for extent in size[2:]]
+    # The last axis is the first coordinate.
+    cells = np.meshgrid(*lines, indexing="ij")[::-1]
+    rows = np.stack([*cells, np.ones_like(cells[0])], -1).reshape(-1, axes + 1)
+    sources = {"x": theta, "a": node.as_tensor(Host(rows.astype(theta.dtype)))}
+    flat = node.emit(system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype)
+    return node.view(flat, shape, part="grid")
+
+
+def _check_size(node: Node, x: Tensor, axes: dict[int, Axis]) -> None:
+    """Before any table is made."""
+    shape = tuple(axes[a].after if a in axes else extent for a, extent in enumerate(x.shape))
+    if not all(shape):
+        raise ShapeError(f"a result of shape {shape} has no cells")
+    node.program.check_size(shape, node.spec.title)
 
 
 def _coordinate_modes(version: int) -> tuple[str, ...]:
@@ -148,12 +179,8 @@ def _read(node: Node, x: Tensor, axes: dict[int, Taps], beyond: float = 0.0) -> 
     """The tensor with these axes read anew."""
     changed = {a: read for a, read in axes.items() if not _is_same(read, x.shape[a])}
     shape = tuple(len(axes[a].cells) if a in axes else extent for a, extent in enumerate(x.shape))
-    if not all(shape):
-        return_shape = tuple(shape)
-        raise ShapeError(f"a result of shape {return_shape} has no cells")
     if not changed:
         return node.view(x, x.shape, x.order)
-    node.program.check_size(shape, node.spec.title)
     if all(read.cells.shape[1] == 1 and (read.weights == 1).all() for read in changed.values()):
         factors = _factors(x, changed)
         if factors is not None:

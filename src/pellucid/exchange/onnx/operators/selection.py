@@ -47,8 +47,9 @@ def gather(node: Node) -> Value:
         index = "K"
         constants = {"K": int(node.checked_indices(indices.array, x.shape[axis], 1))}
     else:
-        sources["p"] = node.lookup(1, x.shape[axis])
-        index = cell("p", own)
+        p = node.lookup(1, x.shape[axis])
+        sources["p"] = p if shape else node.view(p, (1,), part="index")
+        index = cell("p", own) if shape else "p[0]"
     read = [*names[:axis], index, *names[axis + len(shape) :]]
     step = system(f"{cell('z', names, order)} = {cell('x', read, x.order)}", constants=constants)
     return node.emit(step, sources, result, order, weights={"x": "weight"} if "p" in sources else None)
