@@ -55,14 +55,14 @@ LAYERS = {
     "AvgPool2d without padding": (
         nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False), IMAGE, ["AveragePool"]
     ),
-    "AvgPool2d past the padding": (nn.AvgPool2d(2, padding=1, stride=2, ceil_mode=True), IMAGE, ["*AvgPool2d"]),
+    "AvgPool2d past the padding": (nn.AvgPool2d(3, padding=1, stride=2, ceil_mode=True), IMAGE, ["*AvgPool2d"]),
     "AvgPool3d": (nn.AvgPool3d(2), VOLUME, ["AveragePool"]),
     "LPPool1d": (nn.LPPool1d(2, 2), LINE, ["LpPool"]),
     "LPPool2d": (nn.LPPool2d(3, 2), IMAGE, ["LpPool"]),
     "LPPool2d of half a norm": (nn.LPPool2d(1.5, 2), IMAGE, ["*LPPool2d"]),
     "AdaptiveAvgPool1d": (nn.AdaptiveAvgPool1d(3), LINE, ["*AdaptiveAvgPool1d"]),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d((2, 5)), IMAGE, ["AveragePool"]),
-    "AdaptiveAvgPool3d": (nn.AdaptiveAvgPool3d(2), VOLUME, ["*AdaptiveAvgPool3d"]),
+    "AdaptiveAvgPool3d": (nn.AdaptiveAvgPool3d((3, 2, 3)), VOLUME, ["*AdaptiveAvgPool3d"]),
     "AdaptiveMaxPool1d": (nn.AdaptiveMaxPool1d(3), LINE, ["*AdaptiveMaxPool1d"]),
     "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d((4, 3)), IMAGE, ["*AdaptiveMaxPool2d"]),
     "AdaptiveMaxPool3d": (nn.AdaptiveMaxPool3d((2, 3, 2)), VOLUME, ["MaxPool"]),
@@ -77,6 +77,7 @@ LAYERS = {
     "LayerNorm of the last axis": (nn.LayerNorm(4, affine=False), LINE, ["LayerNormalization"]),
     "LocalResponseNorm": (nn.LocalResponseNorm(3, alpha=0.3), IMAGE, ["LRN"]),
     "LocalResponseNorm, even": (nn.LocalResponseNorm(2, alpha=0.3), IMAGE, ["*LocalResponseNorm"]),
+    "Identity between others": (nn.Sequential(nn.Tanh(), nn.Identity(), nn.ReLU()), IMAGE, ["Tanh", "Relu"]),
     "Dropout": (nn.Sequential(nn.Dropout(0.5), nn.ReLU()), (4,), ["Relu"]),
     "Linear": (nn.Linear(3), (4,), ["Gemm"]),
     "Linear of steps": (nn.Linear(3, bias=False), STEPS, ["MatMul"]),
@@ -102,7 +103,7 @@ LAYERS = {
     "Hardtanh": (nn.Hardtanh(-0.5, 0.7), IMAGE, ["Clip"]),
     "Softmax": (nn.Softmax(), IMAGE, ["Softmax"]),
     "LogSoftmax": (nn.LogSoftmax(1), IMAGE, ["LogSoftmax"]),
-    "Maxout": (nn.Maxout(2), IMAGE, ["Transpose", "*Maxout", "Transpose"]),
+    "Maxout": (nn.Maxout(2), IMAGE, ["*Maxout"]),
     "PReLU": (nn.PReLU(), IMAGE, ["PRelu"]),
     "PReLU, shared": (nn.PReLU(shared=True), IMAGE, ["PRelu"]),
     "Upsample": (Of("upsample_nearest", {"scale_factor": (2, 3)}), IMAGE, ["Resize"]),
@@ -118,38 +119,41 @@ LAYERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_proposals(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What the tables propose is right, whether it is proved or not; most of what is wrong must be refused."""
+# Proposed, and not the same: only the proof keeps it out. ONNX Runtime refuses an even LRN by itself.
+WRONG = "AvgPool2d past the padding"
+REFUSED = "LocalResponseNorm, even"
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name not in (WRONG, REFUSED)])
+def test_what_the_tables_propose_is_right_even_before_it_is_proved(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     layer, shape, wanted = LAYERS[name]
-    if name in WRONG:
-        return
     monkeypatch.setattr(export_network, "is_proved", lambda *_: True)
-    found = check(built(as_network(layer), shape), tmp_path / "out.onnx")
-    assert wanted is None or found == wanted
-
-
-# Proposed, and not the same: only the proof keeps them out.
-WRONG = ("AvgPool2d past the padding", "LocalResponseNorm, even")
+    is_wanted(check(built(as_network(layer), shape), tmp_path / "out.onnx"), wanted)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str, tmp_path: Path):
     layer, shape, wanted = LAYERS[name]
-    found = check(built(as_network(layer), shape), tmp_path / "out.onnx")
-    assert wanted is None or found == wanted
+    is_wanted(check(built(as_network(layer), shape), tmp_path / "out.onnx"), wanted)
+
+
+def is_wanted(found: list[str], wanted: list[str] | None) -> None:
+    """The operators are these; a function of an image may be turned before and behind. None: any standard ones."""
     if wanted is None:
         assert not any(op.startswith("*") for op in found)
+    elif wanted[0].startswith("*"):
+        assert [op for op in found if op != "Transpose"] == wanted
+    else:
+        assert found == wanted
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_proposed_wrongly_is_not_proved(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    layer, shape, wanted = LAYERS[name]
-    model = built(as_network(layer), shape)
-    assert operators(exported(model, tmp_path / "right.onnx"))[-2:] != wanted[:0]
+def test_what_is_proposed_wrongly_is_not_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    layer, shape, _ = LAYERS[WRONG]
     monkeypatch.setattr(export_network, "is_proved", lambda *_: True)
-    with pytest.raises(AssertionError):
-        check(model, tmp_path / "wrong.onnx")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check(built(as_network(layer), shape), tmp_path / "wrong.onnx")
 
 
 def as_network(layer) -> nn.Sequential:
@@ -192,9 +196,11 @@ def test_every_opset(opset: int, tmp_path: Path):
 
 
 def test_float64(tmp_path: Path):
-    found = check(built(nn.Sequential(nn.Conv2d(3, 3), nn.Flatten(), nn.Linear(2)), (6, 5, 4), dtype="float64"),
-                  tmp_path / "out.onnx")  # fmt: skip
-    assert found == ["Conv", "Flatten", "Gemm"]
+    # ONNX Runtime has no Conv of float64.
+    network = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4), nn.Maxout(2))
+    assert check(built(network, (6, 5, 4), dtype="float64"), tmp_path / "out.onnx") == [
+        "MaxPool", "Flatten", "Gemm", "*Maxout"
+    ]  # fmt: skip
 
 
 def test_a_flattened_image_is_put_in_order_where_no_weights_can_be(tmp_path: Path):
@@ -251,7 +257,7 @@ def test_a_function_is_there_once_and_says_its_equations(tmp_path: Path):
     message = exported(built(nn.Sequential(*layers), (4,)), tmp_path / "out.onnx")
     assert [op for op in operators(message) if op[0] == "*"] == ["*Maxout", "*Maxout_1", "*Maxout", "*Maxout_2"]
     assert [function.name for function in message.functions] == ["Maxout", "Maxout_1", "Maxout_2"]
-    assert message.functions[0].doc_string == "z[n,u] = max(v) x[n,u*V + v]"
+    assert message.functions[0].doc_string == "z[n,u] = max(v) x[n,u*V+v]"
     assert [function.domain for function in message.functions] == ["pellucid.equations"] * 3
 
 

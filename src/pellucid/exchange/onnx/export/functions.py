@@ -134,6 +134,7 @@ def _unrolled(
     }
     inner = {axis: extent for axis, extent in extents.items() if axis != recurrence.axis}
     for step in range(count) if recurrence.step > 0 else range(count - 1, -1, -1):
+        before = len(nodes.written)
         for entry in recurrence.formulas:
             own = recurrence.at_step(entry, step, count)
             at_step = {recurrence.axis: Number(step)}
@@ -146,7 +147,8 @@ def _unrolled(
             steps = made[own.output.tensor]
             assert isinstance(steps, Steps)
             steps.made[step] = _made(scope, one, form, {**tensors, **made})
-        if len(nodes.written) > MOST_NODES:
+        # The last step is like all others.
+        if before + (len(nodes.written) - before) * (count - 1) > MOST_NODES:
             raise ArgumentError(
                 f"a recurrence of {count:,} steps becomes more than {MOST_NODES:,} nodes: they are written one by one"
             )

@@ -15,6 +15,7 @@ from pellucid.exchange.onnx.export.functions import DOMAIN, as_function
 from pellucid.exchange.onnx.export.nodes import Array, Nodes
 from pellucid.exchange.onnx.export.proof import is_proved
 from pellucid.exchange.onnx.export.standard import Parameters, Proposal, propose
+from pellucid.exchange.onnx.export.standard.proposal import pattern
 from pellucid.exchange.onnx.values import Order, channels_last, natural
 from pellucid.language.parse import parse
 from pellucid.language.syntax import Reduce
@@ -24,6 +25,10 @@ from pellucid.nn.topology import INPUT
 from pellucid.nn.written import WrittenLayer, write_down
 
 __all__ = ["Value", "Written", "write_network"]
+
+
+# A layer that says no more is not written.
+_IDENTITY = ("z[...] = x[...]",)
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ def _layer(
     nodes = written.nodes
     if layer.inference.shape is not None:
         return _viewed(nodes, sources[0], layer.inference.shape)
+    if len(sources) == 1 and pattern(layer.inference.equations) == _IDENTITY:
+        return sources[0]
     names = {entry.local: f"{place.name}.{entry.name}" for entry in layer.parameters}
     own = Parameters({local: parameters[name] for local, name in names.items()}, names)
     proposal = None

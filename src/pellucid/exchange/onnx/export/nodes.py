@@ -31,6 +31,7 @@ class Nodes:
         self.place = ""
         self._known: dict[Any, tuple[str, ...]] = {}
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
 
     def reserve(self, *names: str) -> None:
         """Names that no node may give to its outputs."""
@@ -81,9 +82,10 @@ class Nodes:
 
     def fresh(self, wish: str) -> str:
         """The name, with a number behind it where it is taken."""
-        name, number = wish, 1
+        name = wish
         while name in self._taken:
-            name, number = f"{wish}_{number}", number + 1
+            self._numbers[wish] = self._numbers.get(wish, 0) + 1
+            name = f"{wish}_{self._numbers[wish]}"
         self._taken.add(name)
         return name
 

@@ -140,7 +140,6 @@ def _functions() -> Mapping[tuple[str, ...], tuple[Cells | dict[int, Cells], int
     and the first set that has them."""
     x = _SAMPLE
     entries: list[tuple[object, Cells | dict[int, Cells], int]] = [
-        (activation.identity(x), _op("Identity"), 0),
         (activation.sigmoid(x), _op("Sigmoid"), 0),
         (activation.logsigmoid(x), _logsigmoid, 0),
         (activation.tanh(x), _op("Tanh"), 0),
