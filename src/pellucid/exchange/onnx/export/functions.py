@@ -77,14 +77,13 @@ def as_function(
     last = result.name if result.array is None else nodes.constant(result.array.astype(np.float64))
     if result.kind == "i":
         last = scope.computed(Computed(last, (), "i"), "f").name if _floating(form) else last
-    nodes.reserve("y")
     out = nodes.fresh("output")
     nodes.written.append(helper.make_node("Identity", [last], [out]))
+    nodes.prune(out)
     text = "\n".join(form.equations)
-    function = helper.make_function(
+    return helper.make_function(
         DOMAIN, name, list(names), [out], nodes.written, [helper.make_opsetid("", opset)], doc_string=text
     )
-    return function
 
 
 def _floating(form: Form) -> bool:

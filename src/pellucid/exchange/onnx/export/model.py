@@ -95,6 +95,7 @@ def _message(model: Model, opset: int, pictures: Preprocessing | None, probabili
         result = write_probabilities(nodes, result, model.loss)
     kind = onnx.TensorProto.INT64 if result.whole else _TYPES[blueprint.dtype]
     _rename(nodes, result.name)
+    nodes.prune("output")
     graph = helper.make_graph(
         nodes.written,
         "pellucid",

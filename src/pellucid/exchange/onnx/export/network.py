@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from re import sub
+from re import fullmatch, sub
 
 import numpy as np
 import onnx
@@ -37,7 +37,7 @@ class Value:
 
     `shape` is the network's, without the batch; `order` says where each of its axes stands in the file. Where `images`
     is given, the last axis is a flattened image of that shape, (height, width, channels), whose channels stand first in
-    the file. `whole`: it holds positions, int64.
+    the file. `whole`: it holds positions, int64. `base` is the value whose memory this one is seen with another shape.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Value:
     order: Order
     images: Shape | None = None
     whole: bool = False
+    base: Value | None = None
 
 
 @dataclass
@@ -109,6 +110,9 @@ def _layer(
         return _viewed(nodes, sources[0], layer.inference.shape)
     if len(sources) == 1 and pattern(layer.inference.equations) == _IDENTITY:
         return sources[0]
+    permuted = _permuted(layer, sources[0]) if len(sources) == 1 and not layer.parameters else None
+    if permuted is not None:
+        return permuted
     names = {entry.local: f"{place.name}.{entry.name}" for entry in layer.parameters}
     own = Parameters({local: parameters[name] for local, name in names.items()}, names)
     proposal = None
@@ -185,19 +189,38 @@ def _called(
 
 def _viewed(nodes: Nodes, value: Value, shape: Shape) -> Value:
     """The same memory with another shape. A flattened image stays as it stands: what reads it knows."""
-    if shape == value.shape:
-        return value
-    value = _in_rows(nodes, value)
+    base = value.base or value
+    if shape == base.shape:
+        return base
+    value = _in_rows(nodes, base)
     rank = len(value.shape) + 1
-    if value.order != natural(rank) and len(shape) == 1:
-        images = None if _is_same_memory(value) else value.shape
-        return Value(nodes.add("Flatten", value.name, axis=1), shape, natural(2), images)
     if _is_same_memory(value):
         value = replace(value, order=natural(rank))
+    elif len(shape) == 1 and _is_image(value):
+        return Value(nodes.add("Flatten", value.name, axis=1), shape, natural(2), images=value.shape, base=base)
     value = _arranged(nodes, value, natural(rank))
     if len(shape) == 1:
-        return Value(nodes.add("Flatten", value.name, axis=1), shape, natural(2), whole=value.whole)
-    return Value(nodes.reshape(value.name, (-1, *shape)), shape, natural(len(shape) + 1), whole=value.whole)
+        name = nodes.add("Flatten", value.name, axis=1)
+    else:
+        name = nodes.reshape(value.name, (-1, *shape))
+    return Value(name, shape, natural(len(shape) + 1), whole=value.whole, base=base)
+
+
+def _permuted(layer: WrittenLayer, value: Value) -> Value | None:
+    """The value with its axes in another order, where a layer says no more; in the file they stay where they are."""
+    found = fullmatch(r"z\[n,([\w,]+)\] = x\[n,([\w,]+)\]", "\n".join(layer.inference.equations))
+    if found is None:
+        return None
+    given, read = (text.split(",") for text in found.groups())
+    if sorted(given) != sorted(read) or len(set(given)) != len(given) or layer.inference.extents or value.images:
+        return None
+    axes = [read.index(name) for name in given]
+    shape = tuple(value.shape[axis] for axis in axes)
+    return replace(value, shape=shape, order=(0, *(value.order[axis + 1] for axis in axes)), base=None)
+
+
+def _is_image(value: Value) -> bool:
+    return value.order == channels_last(len(value.order))
 
 
 def _is_same_memory(value: Value) -> bool:

@@ -89,6 +89,16 @@ class Nodes:
         self._taken.add(name)
         return name
 
+    def prune(self, *results: str) -> None:
+        """Takes away what the results do not need."""
+        needed, kept = set(results), list[onnx.NodeProto]()
+        for node in reversed(self.written):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        self.written = kept[::-1]
+        self.initialisers = {name: array for name, array in self.initialisers.items() if name in needed}
+
     def _new_constant(self, array: Array) -> str:
         name = self.fresh("constant" if self.is_function else f"{self.place or 'graph'}/constant")
         if self.is_function:
