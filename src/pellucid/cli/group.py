@@ -37,7 +37,6 @@ _COMMANDS = {
     "resume": "Go on with a training that was stopped.",
     "predict": "Say what pictures show.",
     "evaluate": "Measure a trained model on labelled pictures.",
-    "export": "Write a trained model as an ONNX file.",
     "summary": "Show a trained model: layers, equations, measures.",
     "run": "Run an ONNX file on arrays.",
     "export": "Write a trained model as ONNX.",

@@ -76,8 +76,10 @@ def function_model(
         for name, array in arrays.items()
     ]
     node = helper.make_node("Case", list(arrays), ["result"], domain=DOMAIN)
-    sizes = [result_shape(layer, {n: (b, *a.shape[1:]) if n in sources else a.shape for n, a in arrays.items()}, b)
-             for b in (2, 3)]
+    sizes = [
+        result_shape(layer, {n: (b, *a.shape[1:]) if n in sources else a.shape for n, a in arrays.items()}, b)
+        for b in (2, 3)
+    ]
     shape = [extent if extent == other else "batch" for extent, other in zip(*sizes, strict=True)]
     output = helper.make_tensor_value_info("result", TYPES[dtype], shape)
     graph = helper.make_graph([node], "case", inputs, [output])
@@ -118,7 +120,7 @@ def check_function(
     plain_tolerance: float = 1e-11,
 ) -> None:
     """The function of a system gives what its equations say: with the batch that was given, and with another."""
-    layer = written(lambda *shapes: make(*shapes), sources)
+    layer = written(make, sources)
     for opset in opsets:
         for dtype, plain in (("float64", True), ("float32", False)):
             model = function_model(layer, sources, parameters, opset=opset, dtype=dtype)

@@ -35,47 +35,48 @@ def test_elementwise(function):
 
 
 LAYERS = {
-    "conv1d": (e.conv1d, dict(stride=2, padding=1), [(2, 7, 3)], dict(w=(3, 3, 4), b=(4,))),
-    "conv2d": (e.conv2d, dict(stride=2, padding="same"), [X], dict(w=(3, 3, 4, 5), b=(5,))),
-    "conv2d groups": (e.conv2d, dict(groups=2, dilation=2, padding=1), [X], dict(w=(2, 2, 2, 6), b=(6,))),
-    "conv2d flip": (e.conv2d, dict(flip=True), [X], dict(w=(2, 3, 4, 3))),
-    "conv3d": (e.conv3d, dict(padding=1), [(2, 4, 3, 4, 2)], dict(w=(2, 3, 2, 2, 3), b=(3,))),
-    "depthwise": (e.conv2d, dict(groups=4, padding=1), [X], dict(w=(3, 3, 1, 4))),
+    "conv1d": (e.conv1d, {"stride": 2, "padding": 1}, [(2, 7, 3)], {"w": (3, 3, 4), "b": (4,)}),
+    "conv2d": (e.conv2d, {"stride": 2, "padding": "same"}, [X], {"w": (3, 3, 4, 5), "b": (5,)}),
+    "conv2d groups": (e.conv2d, {"groups": 2, "dilation": 2, "padding": 1}, [X], {"w": (2, 2, 2, 6), "b": (6,)}),
+    "conv2d flip": (e.conv2d, {"flip": True}, [X], {"w": (2, 3, 4, 3)}),
+    "conv3d": (e.conv3d, {"padding": 1}, [(2, 4, 3, 4, 2)], {"w": (2, 3, 2, 2, 3), "b": (3,)}),
+    "depthwise": (e.conv2d, {"groups": 4, "padding": 1}, [X], {"w": (3, 3, 1, 4)}),
     "transposed": (
-        e.conv_transpose2d, dict(stride=2, padding=1, output_padding=1, groups=2), [(2, 3, 4, 4)],
-        dict(w=(3, 3, 3, 4), b=(6,)),
+        e.conv_transpose2d, {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, [(2, 3, 4, 4)],
+        {"w": (3, 3, 3, 4), "b": (6,)},
     ),
-    "transposed1d": (e.conv_transpose1d, dict(stride=3), [(2, 4, 2)], dict(w=(2, 3, 2))),
-    "linear": (e.linear, {}, [(2, 3, 7)], dict(w=(7, 4), b=(4,))),
-    "max_pool": (e.max_pool, dict(kernel_size=3, stride=2, padding=1), [X], {}),
-    "max_pool ceil": (e.max_pool, dict(kernel_size=2, ceil_mode=True, dilation=1), [X], {}),
-    "avg_pool": (e.avg_pool, dict(kernel_size=3, stride=2, padding=1), [X], {}),
+    "transposed1d": (e.conv_transpose1d, {"stride": 3}, [(2, 4, 2)], {"w": (2, 3, 2)}),
+    "linear": (e.linear, {}, [(2, 3, 7)], {"w": (7, 4), "b": (4,)}),
+    "max_pool": (e.max_pool, {"kernel_size": 3, "stride": 2, "padding": 1}, [X], {}),
+    "max_pool ceil": (e.max_pool, {"kernel_size": 2, "ceil_mode": True, "dilation": 1}, [X], {}),
+    "avg_pool": (e.avg_pool, {"kernel_size": 3, "stride": 2, "padding": 1}, [X], {}),
     "avg_pool counted": (
-        e.avg_pool, dict(kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False), [X], {}
+        e.avg_pool, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False}, [X],
+        {},
     ),
-    "lp_pool": (e.lp_pool, dict(norm_type=2, kernel_size=2), [X], {}),
-    "lp_pool 3": (e.lp_pool, dict(norm_type=3, kernel_size=2), [X], {}),
-    "adaptive_avg": (e.adaptive_avg_pool, dict(output_size=(4, 3)), [X], {}),
-    "adaptive_max": (e.adaptive_max_pool, dict(output_size=(4, 3)), [X], {}),
+    "lp_pool": (e.lp_pool, {"norm_type": 2, "kernel_size": 2}, [X], {}),
+    "lp_pool 3": (e.lp_pool, {"norm_type": 3, "kernel_size": 2}, [X], {}),
+    "adaptive_avg": (e.adaptive_avg_pool, {"output_size": (4, 3)}, [X], {}),
+    "adaptive_max": (e.adaptive_max_pool, {"output_size": (4, 3)}, [X], {}),
     "global_avg": (e.global_avg_pool, {}, [X], {}),
     "global_max": (e.global_max_pool, {}, [X], {}),
-    "batch_norm": (e.batch_norm, {}, [X], dict(w=(4,), b=(4,))),
-    "layer_norm": (e.layer_norm, dict(normalized_shape=(5, 4)), [X], dict(w=(5, 4), b=(5, 4))),
-    "local_response_norm": (e.local_response_norm, dict(size=4, alpha=0.3), [X], {}),
-    "softmax": (e.softmax, dict(dim=1), [X], {}),
+    "batch_norm": (e.batch_norm, {}, [X], {"w": (4,), "b": (4,)}),
+    "layer_norm": (e.layer_norm, {"normalized_shape": (5, 4)}, [X], {"w": (5, 4), "b": (5, 4)}),
+    "local_response_norm": (e.local_response_norm, {"size": 4, "alpha": 0.3}, [X], {}),
+    "softmax": (e.softmax, {"dim": 1}, [X], {}),
     "log_softmax": (e.log_softmax, {}, [X], {}),
-    "prelu": (e.prelu, {}, [X], dict(a=(4,))),
-    "prelu 1": (e.prelu, {}, [X], dict(a=(1,))),
-    "maxout": (e.maxout, dict(pieces=2), [X], {}),
+    "prelu": (e.prelu, {}, [X], {"a": (4,)}),
+    "prelu 1": (e.prelu, {}, [X], {"a": (1,)}),
+    "maxout": (e.maxout, {"pieces": 2}, [X], {}),
     "flatten": (e.flatten, {}, [X], {}),
-    "flatten from 2": (e.flatten, dict(start_dim=2), [X], {}),
+    "flatten from 2": (e.flatten, {"start_dim": 2}, [X], {}),
     "add": (e.add, {}, [X, X], {}),
     "concatenate": (lambda *s: e.concatenate(s), {}, [X, (2, 6, 5, 3)], {}),
-    "upsample": (e.upsample_nearest, dict(scale_factor=(2, 3)), [X], {}),
-    "depth_to_space": (e.depth_to_space, dict(block=2), [X], {}),
-    "pixel_shuffle": (e.pixel_shuffle, dict(upscale_factor=2), [X], {}),
-    "space_to_depth": (e.space_to_depth, dict(block=2), [(2, 6, 4, 3)], {}),
-    "dropout": (e.dropout, dict(p=0.3), [X, X], {}),
+    "upsample": (e.upsample_nearest, {"scale_factor": (2, 3)}, [X], {}),
+    "depth_to_space": (e.depth_to_space, {"block": 2}, [X], {}),
+    "pixel_shuffle": (e.pixel_shuffle, {"upscale_factor": 2}, [X], {}),
+    "space_to_depth": (e.space_to_depth, {"block": 2}, [(2, 6, 4, 3)], {}),
+    "dropout": (e.dropout, {"p": 0.3}, [X, X], {}),
 }  # fmt: skip
 NAMES = {"add": "xy", "dropout": "xm"}
 
@@ -141,9 +142,7 @@ def test_recurrent_with_lengths_and_states():
     own = {local: r(*shape) / 2 for local, shape in network.shapes(2).items()}
     shapes = {local: array.shape for local, array in own.items()}
     arrays = {"x": r(2, 5, 2), "length": np.array([5, 2]), "state": r(2, 3), "cell": r(2, 3)}
-    check_function(
-        lambda x, length, state, cell: e.recurrent(network, x, shapes, length, state, cell), arrays, own
-    )
+    check_function(lambda x, length, state, cell: e.recurrent(network, x, shapes, length, state, cell), arrays, own)
 
 
 def typed(text: str, constants=None, **extents):
@@ -165,7 +164,8 @@ TEXTS = {
     "three factors": (typed("z[n,k] = sum(i,j) x[n,i]*w[i,j,k]*x[n,j]"), {"x": r(3, 4)}, {"w": r(4, 4, 2)}),
     "diagonal": (typed("z[n,i] = x[n,i,i] - x[n,i,i//2]"), {"x": r(3, 4, 4)}, {}),
     "remainders": (
-        typed("z[n,i] = x[n,i] % 0.7 + x[n,i] // 0.3 + (i - 2) // 2 + (i - 3) % 2 + expm1(x[n,i]) + log1p(abs(x[n,i]))"),
+        typed("z[n,i] = x[n,i] % 0.7 + x[n,i] // 0.3 + (i - 2) // 2 + (i - 3) % 2 + expm1(x[n,i])"
+              " + log1p(abs(x[n,i]))"),
         {"x": r(3, 4)}, {},
     ),
     "functions": (

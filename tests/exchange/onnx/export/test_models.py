@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from exchange.onnx.export.exported import built, channels_first, check, declared, exported, operators, run
+from exchange.onnx.export.exported import built, check, declared, exported, operators, run
 from pellucid import nn
 from pellucid.errors import ArgumentError, StorageError
 from pellucid.exchange import Preprocessing, atomic
@@ -262,8 +262,8 @@ def test_a_function_is_there_once_and_says_its_equations(tmp_path: Path):
 
 
 def test_a_saved_layer_takes_the_same_path(tmp_path: Path):
-    from pellucid.exchange.model_files import ModelFiles, config_as_bytes
     from pellucid.exchange.json_values import parse_json
+    from pellucid.exchange.model_files import ModelFiles, config_as_bytes
 
     model = built(nn.vgg(width=4), (16, 16, 3))
     files = ModelFiles(model.blueprint, ("a",) * 10, None, dict(model.parameters))
@@ -327,9 +327,7 @@ def test_refusals(tmp_path: Path):
     path = tmp_path / "out.onnx"
     newest = onnx.defs.onnx_opset_version()
     for opset in (12, newest + 1):
-        assert refusal(path, opset=opset) == (
-            f"`opset` (={opset}) must be from 13 to {newest}, the newest of the package onnx"
-        )
+        assert refusal(path, opset=opset) == (f"`opset` (={opset}) must be from 13 to {newest}, the newest of onnx")
     assert refusal(path, include_preprocessing=True) == (
         "`include_preprocessing` needs `preprocessing`, which says how pictures become inputs"
     )

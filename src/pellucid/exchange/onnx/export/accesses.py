@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 
 from pellucid.errors import ArgumentError
-from pellucid.exchange.onnx.export.nodes import Array
 from pellucid.exchange.onnx.export.arithmetic import combine
+from pellucid.exchange.onnx.export.nodes import Array
 from pellucid.exchange.onnx.export.terms import Computed, Known, Scope, Term
 
 __all__ = ["Stored", "read"]
@@ -107,14 +107,14 @@ def _gathered(
         scope.check([axis for axis in held if isinstance(axis, str)])
     for group in (group for group in groups if len(group) > 1):
         # The batch first, so that its size is never needed.
-        group = sorted(group, key=lambda place: sizes[place] is not None)
+        together = sorted(group, key=lambda place: sizes[place] is not None)
         rest = [entry for entry in held if entry not in group]
-        name = scope.nodes.transpose(name, [held.index(entry) for entry in (*rest, *group)])
+        name = scope.nodes.transpose(name, [held.index(entry) for entry in (*rest, *together)])
         kept = [scope.extents[entry] if isinstance(entry, str) else sizes[entry] for entry in rest]
-        joined = [sizes[place] for place in group]
+        joined = [sizes[place] for place in together]
         whole = -1 if None in joined else prod(size or 1 for size in joined)
         name = scope.nodes.reshape(name, [*(0 if size is None else size for size in kept), whole])
-        index = _row_major(scope, [indices[place] for place in group], joined)
+        index = _row_major(scope, [indices[place] for place in together], joined)
         name = scope.nodes.add("Gather", name, scope.computed(index).name, axis=len(rest))
         held = [*rest, *index.axes]
         scope.check([axis for axis in held if isinstance(axis, str)])
@@ -130,8 +130,7 @@ def _groups(indices: Sequence[str | Term]) -> list[list[int]]:
         axes = {index} if isinstance(index, str) else set(index.axes)
         shared = [group for group in groups if group[0] & axes]
         groups = [group for group in groups if not group[0] & axes]
-        for own, places in shared:
-            axes |= own
+        axes = axes.union(*(own for own, _ in shared))
         groups.append((axes, [*(place for _, places in shared for place in places), place]))
     return [places for _, places in groups]
 

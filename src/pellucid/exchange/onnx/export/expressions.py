@@ -24,7 +24,6 @@ from pellucid.language.syntax import (
     Logic,
     Name,
     Negative,
-    Node,
     Number,
     Reduce,
     substitute,
@@ -184,12 +183,13 @@ class Expressions:
         scope, op = self.scope, "ArgMax" if node.op == "argmax" else "ArgMin"
         values = scope.computed(body, "f")
         if not (isinstance(mask, Known) and mask.array.all()):
-            best = self._extreme(Reduce(node.op[3:], node.axes, (), node.body), choose(
-                scope, mask, values, Known(np.asarray(_OUTSIDE[node.op]))
-            ))
+            best = self._extreme(
+                Reduce(node.op[3:], node.axes, (), node.body),
+                choose(scope, mask, values, Known(np.asarray(_OUTSIDE[node.op]))),
+            )
             wins = logic(scope, "and", [mask, compare(scope, "==", values, best)])
             values, op = scope.computed(wins, "f"), "ArgMax"
-        values = scope.expanded(values, {*values.axes, *node.axes})
+        values = scope.expanded(values, (*values.axes, *node.axes))
         kept = [axis for axis in values.axes if axis not in node.axes]
         name = scope.arranged(values, [*kept, *node.axes])
         name = scope.reshaped(name, [*([axis] for axis in kept), list(node.axes)])
@@ -221,22 +221,19 @@ class Expressions:
             after    sum(... : ...) body with `place` for `axis`, under the conditions 0 <= place < extent
         """
         bound = {axis for part in walk(node.body) if isinstance(part, Reduce) for axis in part.axes}
-        axes, conditions, body, masks = list(node.axes), list(node.conditions), node.body, list[Condition]()
         for condition in node.conditions:
-            found = self._place_of(condition, axes, bound)
+            found = self._place_of(condition, node.axes, bound)
             extent = None if found is None else self.scope.extents[found[0]]
             if found is None or extent is None:
                 continue
             axis, place = found
-            conditions.remove(condition)
-            axes.remove(axis)
-            body = substitute(body, {axis: place})  # type: ignore[assignment]
-            conditions = [substitute(other, {axis: place}) for other in conditions]  # type: ignore[misc]
-            masks = [substitute(other, {axis: place}) for other in masks]  # type: ignore[misc]
-            masks += [Compare(">=", place, Number(0)), Compare("<", place, Number(extent))]
+            left = [other for other in node.conditions if other is not condition]
+            rest = Reduce("sum", tuple(name for name in node.axes if name != axis), tuple(left), node.body)
+            written = substitute(rest, {axis: place})
+            assert isinstance(written, Reduce)
             # The others were written in other words now.
-            rest, more = self._solved(Reduce("sum", tuple(axes), tuple(conditions), body))
-            return rest, [*masks, *more]
+            solved, masks = self._solved(written)
+            return solved, [Compare(">=", place, Number(0)), Compare("<", place, Number(extent)), *masks]
         return node, []
 
     def _place_of(self, condition: Condition, axes: Sequence[str], bound: set[str]) -> tuple[str, Expr] | None:
@@ -297,5 +294,3 @@ def _factors(node: Expr) -> list[Expr]:
 
 def _is_one(term: Term) -> bool:
     return isinstance(term, Known) and not term.axes and float(term.array) == 1
-
-

@@ -19,7 +19,7 @@ from pellucid.language.circles import parts_of
 from pellucid.language.extents import axes as axes_of
 from pellucid.language.parts import extents_of
 from pellucid.language.recurrence import Part, Recurrence
-from pellucid.language.syntax import Access, Formula, Name, Number, substitute, walk
+from pellucid.language.syntax import Access, Formula, Name, Number, Reduce, substitute, walk
 from pellucid.nn.equations.notation import formula
 from pellucid.nn.layer import Reshape, Shape
 from pellucid.nn.written import Form
@@ -88,7 +88,8 @@ def as_function(
 
 def _floating(form: Form) -> bool:
     """Whether a result of whole numbers is one of floats in the language: all but positions are."""
-    return not formula(form.equations[-1]).body.__class__.__name__ == "Reduce"
+    body = formula(form.equations[-1]).body
+    return not (isinstance(body, Reduce) and body.op in ("argmax", "argmin"))
 
 
 def _scope(nodes: Nodes, batch: str, part: Formula, form: Form, extents: Extents) -> Scope:
@@ -128,9 +129,7 @@ def _unrolled(
     names = [entry.output.tensor for entry in recurrence.formulas]
     if count is None or len(set(names)) != len(names):
         raise ArgumentError("a recurrence along the batch, or one that is written in several parts, cannot be written")
-    made: dict[str, Tensor] = {
-        name: Steps(place, [None] * count) for name, place in recurrence.tensors.items()
-    }
+    made: dict[str, Tensor] = {name: Steps(place, [None] * count) for name, place in recurrence.tensors.items()}
     inner = {axis: extent for axis, extent in extents.items() if axis != recurrence.axis}
     for step in range(count) if recurrence.step > 0 else range(count - 1, -1, -1):
         before = len(nodes.written)
@@ -190,8 +189,10 @@ def _placed(scope: Scope, names: Expressions, output: Access, value: Computed) -
     others = [axis for axis in value.axes if axis not in bare]
     sizes: list[int] = []
     cells = np.zeros([scope.extents[axis] or 0 for axis in others], np.int64)
-    found = [scope.aligned(Expressions(scope, names.constants, {}, "sum", True).value(output.indices[n]), others)
-             for n in places]
+    found = [
+        scope.aligned(Expressions(scope, names.constants, {}, "sum", True).value(output.indices[n]), others)
+        for n in places
+    ]
     for place in found:
         if not isinstance(place, Known) or any(scope.extents[axis] is None for axis in others):
             raise ArgumentError("an equation that writes the images of a batch in another order cannot be written")
@@ -211,6 +212,8 @@ def _placed(scope: Scope, names: Expressions, output: Access, value: Computed) -
     for number, index in enumerate(output.indices):
         is_place = number in places
         order.append(len(bare) + places.index(number) if is_place else bare.index(index.name))  # type: ignore[union-attr]
-    shape = [sizes[places.index(n)] if n in places else scope.extents[output.indices[n].name]  # type: ignore[union-attr]
-             for n in range(len(output.indices))]
+    shape = [
+        sizes[places.index(n)] if n in places else scope.extents[output.indices[n].name]  # type: ignore[union-attr]
+        for n in range(len(output.indices))
+    ]
     return Stored(scope.nodes.transpose(name, order), tuple(shape), value.kind)

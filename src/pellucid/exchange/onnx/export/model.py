@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import checker, helper, numpy_helper
@@ -57,8 +58,8 @@ def export(
         opset: the set of operators, from 13 to the newest that the installed `onnx` knows.
         class_names: kept as metadata, `class_names`, a JSON list.
         preprocessing: how pictures become inputs; kept as metadata, `preprocessing`, a JSON object.
-        include_preprocessing: the input is pictures, red, green and blue, uint8 (batch, height, width, 3) of any height and
-            width, and the output probabilities.
+        include_preprocessing: the input is pictures, red, green and blue, uint8 (batch, height, width, 3) of any
+            height and width, and the output probabilities.
         probabilities: the output is what the model's loss makes of predictions: softmax, sigmoid, or the same.
 
     Raises:
@@ -68,12 +69,12 @@ def export(
     """
     newest = onnx.defs.onnx_opset_version()
     if not isinstance(opset, int) or not LEAST_OPSET <= opset <= newest:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ArgumentError(f"`opset` (={opset}) must be from {LEAST_OPSET} to {newest}, the newest of the package onnx")
+        raise ArgumentError(f"`opset` (={opset}) must be from {LEAST_OPSET} to {newest}, the newest of onnx")
     if include_preprocessing and preprocessing is None:
         raise ArgumentError("`include_preprocessing` needs `preprocessing`, which says how pictures become inputs")
     pictures = preprocessing if include_preprocessing else None
     message = _message(model, opset, pictures, probabilities or include_preprocessing)
-    facts = {"class_names": list(class_names)} if class_names else {}
+    facts: dict[str, Any] = {"class_names": list(class_names)} if class_names else {}
     if preprocessing is not None:
         facts["preprocessing"] = preprocessing.as_data()
     helper.set_model_props(message, {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()})
@@ -153,5 +154,3 @@ def _write(message: onnx.ModelProto, path: Path) -> None:
         offset += len(content)
     replace_file(path.with_name(f"{path.name}.data"), bytes(data))
     replace_file(path, message.SerializeToString(deterministic=True))
-
-

@@ -130,9 +130,7 @@ def _layer(
         images = None
     elif images is None:
         sources = [_in_rows(nodes, value) for value in sources]
-    arranged = [
-        _arranged(nodes, value, order) for value, order in zip(sources, proposal.reads, strict=True)
-    ]
+    arranged = [_arranged(nodes, value, order) for value, order in zip(sources, proposal.reads, strict=True)]
     name = proposal.write(nodes, [value.name for value in arranged], own)
     return Value(name, shape, proposal.gives, images)
 
@@ -157,9 +155,7 @@ def _form_key(layer: WrittenLayer) -> Hashable:
     return form.equations, form.output, repr(numbers), layer.shapes, layer.sources, parameters
 
 
-def _called(
-    written: Written, layer: WrittenLayer, sources: Sequence[Value], shape: Shape, own: Parameters
-) -> Value:
+def _called(written: Written, layer: WrittenLayer, sources: Sequence[Value], shape: Shape, own: Parameters) -> Value:
     """A call of the function that the layer's equations are."""
     nodes = written.nodes
     whole = tuple(value.whole for value in sources)
@@ -199,10 +195,8 @@ def _viewed(nodes: Nodes, value: Value, shape: Shape) -> Value:
     elif len(shape) == 1 and _is_image(value):
         return Value(nodes.add("Flatten", value.name, axis=1), shape, natural(2), images=value.shape, base=base)
     value = _arranged(nodes, value, natural(rank))
-    if len(shape) == 1:
-        name = nodes.add("Flatten", value.name, axis=1)
-    else:
-        name = nodes.reshape(value.name, (-1, *shape))
+    flat = len(shape) == 1
+    name = nodes.add("Flatten", value.name, axis=1) if flat else nodes.reshape(value.name, (-1, *shape))
     return Value(name, shape, natural(len(shape) + 1), whole=value.whole, base=base)
 
 

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 __all__ = ["Array", "Attributes", "Nodes"]
 
 Array: TypeAlias = NDArray[Any]
-Attributes: TypeAlias = "Mapping[str, int | float | str | Sequence[int] | Sequence[float]]"
+Attributes: TypeAlias = Mapping[str, Any]
 
 
 class Nodes:

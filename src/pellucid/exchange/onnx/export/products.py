@@ -28,9 +28,7 @@ def sum_of_products(scope: Scope, factors: Sequence[Term], over: Collection[str]
         one, other = min(combinations(waiting, 2), key=lambda pair: _cost(scope, pair, waiting, over))
         waiting = [factor for factor in waiting if factor is not one and factor is not other]
         contracted = {
-            axis
-            for axis in {*one.axes, *other.axes} & set(over)
-            if not any(axis in factor.axes for factor in waiting)
+            axis for axis in {*one.axes, *other.axes} & set(over) if not any(axis in factor.axes for factor in waiting)
         }
         waiting.append(_pair(scope, one, other, contracted))
     return waiting[0]

@@ -80,9 +80,7 @@ def onnx_shape(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
 def _random_parameters(layer: WrittenLayer) -> dict[str, Array]:
     """By local names; above 0, as variances are, and exact in float32."""
     random = np.random.default_rng(_SEED)
-    return {
-        entry.local: random.uniform(0.5, 1.5, entry.shape).astype(np.float32) for entry in layer.parameters
-    }
+    return {entry.local: random.uniform(0.5, 1.5, entry.shape).astype(np.float32) for entry in layer.parameters}
 
 
 def _read_back(layer: WrittenLayer, proposal: Proposal, opset: int, parameters: Mapping[str, Array]) -> Traced:
@@ -91,9 +89,7 @@ def _read_back(layer: WrittenLayer, proposal: Proposal, opset: int, parameters: 
     nodes.reserve(*sources)
     names = {entry.local: entry.name for entry in layer.parameters}
     output = proposal.write(nodes, sources, Parameters(parameters, names))
-    shapes = [
-        onnx_shape((_BATCH, *shape), order) for shape, order in zip(layer.shapes, proposal.reads, strict=True)
-    ]
+    shapes = [onnx_shape((_BATCH, *shape), order) for shape, order in zip(layer.shapes, proposal.reads, strict=True)]
     inputs = [
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
         for name, shape in zip(sources, shapes, strict=True)

@@ -160,7 +160,4 @@ class Scope:
             return Computed(self.nodes.add("Expand", name, self.nodes.integers(*sizes)), wanted, term.kind)
         batch = self.nodes.unsqueeze(self.batch_size().name, [0])
         parts = [batch if not size else self.nodes.integers(size) for size in sizes]
-        return Computed(
-            self.nodes.add("Expand", name, self.nodes.add("Concat", *parts, axis=0)), wanted, term.kind
-        )
-
+        return Computed(self.nodes.add("Expand", name, self.nodes.add("Concat", *parts, axis=0)), wanted, term.kind)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pellucid.exchange.onnx.export.nodes import Nodes
-from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, pattern, texts_of
+from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, pattern, single, texts_of
 from pellucid.exchange.onnx.values import channels_last
 from pellucid.nn.equations import activation, shape
 
@@ -45,7 +45,7 @@ def _sum(layer: Described) -> Proposal | None:
     if pattern(layer.texts) != pattern(texts_of(shape.add(_SAMPLE, _SAMPLE))) or len(layer.orders) != 2:
         return None
     order = layer.orders[0]
-    return Proposal((order, order), order, lambda nodes, sources, _: nodes.add("Add", *sources), cellwise=True)
+    return Proposal((order, order), order, single("Add"), cellwise=True)
 
 
 def _along_axis(layer: Described) -> Proposal | None:
@@ -55,9 +55,8 @@ def _along_axis(layer: Described) -> Proposal | None:
     for op, equations in (("Softmax", activation.softmax), ("LogSoftmax", activation.log_softmax)):
         for dim in range(layer.rank):
             if layer.texts == texts_of(equations((2, *layer.shape), dim=dim)):
-                axis = layer.orders[0][dim]
                 order = layer.orders[0]
-                return Proposal((order,), order, lambda nodes, sources, _, op=op: nodes.add(op, *sources, axis=axis))
+                return Proposal((order,), order, single(op, axis=order[dim]))
     return None
 
 
@@ -80,7 +79,9 @@ def _op(name: str, **attributes: str | float) -> Cells:
     """One operator; an attribute is a number, or the name of a constant of the equation."""
 
     def cells(nodes: Nodes, x: str, constants: Mapping[str, int | float]) -> str:
-        numbers = {key: float(constants[value] if isinstance(value, str) else value) for key, value in attributes.items()}
+        numbers: dict[str, Any] = {
+            key: float(constants[value] if isinstance(value, str) else value) for key, value in attributes.items()
+        }
         return nodes.add(name, x, **numbers)
 
     return cells

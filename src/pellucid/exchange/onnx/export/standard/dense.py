@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from pellucid.exchange.onnx.export.nodes import Nodes
-from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, texts_of
+from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, single, texts_of
 from pellucid.exchange.onnx.values import Order, channels_last, natural
 from pellucid.nn.equations import dense, normalization
 
@@ -43,9 +44,7 @@ def _linear(layer: Described) -> Proposal | None:
 @cache
 def _batch_norms(rank: int) -> frozenset[tuple[str, ...]]:
     x, c = (2,) * rank, (2,)
-    return frozenset(
-        texts_of(normalization.batch_norm_inference(x, c, c, w, b)) for w in (None, c) for b in (None, c)
-    )
+    return frozenset(texts_of(normalization.batch_norm_inference(x, c, c, w, b)) for w in (None, c) for b in (None, c))
 
 
 def _batch_norm(layer: Described) -> Proposal | None:
@@ -100,6 +99,6 @@ def _local_response_norm(layer: Described) -> Proposal | None:
     if layer.texts != texts_of(normalization.local_response_norm((2, *layer.shape), size=size)):
         return None
     alpha, beta, bias = (float(layer.constants[name]) for name in "ABK")
-    attributes = {"alpha": alpha * size, "beta": -beta, "bias": bias, "size": size}
+    attributes: dict[str, Any] = {"alpha": alpha * size, "beta": -beta, "bias": bias, "size": size}
     order = channels_last(layer.rank)
-    return Proposal((order,), order, lambda nodes, sources, _: nodes.add("LRN", *sources, **attributes))
+    return Proposal((order,), order, single("LRN", **attributes))

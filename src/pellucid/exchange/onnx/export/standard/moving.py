@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pellucid.exchange.onnx.export.nodes import Nodes
-from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, texts_of
+from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, single, texts_of
 from pellucid.exchange.onnx.values import channels_last
 from pellucid.nn.equations import shape
 
@@ -32,9 +32,7 @@ def _concatenate(layer: Described) -> Proposal | None:
         kept = {entry[:dim] + entry[dim + 1 :] for entry in shapes}
         if len(kept) == 1 and layer.texts == texts_of(shape.concatenate(shapes, dim=dim)):
             order = layer.orders[0]
-            axis = order[dim]
-            reads = (order,) * len(shapes)
-            return Proposal(reads, order, lambda nodes, sources, _: nodes.add("Concat", *sources, axis=axis))
+            return Proposal((order,) * len(shapes), order, single("Concat", axis=order[dim]))
     return None
 
 
@@ -59,16 +57,12 @@ def _blocks(layer: Described) -> Proposal | None:
     block = layer.constants.get("R")
     if not isinstance(block, int):
         return None
+    order = channels_last(4)
     for system, op, attributes in (
         (shape.depth_to_space(x, block=2), "DepthToSpace", {"mode": "DCR"}),
         (shape.pixel_shuffle(x, upscale_factor=2), "DepthToSpace", {"mode": "CRD"}),
         (shape.space_to_depth(x, block=2), "SpaceToDepth", {}),
     ):
         if layer.texts == texts_of(system):
-            order = channels_last(4)
-
-            def write(nodes: Nodes, sources: Sequence[str], _: Parameters, op: str = op, own: object = attributes) -> str:
-                return nodes.add(op, sources[0], blocksize=block, **own)  # type: ignore[arg-type]
-
-            return Proposal((order,), order, write)
+            return Proposal((order,), order, single(op, blocksize=block, **attributes))
     return None

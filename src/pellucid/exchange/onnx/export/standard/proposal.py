@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pellucid.exchange.onnx.export.nodes import Array, Nodes
 from pellucid.exchange.onnx.values import Order
@@ -18,7 +18,7 @@ from pellucid.language.system import System
 from pellucid.nn.layer import Shape
 from pellucid.nn.written import Growing, WrittenLayer
 
-__all__ = ["Described", "Parameters", "Proposal", "Writer", "pattern", "texts_of"]
+__all__ = ["Described", "Parameters", "Proposal", "Writer", "pattern", "single", "texts_of"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Described:
     def parameter(self, local: str) -> Shape | None:
         """The shape of a parameter; None where there is none of that name."""
         return next((entry.shape for entry in self.layer.parameters if entry.local == local), None)
+
+
+def single(op: str, **attributes: Any) -> Writer:
+    """One operator of the sources alone."""
+    return lambda nodes, sources, _: nodes.add(op, *sources, **attributes)
 
 
 def texts_of(system: System) -> tuple[str, ...]:

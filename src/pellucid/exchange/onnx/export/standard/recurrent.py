@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from pellucid.exchange.onnx.export.nodes import Array, Nodes
+from pellucid.exchange.onnx.export.nodes import Array, Attributes, Nodes
 from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, texts_of
 from pellucid.exchange.onnx.values import natural
 from pellucid.nn.equations.recurrent import OUTPUTS, Recurrent, recurrent
@@ -85,9 +86,9 @@ def _write(nodes: Nodes, x: str, network: Recurrent, parameters: Parameters) -> 
     return nodes.transpose(whole, (1, 0, 2))
 
 
-def _attributes(network: Recurrent, chains: Sequence[str]) -> Mapping[str, int | str | Sequence[str]]:
+def _attributes(network: Recurrent, chains: Sequence[str]) -> Attributes:
     direction = "bidirectional" if len(chains) == 2 else "reverse" if chains[0].endswith("r") else "forward"
-    found: dict[str, int | str | Sequence[str]] = {"hidden_size": network.features, "direction": direction}
+    found: dict[str, Any] = {"hidden_size": network.features, "direction": direction}
     if network.kind == "gru":
         found["linear_before_reset"] = 1
     if network.kind in ("tanh", "relu"):
@@ -99,7 +100,9 @@ def _weights(nodes: Nodes, network: Recurrent, chains: Sequence[str], parameters
     """W (directions, gates * features, inputs), R, and B with the biases of input and state one behind the other."""
     first = chains[0]
     names = [
-        parameters.write(nodes, f"{local}{first}", np.stack([_rows(network, parameters[f"{local}{c}"]) for c in chains]))
+        parameters.write(
+            nodes, f"{local}{first}", np.stack([_rows(network, parameters[f"{local}{c}"]) for c in chains])
+        )
         for local in "vw"
     ]
     if network.bias:

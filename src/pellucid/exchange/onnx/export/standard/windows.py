@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from pellucid.exchange.onnx.export.nodes import Nodes
-from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, texts_of
+from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, single, texts_of
 from pellucid.exchange.onnx.values import channels_last, natural
 from pellucid.nn.equations import convolution, pooling
 from pellucid.nn.equations.notation import OUTPUT_AXES, SUFFIXES, WINDOW_AXES
@@ -66,7 +67,7 @@ def _convolution(layer: Described, form: _Form) -> Proposal | None:
     strides, dilations, before = ([layer.integer(f"{letter}{a}") for a in suffixes] for letter in "SDP")
     groups = layer.extents["u"] if form.grouped else 1
     kernel = w[: form.rank]
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "kernel_shape": list(kernel), "strides": strides, "dilations": dilations, "group": groups
     }  # fmt: skip
     sizes = [layer.extents[axis] for axis in (_RESULTS if form.transposed else OUTPUT_AXES)[form.rank]]
@@ -144,10 +145,10 @@ def _pool(layer: Described) -> Proposal | None:
     if op == "MaxPool" and set(dilations) != {1}:
         attributes["dilations"] = dilations
     order = channels_last(layer.rank)
-    return Proposal((order,), order, lambda nodes, sources, _: nodes.add(op, *sources, **attributes))
+    return Proposal((order,), order, single(op, **attributes))
 
 
-def _pool_operator(layer: Described, rank: int, kernel: Sequence[int]) -> tuple[str, dict[str, object]] | None:
+def _pool_operator(layer: Described, rank: int, kernel: Sequence[int]) -> tuple[str, dict[str, Any]] | None:
     texts = _pools(rank)
     kind = texts.get(layer.texts)
     if kind is None:
