@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ArgumentError, DataError, StorageError, TrainingError
+from pellucid.exchange import atomic
 from pellucid.train import Callback, fit, load_digits, resume
-from pellucid.train.run import atomic
 from pellucid.train.run.signals import Interruption
 from train.run.small import results, save_npz, train
 
