@@ -140,7 +140,7 @@ def test_errors() -> None:
         "node 'it' (Gather): input 1 has the index 3; indices of 3 are from -3 to 2"
     )
     assert _refusal(DataError, "Gather", {"x": x, "i": np.array([0.0])}) == (
-        "node 'it' (Gather): input 1 must be integers, is float64"
+        "node 'it' (Gather): input 1 is tensor(double), which Gather 18 does not take"
     )
     assert _refusal(DataError, "Gather", {"x": x, "i": np.array([0])}, {"axis": 2}) == (
         "node 'it' (Gather): `axis` (=2) must be from -2 to 1"

@@ -50,7 +50,10 @@ def gather(node: Node) -> Value:
     elif known and node.program.training:
         # A product with a matrix of ones and zeros: its gradient is another one, and it needs no indices.
         places = node.checked_indices(indices.array, x.shape[axis], 1)
-        sources["a"] = node.as_tensor(Host(np.eye(x.shape[axis], dtype=x.dtype)[places]))
+        node.program.check_size((places.size, x.shape[axis]), node.spec.title)
+        matrix = np.zeros((places.size, x.shape[axis]), x.dtype)
+        matrix[np.arange(places.size), places.reshape(-1)] = 1
+        sources["a"] = node.as_tensor(Host(matrix.reshape(*places.shape, x.shape[axis])))
         read = [*names[:axis], "k", *names[axis + len(shape) :]]
         body = f"sum(k) {cell('a', [*own, 'k'])}*{cell('x', read, x.order)}"
         return node.emit(system(f"{cell('z', names, order)} = {body}"), sources, result, order)
