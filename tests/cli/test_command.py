@@ -48,7 +48,7 @@ def test_an_unknown_command_suggests_the_closest():
     assert result.exit_code == 2
     assert "unknown command 'trian'; did you mean 'train'?" in result.stderr
     assert (
-        "unknown command 'zzz'; known: train, check, resume, predict, evaluate, summary, explain, tune, info"
+        "unknown command 'zzz'; known: train, check, resume, predict, evaluate, summary, run, export, explain"
         in run("zzz").stderr
     )
 

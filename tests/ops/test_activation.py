@@ -6,36 +6,38 @@ import numpy as np
 import pytest
 
 from pellucid import ops
-from pellucid.ops.operation import run
+from pellucid.errors import ArgumentError
+from pellucid.nn.equations import activation
+from pellucid.ops.operation import Applied, run, run_gradients
 
 SAME_NAME = [
-    (ops.sigmoid, "sigmoid", {}),
-    (ops.logsigmoid, "logsigmoid", {}),
-    (ops.tanh, "tanh", {}),
-    (ops.relu, "relu", {}),
-    (ops.relu6, "relu6", {}),
-    (ops.leaky_relu, "leaky_relu", {}),
-    (ops.leaky_relu, "leaky_relu", {"negative_slope": 0.3}),
-    (ops.elu, "elu", {}),
-    (ops.elu, "elu", {"alpha": 0.4}),
-    (ops.selu, "selu", {}),
-    (ops.softplus, "softplus", {}),
-    (ops.softsign, "softsign", {}),
-    (ops.silu, "silu", {}),
-    (ops.gelu, "gelu", {}),
-    (ops.gelu, "gelu", {"approximate": "tanh"}),
-    (ops.hardswish, "hardswish", {}),
-    (ops.mish, "mish", {}),
-    (ops.hardtanh, "hardtanh", {}),
-    (ops.hardtanh, "hardtanh", {"min_val": -0.5, "max_val": 2.0}),
+    ("sigmoid", {}),
+    ("logsigmoid", {}),
+    ("tanh", {}),
+    ("relu", {}),
+    ("relu6", {}),
+    ("leaky_relu", {}),
+    ("leaky_relu", {"negative_slope": 0.3}),
+    ("elu", {}),
+    ("elu", {"alpha": 0.4}),
+    ("selu", {}),
+    ("softplus", {}),
+    ("softsign", {}),
+    ("silu", {}),
+    ("gelu", {}),
+    ("gelu", {"approximate": "tanh"}),
+    ("hardswish", {}),
+    ("mish", {}),
+    ("hardtanh", {}),
+    ("hardtanh", {"min_val": -0.5, "max_val": 2.0}),
 ]
 
 
-@pytest.mark.parametrize(("operation", "name", "attributes"), SAME_NAME, ids=lambda value: str(value)[:24])
+@pytest.mark.parametrize(("name", "attributes"), SAME_NAME, ids=str)
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5)], ids=str)
-def test_elementwise(judge, draw, operation, name, attributes, shape):
+def test_elementwise(judge, draw, name, attributes, shape):
     theirs = getattr(judge.torch.nn.functional, name)
-    judge.agree(operation, lambda x: theirs(x, **attributes), [3 * draw(*shape)], **attributes)
+    judge.agree(getattr(ops, name), lambda x: theirs(x, **attributes), [3 * draw(*shape)], **attributes)
 
 
 def test_hard_sigmoid(judge, draw):
@@ -47,6 +49,44 @@ def test_softplus_with_beta_has_no_linear_part(judge, draw):
     """PyTorch's turns into a line past a threshold; put out of reach, both are the same."""
     theirs = judge.torch.nn.functional.softplus
     judge.agree(ops.softplus, lambda x: theirs(x, beta=2.5, threshold=1000), [draw(4, 5)], beta=2.5)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (lambda x: activation.celu(x, alpha=0.7), lambda f, x: x.clamp(min=0) + 0.7 * (x.clamp(max=0) / 0.7).expm1()),
+        (lambda x: activation.selu(x, alpha=0.5, scale=3.0), lambda f, x: 3 * f.elu(x, alpha=0.5)),
+        (lambda x: activation.silu(x, beta=1.7), lambda f, x: x * (1.7 * x).sigmoid()),
+        (lambda x: activation.hardsigmoid(x, slope=0.2, offset=0.4), lambda f, x: (0.2 * x + 0.4).clamp(0, 1)),
+    ],
+    ids=["celu", "selu", "silu", "hardsigmoid"],
+)
+def test_equations_with_numbers_that_no_layer_has(judge, draw, mine, theirs):
+    x = 3 * draw(3, 5)
+    applied = Applied(mine(x.shape), {"x": x})
+    tensor = judge.torch.tensor(x, requires_grad=True)
+    expected = theirs(judge.torch.nn.functional, tensor)
+    expected.sum().backward()
+    np.testing.assert_allclose(run(applied, "reference"), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
+    gradients = run_gradients(applied, np.ones_like(x), ("x",), "reference")
+    np.testing.assert_allclose(gradients["x"], tensor.grad.numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_hardmax_is_1_at_the_first_of_the_largest(dim):
+    x = np.array([[1.0, 3.0, 3.0], [4.0, 3.0, 0.0]])
+    expected = np.zeros_like(x)
+    for number, place in enumerate(np.argmax(x, dim)):
+        expected[(place, number) if dim == 0 else (number, place)] = 1
+    for backend in ("reference", "compiled"):
+        found = run(Applied(activation.hardmax(x.shape, dim=dim), {"x": x}), backend)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_that_are_refused():
+    with pytest.raises(ArgumentError) as caught:
+        activation.celu((3,), alpha=0)
+    assert str(caught.value) == "`alpha` (=0.0) must be greater than 0"
 
 
 @pytest.mark.parametrize("count", [1, 5])

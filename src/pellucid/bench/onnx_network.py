@@ -14,7 +14,7 @@ from pellucid.bench.peers import load
 from pellucid.errors import ArgumentError
 from pellucid.nn.symbolic import Add
 
-__all__ = ["onnx_model", "onnx_prediction"]
+__all__ = ["onnx_model", "onnx_prediction", "onnx_session"]
 
 # The newest form of the operators and of the file that runtimes of the last years read.
 OPERATORS, FORMAT = 17, 8
@@ -41,14 +41,19 @@ def onnx_model(named: Named, parameters: Mapping[str, NDArray[Any]], batch: int)
     return made.SerializeToString()
 
 
-def onnx_prediction(model: bytes, x: NDArray[Any], threads: int) -> Callable[[], NDArray[Any]]:
-    """A call of ONNX Runtime on our images (batch, height, width, channels), one operator after the other."""
+def onnx_session(model: bytes, threads: int) -> Any:
+    """ONNX Runtime's session for a serialised model: all its optimisations, on so many threads."""
     runtime = load("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_prediction(model: bytes, x: NDArray[Any], threads: int) -> Callable[[], NDArray[Any]]:
+    """A call of ONNX Runtime on our images (batch, height, width, channels), one operator after the other."""
+    session = onnx_session(model, threads)
     given = {"x": np.ascontiguousarray(x.transpose(0, 3, 1, 2))}
     return lambda: session.run(None, given)[0]
 

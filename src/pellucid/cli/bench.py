@@ -132,6 +132,19 @@ def infer(**given: Any) -> None:
     _show(room.measure(names, given["peers"], given["threads"], given["rounds"], given["accuracy"]), names, given)
 
 
+@command.command("onnx")
+@_options(_NAMES, _peers("onnxruntime", "onnxruntime"), _THREADS, _accuracies(), _rounds(9), _JSON, debug_option)
+def onnx(**given: Any) -> None:
+    """Networks of ONNX files, one picture at a time.
+
+    The topologies that the package onnx brings along, with weights drawn at random.
+    """
+    from pellucid.bench import onnx_files as room
+
+    names = _chosen("topology", given["names"], dict.fromkeys(room.CASES))
+    _show(room.measure(names, given["peers"], given["threads"], given["rounds"], given["accuracy"]), names, given)
+
+
 @command.command("memory")
 @_options(_NAMES, _peers("torch", "torch"), _THREADS, _rounds(9), _JSON, debug_option)
 def memory(**given: Any) -> None:

@@ -97,8 +97,8 @@ def _write(path: Path, class_names: Sequence[str], predictions: Sequence[Predict
     """A row for each picture: path, class, probability, and that of every class; whole or not at all."""
     import io
 
+    from pellucid.exchange.atomic import replace_file
     from pellucid.train.data.names import escaped
-    from pellucid.train.run.atomic import replace_file
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

@@ -304,6 +304,46 @@ class Model:
                 plans = getattr(program.compiled.engine, "plans", {})
         return summary_text(self._blueprint.topology, self._outline, plans)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        opset: int | None = None,
+        class_names: Sequence[str] = (),
+        preprocessing: Any = None,
+        include_preprocessing: bool = False,
+        probabilities: bool = False,
+    ) -> None:
+        """Writes the model, as it predicts, as an ONNX file; see `pellucid.exchange.onnx.export.export`.
+
+        Args:
+            path: of the file, which is written whole or not at all.
+            opset: the set of operators; 17 unless given.
+            class_names: kept in the file's metadata.
+            preprocessing: a `pellucid.exchange.Preprocessing`, how pictures become inputs; kept there too.
+            include_preprocessing: the file takes pictures, uint8 (batch, height, width, 3) of any size, and gives
+                probabilities.
+            probabilities: the file gives what the loss makes of predictions.
+
+        Raises:
+            ArgumentError: an argument is outside its rule, or a layer cannot be written; it is named.
+            MissingPackageError: the package onnx is not installed.
+            StorageError: the file cannot be written.
+        """
+        # The one way from here to the files: a model is exported by the model, as it is trained by it.
+        from pellucid.exchange.onnx.export import DEFAULT_OPSET, export
+
+        export(
+            self,
+            path,
+            opset=DEFAULT_OPSET if opset is None else opset,
+            class_names=class_names,
+            preprocessing=preprocessing,
+            include_preprocessing=include_preprocessing,
+            probabilities=probabilities,
+        )
+
     @property
     def _loss(self) -> Loss:
         if self._blueprint.loss is None:

@@ -14,15 +14,19 @@ from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeEr
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.head import with_head
+from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.program import Program, laid_out
 from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.reading.standard import with_standard_functions
+from pellucid.exchange.onnx.support import check_supported
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, natural
+from pellucid.network import View
 from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.blueprint import Blueprint, Outline
 from pellucid.nn.losses import Loss
-from pellucid.nn.summary import summary_text
+from pellucid.nn.summary import multiply_adds, summary_text
 from pellucid.nn.topology import Topology
 from pellucid.optim import Optimizer, Penalty
 
@@ -48,6 +52,8 @@ class OnnxModel:
         backend: str = "compiled",
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        graph = with_standard_functions(graph, OPERATORS.keys() | HOST_OPERATORS.keys(), limits)
+        check_supported(graph)
         self.graph = graph
         self.threads = threads
         self.accuracy = accuracy
@@ -105,11 +111,13 @@ class OnnxModel:
         `shapes` are those of inputs that the file leaves open, by name; an open batch is 1.
         Raises ArgumentError where an extent is open that is not given.
         """
-        entries = {port.name: self._shown(port, shapes or {}) for port in self.inputs}
-        traced = trace(self.graph, entries, limits=self.limits)
-        graph, laid = laid_out(traced, self.dtype, self.accuracy)
-        topology = Topology(traced.places, len(traced.places) - 1)
-        return summary_text(topology, Outline(graph, laid), {}, rows=graph.images or 1, training=False)
+        topology, outline = self._outline(shapes or {})
+        return summary_text(topology, outline, {}, rows=outline.graph.images or 1, training=False)
+
+    def multiply_adds(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
+        """Products under sums of one call, the nominal number; `shapes` as for `summary`."""
+        _, outline = self._outline(shapes or {})
+        return sum(multiply_adds(node) for node in outline.graph.nodes if not isinstance(node, View))
 
     def trainable(
         self,
@@ -137,7 +145,8 @@ class OnnxModel:
             input_shape: (height, width, channels), where the file leaves extents open.
             threads: those of this model, unless given.
 
-        A softmax at the end is left out where the loss takes logits (`CrossEntropyLoss`).
+        Where the loss takes logits (`CrossEntropyLoss`), a softmax at the end is left out, and a result that is a
+        picture of one pixel becomes a row.
 
         Raises:
             ArgumentError: the graph cannot be trained: several inputs, no row for each input, shared parameters, no
@@ -145,11 +154,12 @@ class OnnxModel:
             ShapeError: `input_shape` is not what the file takes.
         """
         graph = self.graph
-        if isinstance(loss, CrossEntropyLoss):
+        of_classes = isinstance(loss, CrossEntropyLoss)
+        if of_classes:
             graph = without_softmax(graph)
         if head is not None:
             graph = with_head(graph, head, seed=seed)
-        network = as_network(graph, input_shape, output=output, limits=self.limits)
+        network = as_network(graph, input_shape, output=output, flat=of_classes, limits=self.limits)
         blueprint = Blueprint(
             topology=network.topology,
             input_shape=network.input_shape,
@@ -221,6 +231,12 @@ class OnnxModel:
         if array.dtype.kind == "f":
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
+
+    def _outline(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Topology, Outline]:
+        """The equations for inputs of these shapes, which are not compiled."""
+        entries = {port.name: self._shown(port, shapes) for port in self.inputs}
+        traced = trace(self.graph, entries, limits=self.limits)
+        return Topology(traced.places, len(traced.places) - 1), Outline(*laid_out(traced, self.dtype, self.accuracy))
 
     def _shown(self, port: Port, shapes: Mapping[str, tuple[int, ...]]) -> Open | Host:
         """What stands for an input where the network is shown and not run."""

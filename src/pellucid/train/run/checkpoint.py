@@ -20,9 +20,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from pellucid.errors import DataError, TrainingError
+from pellucid.exchange.atomic import rotate_file
 from pellucid.train.history import EpochResult
 from pellucid.train.loop import Progress
-from pellucid.train.run.atomic import rotate_file
 
 __all__ = ["CURRENT", "PREVIOUS", "Checkpoint", "LoadedCheckpoint", "load_checkpoint", "save_checkpoint"]
 

@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from pellucid.errors import ArgumentError, DataError, StorageError
+from pellucid.exchange.atomic import append_line, make_folder, replace_file
 from pellucid.train.history import EpochResult
-from pellucid.train.run.atomic import append_line, make_folder, replace_file
 from pellucid.train.settings import Settings, settings_from_toml
 
 __all__ = ["BEST", "LAST", "RunFolder", "existing_run", "new_run"]

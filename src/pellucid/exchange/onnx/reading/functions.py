@@ -12,7 +12,7 @@ from pellucid.exchange.onnx.reading.imports import domain_of, read_imports
 from pellucid.exchange.onnx.reading.origin import Origin, amount, shown
 from pellucid.exchange.onnx.reading.written import FunctionKey, WrittenNode, read_nodes
 
-__all__ = ["Function", "called_functions"]
+__all__ = ["Function", "called_functions", "read_function"]
 
 _MANY = 1 << 63  # counts end here: a chain of functions that double would give numbers of a million digits
 
@@ -64,19 +64,21 @@ def called_functions(
 
     def read(key: FunctionKey) -> Function:
         if key not in functions:
-            functions[key] = _read(written[key], _title(key), origin)
+            functions[key] = read_function(written[key], _title(key), origin)
         return functions[key]
 
     extents = _measured([node.callee for node in nodes if node.callee in written], written.keys(), read, origin)
     whole = _joined(nodes, extents)
     limits = origin.limits
     for found, most, what in (
-        (whole.nodes, limits.nodes, "nodes"),
+        (whole.nodes, limits.nodes, "nodes and calls"),
         (whole.links, limits.links, "inputs, outputs and attributes of nodes"),
-        (whole.depth, limits.call_depth, "functions that call each other"),
+        (whole.depth, limits.call_depth, "calls inside each other"),
     ):
         if found > most:
-            raise origin.damaged(f"has {amount(found)} {what}, functions written out; at most {most:,} are read")
+            raise origin.damaged(
+                f"has {amount(found)} {what} when functions are written out; at most {most:,} are read"
+            )
     return functions
 
 
@@ -129,7 +131,7 @@ def _joined(nodes: Iterable[WrittenNode], extents: Mapping[FunctionKey, _Extent]
     return _Extent(min(count, _MANY), min(links, _MANY), depth)
 
 
-def _read(proto: FunctionProto, title: str, origin: Origin) -> Function:
+def read_function(proto: FunctionProto, title: str, origin: Origin) -> Function:
     inputs = tuple(origin.label(name, f"{title}: the name of an input") for name in proto.input)
     outputs = tuple(origin.label(name, f"{title}: the name of an output") for name in proto.output)
     attributes: dict[str, Attribute | None] = {}

@@ -9,16 +9,21 @@ from onnx import OperatorSetIdProto
 
 from pellucid.exchange.onnx.reading.origin import Origin, shown
 
-__all__ = ["check_ir_version", "domain_of", "read_imports"]
+__all__ = ["check_ir_version", "domain_of", "read_imports", "titled"]
 
 # The first version of the format with operator sets, and the first operator set that is read.
 _FIRST_IR, _FIRST_OPSET = 3, 7
 
 
 def check_ir_version(version: int, origin: Origin) -> None:
-    """The version of the format must be one that the installed onnx knows."""
+    """The version of the format must be one that the installed onnx knows.
+
+    Raises DataError where there is no such version, ArgumentError where it is too old or too new.
+    """
+    if version < 1:
+        raise origin.damaged(f"has ir_version {version}, versions begin at 1")
     if not _FIRST_IR <= version <= onnx.IR_VERSION:
-        raise origin.damaged(
+        raise origin.unsupported(
             f"has ir_version {version}; "
             f"versions {_FIRST_IR} to {onnx.IR_VERSION} can be read with onnx {onnx.__version__}"
         )
@@ -29,24 +34,32 @@ def domain_of(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
+def titled(domain: str) -> str:
+    """A domain for a message."""
+    return f"domain {shown(domain)}" if domain else "ONNX's own domain"
+
+
 def read_imports(imports: Iterable[OperatorSetIdProto], where: str, origin: Origin) -> dict[str, int]:
-    """Versions by domain; `where` begins messages (`function 'f': `)."""
+    """Versions by domain; `where` begins messages ("function 'f': ").
+
+    Raises DataError where a domain is imported twice, none is, or there is no such version; ArgumentError where the
+    version of ONNX's own operators is too old or too new.
+    """
     versions: dict[str, int] = {}
     newest = onnx.defs.onnx_opset_version()
     for entry in imports:
         domain = domain_of(origin.label(entry.domain, f"{where}a domain"))
         version = entry.version
+        if version < 1:
+            raise origin.damaged(f"{where}imports version {version} of {titled(domain)}, versions begin at 1")
         if domain == "" and not _FIRST_OPSET <= version <= newest:
-            raise origin.damaged(
+            raise origin.unsupported(
                 f"{where}imports opset {version}; "
                 f"opsets {_FIRST_OPSET} to {newest} can be read with onnx {onnx.__version__}"
             )
-        if version < 1:
-            raise origin.damaged(f"{where}imports version {version} of domain {shown(domain)}, versions begin at 1")
         if versions.setdefault(domain, version) != version:
-            title = f"domain {shown(domain)}" if domain else "ONNX's own domain"
             raise origin.damaged(
-                f"{where}imports {title} twice, as version {versions[domain]} and as version {version}"
+                f"{where}imports {titled(domain)} twice, as version {versions[domain]} and as version {version}"
             )
     if not versions:
         raise origin.damaged(f"{where}imports no operator set")

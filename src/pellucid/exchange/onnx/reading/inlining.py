@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pellucid.exchange.onnx.graph import AttributeValue, OnnxNode
-from pellucid.exchange.onnx.reading.attributes import Attribute, Attributes
+from pellucid.exchange.onnx.reading.attributes import Attribute
 from pellucid.exchange.onnx.reading.functions import Function
+from pellucid.exchange.onnx.reading.imports import titled
 from pellucid.exchange.onnx.reading.origin import Origin, shown
 from pellucid.exchange.onnx.reading.written import FunctionKey, WrittenNode
 
@@ -41,13 +42,13 @@ class Names:
         limits = self._origin.limits
         if len(name) > limits.name_length:
             raise self._origin.damaged(
-                f"functions written out give a name of {len(name):,} characters: {shown(name)}; "
-                f"at most {limits.name_length:,} are read"
+                f"nodes and functions written out give the name {shown(name)}; "
+                f"at most {limits.name_length:,} characters are read"
             )
         self._characters += len(name)
         if self._characters > limits.name_characters:
             raise self._origin.damaged(
-                f"functions written out give more than {limits.name_characters:,} characters of names"
+                f"nodes and functions written out give more than {limits.name_characters:,} characters of names"
             )
         self._taken.add(name)
         return name
@@ -81,6 +82,10 @@ def write_out(
     """
     nodes = list(nodes)
     names = Names((), origin)
+    # The first node of a name keeps it, whatever others would be called.
+    firsts = {node.name: node.place for node in reversed(nodes) if node.name}
+    keeping_first = sorted(nodes, key=lambda node: firsts.get(node.name) != node.place)
+    own = {node.place: names.fresh(_wish(node)) for node in keeping_first}
     found: list[OnnxNode] = []
     stack = [_Scope(iter(nodes), imports, "", "", {}, None)]
     while stack:
@@ -90,10 +95,9 @@ def write_out(
             stack.pop()
             continue
         if node.domain not in scope.imports:
-            domain = f"domain {shown(node.domain)}" if node.domain else "ONNX's own domain"
-            raise origin.damaged(f"{scope.where}{node.title}: {domain} is not imported")
+            raise origin.damaged(f"{scope.where}{node.title}: {titled(node.domain)} is not imported")
         function = functions.get(node.callee)
-        name = names.fresh(scope.prefix + (node.name or f"{node.op}_{node.place}"))
+        name = own[node.place] if scope.values is None else names.fresh(scope.prefix + _wish(node))
         inputs = tuple(scope.value(value) for value in node.inputs)
         outputs = tuple(scope.value(value) for value in node.outputs)
         attributes = _resolved(node, scope, origin)
@@ -115,24 +119,21 @@ def write_out(
     return found
 
 
+def _wish(node: WrittenNode) -> str:
+    return node.name or f"{node.op}_{node.place}"
+
+
 def _resolved(node: WrittenNode, scope: _Scope, origin: Origin) -> dict[str, Attribute]:
     """A node's attributes, references replaced by values; one whose value was not given is left out."""
-    return _values(node.attributes, scope, f"{scope.where}{node.title}", origin)
-
-
-def _values(attributes: Attributes, scope: _Scope, title: str, origin: Origin) -> dict[str, Attribute]:
     found: dict[str, Attribute] = {}
-    for key, entry in attributes.items():
-        if isinstance(entry, Attribute):
-            found[key] = entry
-            continue
-        value = scope.attributes.get(entry.name)
+    for key, entry in node.attributes.items():
+        value = entry if isinstance(entry, Attribute) else scope.attributes.get(entry.name)
         if value is None:
             continue
         if value.kind != entry.kind:
             raise origin.damaged(
-                f"{title}, attribute {shown(key)}: must be {entry.kind}, "
-                f"and {shown(entry.name)} of the call is {value.kind}"
+                f"{scope.where}{node.title}, attribute {shown(key)}: must be {entry.kind}, "
+                f"and the call gives {value.kind}"
             )
         found[key] = value
     return found

@@ -34,7 +34,7 @@ class Limits:
 
     file_bytes: int = (1 << 31) - 1
     memory: int = field(default_factory=half_of_memory)
-    fields: int = 2_000_000
+    fields: int = 1_000_000
     nodes: int = 100_000
     links: int = 1_000_000
     call_depth: int = 64

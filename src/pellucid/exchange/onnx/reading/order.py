@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Collection, Mapping, Sequence
 
 from pellucid.exchange.onnx.graph import OnnxNode
-from pellucid.exchange.onnx.reading.origin import Origin, shown
+from pellucid.exchange.onnx.reading.origin import Origin, plain, shown
 
 __all__ = ["in_order", "leading_to"]
 
@@ -48,7 +48,7 @@ def in_order(nodes: Sequence[OnnxNode], given: Collection[str], origin: Origin) 
     if len(order) < len(nodes):
         ring = _cycle(nodes, makers, waiting)
         names = [_title(node) for node in ring[:_NAMED]] + (["..."] if len(ring) > _NAMED else []) + [_title(ring[0])]
-        raise origin.damaged(f"{len(ring):,} nodes wait for each other: {' -> '.join(names)}")
+        raise origin.damaged(f"nodes must not wait for each other: {' -> '.join(names)}")
     return [nodes[number] for number in order]
 
 
@@ -64,7 +64,7 @@ def leading_to(outputs: Collection[str], nodes: Sequence[OnnxNode]) -> tuple[lis
 
 
 def _title(node: OnnxNode) -> str:
-    return f"node {shown(node.name)} ({node.op})"
+    return f"node {shown(node.name)} ({plain(node.op)})"
 
 
 def _cycle(nodes: Sequence[OnnxNode], makers: Mapping[str, int], waiting: Sequence[int]) -> list[OnnxNode]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pellucid.errors import ArgumentError, DataError
 from pellucid.exchange.onnx.reading.limits import Limits
 
-__all__ = ["Origin", "amount", "shown"]
+__all__ = ["Origin", "amount", "plain", "shown"]
 
 _SHOWN_CHARACTERS = 80
 
@@ -61,6 +61,11 @@ class Origin:
         if len(name) > self.limits.name_length:
             raise self.damaged(f"{what} has {len(name):,} characters, at most {self.limits.name_length:,} are read")
         return name
+
+
+def plain(name: str) -> str:
+    """The name of an operator for a message: without quotes where it is a word."""
+    return name if name.isidentifier() and len(name) <= _SHOWN_CHARACTERS else shown(name)
 
 
 def amount(count: int) -> str:

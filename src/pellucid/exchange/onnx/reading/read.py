@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from onnx import GraphProto, ModelProto
 
 from pellucid.errors import OutOfMemoryError
@@ -31,7 +33,7 @@ def read(source: Source, *, limits: Limits | None = None) -> OnnxGraph:
     Raises:
         DataError: the file cannot be read, is damaged, breaks a rule of the format, or exceeds `limits`.
         ArgumentError: `source` is of no such type, or the file is valid and has what is not supported: inputs or
-            outputs that are no tensors.
+            outputs that are no tensors, versions that are older or newer.
         OutOfMemoryError: the machine does not give the memory that `limits` allow.
     """
     limits = Limits() if limits is None else limits
@@ -41,7 +43,8 @@ def read(source: Source, *, limits: Limits | None = None) -> OnnxGraph:
     except MemoryError as error:
         if isinstance(error, OutOfMemoryError):
             raise
-        raise OutOfMemoryError(f"no memory to read {source if isinstance(source, str) else 'the model'}") from error
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
+        raise OutOfMemoryError(f"{name}: no memory to read it") from error
 
 
 def _read(model: ModelProto, origin: Origin) -> OnnxGraph:

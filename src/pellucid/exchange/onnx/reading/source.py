@@ -42,6 +42,8 @@ def _parse(data: bytes, origin: Origin) -> tuple[ModelProto, Origin]:
     try:
         return ModelProto.FromString(data), origin
     except DecodeError as error:
+        if "alloc" in str(error):
+            raise MemoryError from error
         raise origin.damaged(f"is not an ONNX file: {error}") from error
 
 
@@ -50,17 +52,22 @@ def _content(path: Path, limits: Limits) -> bytes:
     opened, whatever the path leads to later."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{path}: is not a file")
-            if status.st_size > limits.file_bytes:
-                raise _too_large(str(path), status.st_size, limits)
+    except ValueError as error:  # a path with a zero character
+        raise ArgumentError(f"`source` must be a path: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: is not a file")
+        if status.st_size > limits.file_bytes:
+            raise _too_large(str(path), status.st_size, limits)
+        with open(handle, "rb", closefd=False) as file:
             data = file.read(status.st_size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a path with a zero character
-        raise DataError(f"{str(path)!r}: cannot be read: {error}") from error
+    finally:
+        os.close(handle)
     if len(data) != status.st_size:
         raise DataError(f"{path}: became shorter while it was read")
     return data

@@ -134,7 +134,10 @@ def read_sparse(sparse: SparseTensorProto, where: str, origin: Origin) -> Array:
     size = _count(shape, kind, where, origin)
     values = read_tensor(sparse.values, f"{where}, values", origin)
     if sparse.indices.data_type != TensorProto.INT64:
-        raise origin.damaged(f"{where}: indices must be INT64")
+        found = (
+            TensorProto.DataType.Name(sparse.indices.data_type) if sparse.indices.data_type in _types() else "nothing"
+        )
+        raise origin.damaged(f"{where}: indices must be INT64, are {found}")
     indices = read_tensor(sparse.indices, f"{where}, indices", origin)
     if values.ndim != 1 or indices.shape not in ((len(values),), (len(values), len(shape))):
         raise origin.damaged(
@@ -143,16 +146,18 @@ def read_sparse(sparse: SparseTensorProto, where: str, origin: Origin) -> Array:
     if kind.name == "STRING":
         raise origin.unsupported(f"{where}: sparse tensors of strings are not supported")
     bounds = np.array(shape if indices.ndim == 2 else size, np.int64)
-    if ((indices < 0) | (indices >= bounds)).any():
-        raise origin.damaged(f"{where}: an index lies outside shape {shape}")
+    outside = indices[(indices < 0) | (indices >= bounds)]
+    if outside.size:
+        raise origin.damaged(f"{where}: index {outside[0]} lies outside shape {shape}")
     if indices.ndim == 2:
         places = np.zeros(len(values), np.int64)
         for axis, extent in enumerate(shape):
             places = places * extent + indices[:, axis]
     else:
         places = indices
-    if (np.diff(places) <= 0).any():
-        raise origin.damaged(f"{where}: indices must ascend, each once")
+    wrong = np.flatnonzero(np.diff(places) <= 0)
+    if wrong.size:
+        raise origin.damaged(f"{where}: indices must ascend, each once; index number {wrong[0] + 1} does not")
     dense = np.zeros(size, kind.dtype)
     dense[places] = values
     return _finished(dense.reshape(shape))
@@ -199,8 +204,8 @@ def _from_field(tensor: TensorProto, kind: ElementType, where: str, origin: Orig
 def _strings(tensor: TensorProto, shape: tuple[int, ...], where: str, origin: Origin) -> Array:
     strings = tensor.string_data
     origin.take(sum(len(entry) + _STRING_BYTES for entry in strings), f"{where}: its strings")
-    array = np.empty(len(strings), object)
-    array[:] = [origin.text(entry, f"{where}: a string") for entry in strings]
+    # Made with the type: strings that are put into an array lose zeros at their ends.
+    array = np.array([origin.text(entry, f"{where}: a string") for entry in strings], object)
     return _finished(array.reshape(shape))
 
 

@@ -51,12 +51,13 @@ def check_wire(data: bytes, origin: Origin) -> None:
                 continue
             start = position
             fields += 1
-            tag, position = _varint(data, position)
+            # Numbers of one byte are most of all, and not worth a call.
+            tag, position = (data[position], position + 1) if data[position] < 128 else _varint(data, position)
             number, kind = tag >> 3, tag & 7
             if kind == _LENGTH:
-                length, position = _varint(data, position)
+                length, position = (data[position], position + 1) if data[position] < 128 else _varint(data, position)
                 memory += _ENTRY_BYTES + (_NUMBER_BYTES * length if number in varints else 0)
-                if number in nested and position + length <= end:
+                if number in nested and length and position + length <= end:
                     around.append((end, nested, varints))
                     end = position + length
                     nested, varints = _inside(nested[number])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from onnx import NodeProto
 
 from pellucid.exchange.onnx.reading.attributes import Attributes, read_attributes
 from pellucid.exchange.onnx.reading.imports import domain_of
-from pellucid.exchange.onnx.reading.origin import Origin, shown
+from pellucid.exchange.onnx.reading.origin import Origin, plain, shown
 
 __all__ = ["FunctionKey", "WrittenNode", "read_nodes"]
 
@@ -45,13 +45,15 @@ class WrittenNode:
         return len(self.inputs) + len(self.outputs) + len(self.attributes)
 
 
-def read_nodes(nodes: Iterable[NodeProto], where: str, inside_function: bool, origin: Origin) -> list[WrittenNode]:
+def read_nodes(nodes: Collection[NodeProto], where: str, inside_function: bool, origin: Origin) -> list[WrittenNode]:
     """The nodes of a graph or a function; `where` begins messages ("function 'f': ")."""
+    if len(nodes) > origin.limits.nodes:
+        raise origin.damaged(f"{where}has {len(nodes):,} nodes, at most {origin.limits.nodes:,} are read")
     return [_read(node, place, where, inside_function, origin) for place, node in enumerate(nodes)]
 
 
 def _title(name: str, op: str, place: int) -> str:
-    return f"node {shown(name)} ({op})" if name else f"node number {place} ({op})"
+    return f"node {shown(name)} ({plain(op)})" if name else f"node number {place} ({plain(op)})"
 
 
 def _read(node: NodeProto, place: int, where: str, inside_function: bool, origin: Origin) -> WrittenNode:
@@ -60,6 +62,8 @@ def _read(node: NodeProto, place: int, where: str, inside_function: bool, origin
     title = where + _title(name, op, place)
     if not op:
         raise origin.damaged(f"{where}node number {place} has no operator")
+    if not op.isprintable():  # it stands in messages, which may be shown by a terminal
+        raise origin.damaged(f"{title}: the name of the operator has signs that cannot be printed")
     return WrittenNode(
         name,
         op,
