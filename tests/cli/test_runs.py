@@ -22,6 +22,8 @@ from pellucid.cli.group import command_line
 from pellucid.train import Callback, fit, load_classifier
 from train.pictures import digit_pictures
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SAID = r"cannot be read: .*the checkpoint of .* is good: `pellucid resume .*` goes on"
 QUICK = ("--epochs", "8", "--batch-size", "16", "--threads", "1", "--seed", "1")
 

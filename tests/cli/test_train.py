@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from pellucid.cli.group import command_line
 from pellucid.train import build, load_digits
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,6 +350,9 @@ def test_no_rows_where_not_several_whole_ones_fit(outputs: int, row: int) -> Non
     _, taps, products, _ = in_rows(PLAIN, outputs=outputs, row=row).steps
     assert to_text(taps.formula) == "U[a,b,c,k] = sum(s,t) G0[a,s] * G1[b,t] * w[s,t,c,k]"
     assert to_text(products.formula) == "M[n,a,b,I,J,k] = sum(c) V[n,a,b,I,J,c] * U[a,b,c,k]"
+
+
+def test_no_rows_towards_the_input_where_the_channels_are_not_whole_ones() -> None:
     turned, _, taps, _, _ = in_rows(PLAIN, "x", channels=3, row=2).steps
     assert to_text(turned.formula) == "T[s,t,k,c] = w[s,t,c,k]"
     assert to_text(taps.formula) == "U[a,b,k,c] = sum(s,t) G0[a,s] * G1[b,t] * T[s,t,k,c]"

@@ -135,13 +135,19 @@ def test_errors_of_every_pass(shape, data):
     assert_errors(shape, data)
 
 
+@pytest.fixture(scope="module")
+def compiled_always(tmp_path_factory):
+    """The cache of what is compiled while every form is worth it: of a shape once, for all data."""
+    return tmp_path_factory.mktemp("always")
+
+
 @pytest.mark.parametrize("data", ["Gaussian", "positive"])
 @pytest.mark.parametrize("shape", [*accuracy.STRIDED, *accuracy.DILATED], ids=str)
-def test_errors_with_steps(shape, data, monkeypatch, tmp_path):
+def test_errors_with_steps(shape, data, monkeypatch, compiled_always):
     """Of every pass that has a form, whether that is worth it or not: dx of a stride has a formula for each residue."""
     monkeypatch.setattr(fast, "WORTHWHILE", accuracy.ALWAYS)
     monkeypatch.setattr(engine, "_LOADED", {})
-    monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path))
+    monkeypatch.setenv("PELLUCID_CACHE", str(compiled_always))
     for mode in ("standard", "fast"):
         graph, (z, dx, dw) = accuracy.graph_of(shape, mode)
         assert set(rewritten(graph)) == ({z, dw} if shape.stride > 1 else {z, dx, dw})

@@ -77,13 +77,14 @@ CHOSEN = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
 def test_other_levels_of_processor(level):
     if missing_features(target(level)):
         pytest.skip(f"this processor runs no code for {level}")
     paths = os.pathsep.join((str(TESTS.parent / "src"), str(TESTS)))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(str(TESTS / name) for name in CHOSEN)],
+        [sys.executable, "-m", "pytest", "-x", "-n0", "-pno:cacheprovider", *(str(TESTS / name) for name in CHOSEN)],
         env={**os.environ, "PELLUCID_TARGET": level, "PYTHONPATH": paths},
         cwd=TESTS.parent, capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip

@@ -11,33 +11,33 @@ from pellucid.nn.equations import activation
 from pellucid.ops.operation import Applied, run, run_gradients
 
 SAME_NAME = [
-    (ops.sigmoid, "sigmoid", {}),
-    (ops.logsigmoid, "logsigmoid", {}),
-    (ops.tanh, "tanh", {}),
-    (ops.relu, "relu", {}),
-    (ops.relu6, "relu6", {}),
-    (ops.leaky_relu, "leaky_relu", {}),
-    (ops.leaky_relu, "leaky_relu", {"negative_slope": 0.3}),
-    (ops.elu, "elu", {}),
-    (ops.elu, "elu", {"alpha": 0.4}),
-    (ops.selu, "selu", {}),
-    (ops.softplus, "softplus", {}),
-    (ops.softsign, "softsign", {}),
-    (ops.silu, "silu", {}),
-    (ops.gelu, "gelu", {}),
-    (ops.gelu, "gelu", {"approximate": "tanh"}),
-    (ops.hardswish, "hardswish", {}),
-    (ops.mish, "mish", {}),
-    (ops.hardtanh, "hardtanh", {}),
-    (ops.hardtanh, "hardtanh", {"min_val": -0.5, "max_val": 2.0}),
+    ("sigmoid", {}),
+    ("logsigmoid", {}),
+    ("tanh", {}),
+    ("relu", {}),
+    ("relu6", {}),
+    ("leaky_relu", {}),
+    ("leaky_relu", {"negative_slope": 0.3}),
+    ("elu", {}),
+    ("elu", {"alpha": 0.4}),
+    ("selu", {}),
+    ("softplus", {}),
+    ("softsign", {}),
+    ("silu", {}),
+    ("gelu", {}),
+    ("gelu", {"approximate": "tanh"}),
+    ("hardswish", {}),
+    ("mish", {}),
+    ("hardtanh", {}),
+    ("hardtanh", {"min_val": -0.5, "max_val": 2.0}),
 ]
 
 
-@pytest.mark.parametrize(("operation", "name", "attributes"), SAME_NAME, ids=lambda value: str(value)[:24])
+@pytest.mark.parametrize(("name", "attributes"), SAME_NAME, ids=str)
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5)], ids=str)
-def test_elementwise(judge, draw, operation, name, attributes, shape):
+def test_elementwise(judge, draw, name, attributes, shape):
     theirs = getattr(judge.torch.nn.functional, name)
-    judge.agree(operation, lambda x: theirs(x, **attributes), [3 * draw(*shape)], **attributes)
+    judge.agree(getattr(ops, name), lambda x: theirs(x, **attributes), [3 * draw(*shape)], **attributes)
 
 
 def test_hard_sigmoid(judge, draw):

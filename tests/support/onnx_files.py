@@ -79,7 +79,8 @@ def agrees(model: ModelProto, *several: Mapping[str, Array | None], rtol: float 
     own = OnnxModel(read(model))
     for inputs in several:
         given = {port.name: _given(inputs, port.name) for port in own.inputs}
-        expected, found = session.run(None, given), own.run(given)
+        expected: Any = session.run(None, given)
+        found = own.run(given)
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             assert one.dtype == other.dtype

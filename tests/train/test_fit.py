@@ -13,6 +13,8 @@ from pellucid.errors import ArgumentError
 from pellucid.train import Callback, Dataset, Part, fit, load_classifier, load_digits, resume
 from train.linear_model import LinearModel
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = {"epochs": 2, "batch_size": 16, "seed": 0}
 
 

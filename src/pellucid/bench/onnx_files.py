@@ -52,4 +52,3 @@ def _contest(name: str, file: bytes, peer: str | None, threads: int, accuracy: s
     turns = worst_contest(lambda: model.run({port: x}), rivals, work, threads, rounds=rounds, turn=TURN)
     error, theirs = max(errors, default=None), turns.seconds.get("peer")
     return timed(name, f"onnx {accuracy}", threads, turns, work, peer=peer, theirs=theirs, error=error)
-

@@ -272,3 +272,18 @@ def test_damaged_nodes(op, arrays, attributes, message):
     with load(model) as net, pytest.raises(DataError) as caught:
         net.predict()
     assert str(caught.value) == f"node 'bad' ({op}): {message}"
+
+
+def test_what_is_too_large_together_is_refused():
+    """Each of the arrays is within the limits."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [2**20])
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["v0"])]
+    nodes += [helper.make_node("Exp", [f"v{number}"], [f"v{number + 1}"], f"exp{number}") for number in range(20)]
+    made = helper.make_tensor_value_info("v20", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [], [made], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    with load(model, limits=Limits(memory=2**24)) as net, pytest.raises(OutOfMemoryError) as caught:
+        net.predict()
+    assert str(caught.value) == (
+        "node 'exp3' (Exp): arrays that are known have 16,777,220 bytes; at most 16,777,216 are allowed"
+    )

@@ -65,7 +65,9 @@ def test_reductions_where_channels_stand_last(op):
         helper.make_node(op, ["c"], ["rows"], axes=[2], keepdims=0),
         helper.make_node(op, ["c"], ["pictures"], axes=[2, 3], keepdims=1),
     ]
-    model = network(nodes, {"x": x}, initialisers={"w": floats(4, 3, 2, 2) / 8}, outputs=["channels", "rows", "pictures"], opset=11)
+    known = {"w": floats(4, 3, 2, 2) / 8}
+    outputs = ["channels", "rows", "pictures"]
+    model = network(nodes, {"x": x}, initialisers=known, outputs=outputs, opset=11)
     assert_same(model, {"x": x}, rtol=1e-4)
 
 

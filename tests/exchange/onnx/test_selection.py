@@ -24,6 +24,19 @@ def test_gather(axis: int, indices: Any, known: bool) -> None:
     agrees(model_of("Gather", inputs, {"axis": axis}, opset=13, known=("i",) if known else ()), inputs)
 
 
+def test_names_of_tensors_are_no_names_of_axes() -> None:
+    # With so many axes all names of axes are used.
+    x = _normal(0, 2, 1, 2, 1, 2, 1, 2, 3)
+    for axis in range(8):
+        inputs = {"x": x, "i": np.array([-1], I64)}
+        agrees(model_of("Gather", inputs, {"axis": axis}, opset=13), inputs)
+    inputs = {"x": x, "k": np.array([2], I64)}
+    agrees(model_of("TopK", inputs, opset=11, known=("k",), outputs=Y_AND_PLACES), inputs)
+    x = x.reshape(2, 2, 2, 1, 2, 1, 3)
+    inputs = {"x": x, "i": np.array([[1], [0]], I64), "u": x}
+    agrees(model_of("ScatterND", inputs, opset=18, known=("i",)), inputs)
+
+
 def test_gather_of_rows_of_known_numbers_is_an_embedding() -> None:
     inputs = {"x": _normal(0, 7, 3), "i": np.array([[1, -1], [0, 6]], np.int32)}
     agrees(model_of("Gather", inputs, opset=13, known=("x",)), inputs)
@@ -73,9 +86,7 @@ def test_top_k(opset: int, k: int, axis: int) -> None:
     for largest in (1, 0) if opset == 11 else (1,):
         if opset == 11:
             attributes["largest"] = largest
-        model = model_of(
-            "TopK", inputs, attributes, opset=max(opset, 7), known=("k",), outputs=Y_AND_PLACES
-        )
+        model = model_of("TopK", inputs, attributes, opset=max(opset, 7), known=("k",), outputs=Y_AND_PLACES)
         agrees(model, inputs)
 
 

@@ -24,6 +24,8 @@ from pellucid.train import Callback, fit, load_digits, resume
 from pellucid.train.run.signals import Interruption
 from train.run.small import results, save_npz, train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,6 +40,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "whole"
 
 
+@pytest.mark.long
 def test_a_hundred_kills(source: Path, tmp_path: Path):
     script = Path(__file__).parent / "killed.py"
     done = subprocess.run(
@@ -150,6 +153,7 @@ class Failing:
         return call
 
 
+@pytest.mark.long
 def test_a_write_error_at_every_place(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(
         sys.modules, "matplotlib", None

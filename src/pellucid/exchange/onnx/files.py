@@ -47,7 +47,7 @@ def read_onnx(path: Path, image_size: tuple[int, int] | None = None) -> OnnxFile
 
 
 def _files(graph: OnnxGraph, shape: Shape | None, names: tuple[str, ...], before: OnnxFiles | None) -> OnnxFiles:
-    network = as_network(graph, shape)
+    network = as_network(graph, shape, flat=True)
     blueprint = Blueprint(
         topology=network.topology,
         input_shape=network.input_shape,

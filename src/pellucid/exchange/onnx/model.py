@@ -145,7 +145,8 @@ class OnnxModel:
             input_shape: (height, width, channels), where the file leaves extents open.
             threads: those of this model, unless given.
 
-        A softmax at the end is left out where the loss takes logits (`CrossEntropyLoss`).
+        Where the loss takes logits (`CrossEntropyLoss`), a softmax at the end is left out, and a result that is a
+        picture of one pixel becomes a row.
 
         Raises:
             ArgumentError: the graph cannot be trained: several inputs, no row for each input, shared parameters, no
@@ -153,11 +154,12 @@ class OnnxModel:
             ShapeError: `input_shape` is not what the file takes.
         """
         graph = self.graph
-        if isinstance(loss, CrossEntropyLoss):
+        of_classes = isinstance(loss, CrossEntropyLoss)
+        if of_classes:
             graph = without_softmax(graph)
         if head is not None:
             graph = with_head(graph, head, seed=seed)
-        network = as_network(graph, input_shape, output=output, limits=self.limits)
+        network = as_network(graph, input_shape, output=output, flat=of_classes, limits=self.limits)
         blueprint = Blueprint(
             topology=network.topology,
             input_shape=network.input_shape,

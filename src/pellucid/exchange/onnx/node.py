@@ -260,7 +260,7 @@ class Node:
             return replace(x, order=order)
         same = tuple(axis for axis in order if x.shape[axis] != 1) == tuple(a for a in x.order if x.shape[a] != 1)
         if same:
-            return self.view(x, x.shape, order)
+            return self.view(x, x.shape, order, part="arranged")
         names = axis_names(x.rank, x.order if order == natural(x.rank) else order)
         text = f"{cell('z', names, order)} = {cell('x', names, x.order)}"
         return self.emit(system(text), {"x": x}, x.shape, order, x.dtype, part="arranged")

@@ -18,6 +18,7 @@ from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.schema import check_form
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
 
@@ -144,6 +145,7 @@ class _Tracing:
         self.parameters: dict[str, Kept] = {}
         self.before: list[Node] = []
         self._names: set[str] = set()
+        self._taken = 0
         self._fed: dict[tuple[int, bool, int | None], Tensor] = {}
         self._read = {name for node in graph.nodes for name in node.inputs} | {port.name for port in graph.outputs}
 
@@ -204,8 +206,9 @@ class _Tracing:
         while name in self.values:
             number += 1
             name = f"{node.spec.name}.{part}.{number}"
-        self.values[name] = Host(indices, name=name)
-        return self.fed(self.values[name], positions=True)
+        host = Host(indices, name=name)
+        self.values[name] = host
+        return self.fed(host, positions=True)
 
     def is_read(self, name: str) -> bool:
         """See `Program`."""
@@ -238,6 +241,7 @@ class _Tracing:
         return Tensor(shape, order, dtype, place=-len(self.inputs), positions=positions)
 
     def _take(self, node: Node) -> None:
+        check_form(node.spec, [None if value is None else value.dtype for value in node.inputs])
         if node.op in HOST_OPERATORS and _is_beside(node):
             results: Sequence[Value | None] = self._computed(node)
         elif node.op in OPERATORS:
@@ -258,6 +262,7 @@ class _Tracing:
         """What NumPy makes of the node. Where it is floating and varies, it is given to the program."""
         hosts = [value if isinstance(value, Host) else None for value in node.inputs]
         arrays = compute_on_host(node, [None if host is None else host.array for host in hosts])
+        self._take_memory(arrays, [host.array for host in hosts if host is not None])
         varies = any(host is not None and host.varies for host in hosts)
         if varies:
             self.before.append(node)
@@ -269,6 +274,19 @@ class _Tracing:
             else:
                 results.append(Host(array, varies))
         return results
+
+    def _take_memory(self, made: Sequence[Array], read: Sequence[Array]) -> None:
+        """Counts what known arrays take together; all of them stay until the program is made."""
+        for array in made:
+            owner = array
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            if not any(np.may_share_memory(array, other) for other in read):
+                self._taken += owner.nbytes
+        if self._taken > self.limits.memory:
+            raise OutOfMemoryError(
+                f"arrays that are known have {self._taken:,} bytes; at most {self.limits.memory:,} are allowed"
+            )
 
     def _output(self, name: str, output_orders: bool) -> Value:
         value = self.values[name]

@@ -15,7 +15,7 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, DataError, PellucidError, ShapeError
 from pellucid.exchange.onnx.demand import demanded
-from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
+from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode, Port
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Fixed, Open, Traced, trace
 from pellucid.exchange.onnx.values import Tensor, channels_last
@@ -42,11 +42,13 @@ def as_network(
     input_shape: Shape | None = None,
     *,
     output: str | None = None,
+    flat: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Network:
     """The part of a graph that leads from its one input to `output`, its only one if none is named.
 
-    `input_shape`, (height, width, channels) for images, is needed where the file leaves extents open.
+    `input_shape`, (height, width, channels) for images, is needed where the file leaves extents open. With `flat` a
+    result that is a picture of one pixel is (batch, channels).
     Raises ArgumentError where the graph has several inputs or outputs, where an output is no float, where one array is
     a parameter of several layers, and where layers do not keep the images of a batch apart in a way that can be written
     down; ShapeError for an `input_shape` that is not the file's.
@@ -56,6 +58,8 @@ def as_network(
     own = replace(graph, outputs=(goal,))
     declared = port.shape[0] if port.shape else None
     free = declared if isinstance(declared, int) else None
+    if flat and _is_pixel(_traced(own, port, WRITTEN_BATCHES[0], shape, free, limits)):
+        own = _flattened(own)
     traces = [_traced(own, port, batch, shape, free, limits) for batch in WRITTEN_BATCHES]
     first = _pruned(traces[0])
     layers = [_pruned(one).places for one in traces]
@@ -69,6 +73,19 @@ def as_network(
     }
     _check_shared(traces[0], places, parameters)
     return Network(Topology(tuple(places), first.output), _memory(port, shape, 1)[1:], parameters)
+
+
+def _is_pixel(traced: Traced) -> bool:
+    result = traced.outputs[0]
+    return len(result.shape) > 2 and all(extent == 1 for extent in result.shape[2:])
+
+
+def _flattened(graph: OnnxGraph) -> OnnxGraph:
+    """The graph with its output as rows."""
+    port = graph.outputs[0]
+    name = f"{port.name}.rows"
+    node = OnnxNode(name, "Flatten", "", graph.opset, (port.name,), (name,), {"axis": 1})
+    return replace(graph, nodes=(*graph.nodes, node), outputs=(Port(name, port.dtype, None),))
 
 
 def without_softmax(graph: OnnxGraph) -> OnnxGraph:

@@ -32,7 +32,7 @@ GATES = {
 }
 KINDS = tuple(GATES)
 # Of each kind: of the gates first, of what is new, of the cell of an LSTM where it goes out.
-FUNCTIONS = {
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "tanh": ("tanh({})",),
     "relu": ("max({}, 0)",),
     "lstm": ("sigmoid({})", "tanh({})", "tanh({})"),
@@ -99,8 +99,12 @@ class Recurrent:
 
     def function(self, chain: str, number: int, value: str) -> str:
         """A function of this chain, of a value that is cut before where there is a `clip`."""
+        return self.uncut(chain, number, value if self.clip is None else f"min(max({value}, -Z), Z)")
+
+    def uncut(self, chain: str, number: int, value: str) -> str:
+        """The same of a value as it is."""
         texts = self.functions[self.chains.index(chain)] if self.functions else FUNCTIONS[self.kind]
-        return texts[number].format(value if self.clip is None else f"min(max({value}, -Z), Z)")
+        return texts[number].format(value)
 
     @property
     def chains(self) -> tuple[str, ...]:
@@ -119,8 +123,8 @@ class Recurrent:
 
     def shapes(self, inputs: int) -> dict[str, Shape]:
         """The shape of every parameter by its local name: `v` of the input, `w` of the state, `b` and `d` biases (`d`
-        of the state, which a GRU alone has, behind whose product the reset gate stands), `l` of peepholes (input, forget,
-        output)."""
+        of the state, which a GRU alone has, where its reset gate stands behind the product), `l` of peepholes (input,
+        forget, output)."""
         gates = (len(GATES[self.kind]),) if GATES[self.kind] else ()
         found: dict[str, Shape] = {}
         for chain in self.chains:
@@ -166,7 +170,14 @@ def recurrent(
             read = f"y{layer}"
             texts.append(_side_by_side(f"{read}[n,t,m]", *(f"h{chain}[n,t,{{}}]" for chain in chains)))
     texts += _output(network)
-    every = {"T": x[1], "L": x[1] - 1, "K": network.features, "R": network.truncate, "V": network.padding, "Z": network.clip}
+    every = {
+        "T": x[1],
+        "L": x[1] - 1,
+        "K": network.features,
+        "R": network.truncate,
+        "V": network.padding,
+        "Z": network.clip,
+    }
     formulas = [formula(text) for text in texts]
     used = names_of(node for entry in formulas for node in (entry.output, entry.body))
     constants = {name: value for name, value in every.items() if name in used and value is not None}
@@ -250,8 +261,7 @@ def _lstm_step(network: Recurrent, z: str, state: str, cell: str, new: str) -> I
     # The output gate that sees the cell waits for it.
     yield from (gates["i"], gates["f"], gates["g"])
     yield from (cells, gates["o"]) if network.peepholes else (gates["o"], cells)
-    texts = network.functions[network.chains.index(z)] if network.functions else FUNCTIONS["lstm"]
-    yield f"m{z}[n,t,k] = {texts[2].format(f'c{z}[n,t,k]')}"
+    yield f"m{z}[n,t,k] = {network.uncut(z, 2, f'c{z}[n,t,k]')}"
     yield f"{new} = o{z}[n,t,k]*m{z}[n,t,k]"
 
 

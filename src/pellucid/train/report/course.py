@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pellucid.train.report.curves import curve_panels
 from pellucid.train.report.drawing import inlined
-from pellucid.train.report.gradients import gradients_svg, layer_norms
+from pellucid.train.report.gradients import layer_norms
 from pellucid.train.report.markup import details, name, row, table
 from pellucid.train.report.quantities import duration, percent
 
@@ -73,9 +73,9 @@ def _epochs(history: History) -> str:
     return table(("epoch", *(title for title, _, _ in columns)), rows)
 
 
-def gradients_html(history: History, *, drawn: bool) -> str:
+def gradients_html(history: History, drawing: str | None) -> str:
     """Norms of each layer's gradient, and of the states of recurrent layers in the last epoch; nothing where none were
-    recorded."""
+    recorded. `drawing` is that of `gradients_svg`."""
     layers = layer_norms(history)
     if not layers:
         return ""
@@ -91,9 +91,9 @@ def gradients_html(history: History, *, drawn: bool) -> str:
         " epoch. Norms that fall by orders of magnitude towards the first layers are vanishing gradients.</p>"
     )
     states = _states(history.epochs[-1])
-    if not drawn:
+    if drawing is None:
         return f"{note}\n{norms}\n{states}"
-    svg = inlined(gradients_svg(history), "gradients", "gradient norms of layers over epochs")
+    svg = inlined(drawing, "gradients", "gradient norms of layers over epochs")
     return f'{note}\n<figure class="drawing">{svg}</figure>\n{details("norms in figures", norms)}\n{states}'
 
 

@@ -6,13 +6,16 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from pellucid.train.report.confusion import confusion_svg
 from pellucid.train.report.course import course_html, gradients_html, timing_html
 from pellucid.train.report.drawing import PALETTE, plotting_missing
+from pellucid.train.report.gradients import gradients_svg, layer_norms
 from pellucid.train.report.markup import attribute, details, name, section, text
 from pellucid.train.report.names import shortened
 from pellucid.train.report.quantities import duration, percent
@@ -53,6 +56,16 @@ class Report:
     mistakes: tuple[Mistake, ...] = ()
     mistakes_of: str = "validation"
     problems: tuple[str, ...] = ()
+
+    @cached_property
+    def gradients(self) -> str:
+        """The drawing of `gradients_svg`, made once: it stands in a file of its own and in the page."""
+        return gradients_svg(self.history)
+
+    @cached_property
+    def confusions(self) -> Mapping[str, str]:
+        """The drawing of `confusion_svg` of each evaluation, made once like `gradients`."""
+        return {part: confusion_svg(evaluation, self.class_names) for part, evaluation in self.evaluations.items()}
 
 
 def report_html(report: Report) -> str:
@@ -99,13 +112,15 @@ def _sections(report: Report, *, drawn: bool) -> list[tuple[str, str, str]]:
     """(anchor, title, content) of all that there is something to say about."""
     history = report.history
     sections = [("course", "Course of training", course_html(history, drawn=drawn))]
+    confusions = report.confusions if drawn else {}
+    gradients = report.gradients if drawn and layer_norms(history) else None
     for number, (part, evaluation) in enumerate(report.evaluations.items(), 1):
         evaluation.check_names(report.class_names)
-        content = scores_html(evaluation, report.class_names, f"part{number}", drawn=drawn)
+        content = scores_html(evaluation, report.class_names, f"part{number}", confusions.get(part))
         sections.append((f"part{number}", f"Classes: {text(part)}", content))
     sections += [
         ("mistakes", "Worst mistakes", _mistakes(report)),
-        ("gradients", "Gradients", gradients_html(history, drawn=drawn)),
+        ("gradients", "Gradients", gradients_html(history, gradients)),
         ("timing", "Timing", timing_html(history)),
         ("facts", "Settings and facts", _facts(report.facts)),
         ("problems", "Problems", _problems(report.problems)),

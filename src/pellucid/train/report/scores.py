@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pellucid.train.report.confusion import STRONG, confusion_svg, strength
+from pellucid.train.report.confusion import STRONG, strength
 from pellucid.train.report.drawing import inlined
 from pellucid.train.report.markup import attribute, details, name, row, share_cell, table
 from pellucid.train.report.names import shortened
@@ -28,12 +28,12 @@ _LEGEND = (
 )
 
 
-def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str, *, drawn: bool) -> str:
-    """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without `drawn` the matrix is a
-    table, and left out where it had more than 20 classes."""
+def scores_html(evaluation: Evaluation, class_names: Sequence[str], prefix: str, drawing: str | None) -> str:
+    """Matrix and classes beside each other; `prefix` is of this evaluation alone. Without a `drawing` of
+    `confusion_svg` the matrix is a table, and left out where it had more than 20 classes."""
     few = len(class_names) <= _BESIDE
     parts = [
-        _matrix(evaluation, class_names, prefix, drawn=drawn),
+        _matrix(evaluation, class_names, prefix, drawing),
         f"<div>{_classes(evaluation, class_names)}\n{_confusions(evaluation, class_names)}</div>",
     ]
     return _line(evaluation) + (f'<div class="halves">\n{"".join(parts)}</div>' if few else "\n".join(parts))
@@ -48,10 +48,10 @@ def _line(evaluation: Evaluation) -> str:
     )
 
 
-def _matrix(evaluation: Evaluation, names: Sequence[str], prefix: str, *, drawn: bool) -> str:
-    if drawn:
+def _matrix(evaluation: Evaluation, names: Sequence[str], prefix: str, drawing: str | None) -> str:
+    if drawing is not None:
         title = attribute(f"confusion matrix of {len(names)} classes")
-        svg = inlined(confusion_svg(evaluation, names), f"{prefix}-confusion", title)
+        svg = inlined(drawing, f"{prefix}-confusion", title)
         kind = "drawing many" if len(names) > 2 * _MOST_CLASSES else "drawing"
         return f'<figure class="{kind}">{svg}{_LEGEND}</figure>'
     if len(names) > _MOST_CLASSES:

@@ -19,10 +19,8 @@ from pellucid.train.history import History
 from pellucid.train.metrics import Evaluation
 from pellucid.train.probabilities import probabilities_of
 from pellucid.train.report.card import CardLayer, ModelCard, model_card
-from pellucid.train.report.confusion import confusion_svg
 from pellucid.train.report.curves import curves_svg
 from pellucid.train.report.drawing import plotting_missing
-from pellucid.train.report.gradients import gradients_svg
 from pellucid.train.report.mistakes import Mistake, worst_mistakes
 from pellucid.train.report.page import Report, report_html
 from pellucid.train.run.folder import BEST, LAST, RunFolder
@@ -54,17 +52,6 @@ def write_outcome(
     StorageError where a file cannot be written.
     """
     evaluations = {history.part: history.evaluation} if history.part and history.evaluation is not None else {}
-    messages: list[str] = []
-    missing = plotting_missing()
-    if missing is None:
-        folder.write("curves.svg", curves_svg(history))
-        folder.write("gradients.svg", gradients_svg(history))
-        for evaluation in evaluations.values():
-            folder.write("confusion_matrix.svg", confusion_svg(evaluation, data.class_names))
-    else:
-        messages.append(missing)
-    for name, evaluation in evaluations.items():
-        folder.write("evaluation.json", json.dumps({"part": name, **evaluation.as_data()}, indent=2) + "\n")
     report = Report(
         title=folder.path.name,
         history=history,
@@ -75,6 +62,17 @@ def write_outcome(
         mistakes_of=history.part or "",
         problems=data.problems,
     )
+    messages: list[str] = []
+    missing = plotting_missing()
+    if missing is None:
+        folder.write("curves.svg", curves_svg(history))
+        folder.write("gradients.svg", report.gradients)
+        for drawing in report.confusions.values():
+            folder.write("confusion_matrix.svg", drawing)
+    else:
+        messages.append(missing)
+    for name, evaluation in evaluations.items():
+        folder.write("evaluation.json", json.dumps({"part": name, **evaluation.as_data()}, indent=2) + "\n")
     folder.write("report.html", report_html(report))
     for weights, epoch in ((BEST, history.best_epoch), (LAST, len(history.epochs))):
         # What was measured is of the best epoch; of the last only where it is that one.

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,12 +20,12 @@ SECONDS = 2
 ERRORS = {"DataError", "ArgumentError", "OutOfMemoryError"}
 
 
-def run(paths: list[Path]) -> list[dict[str, object]]:
-    """What became of each file, as the child tells."""
+def run(paths: list[Path], shapes: Mapping[Path, tuple[int, ...]] = MappingProxyType({})) -> list[dict[str, object]]:
+    """What became of each file, as the child tells; those with an input shape are run, too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ended = subprocess.run(
         [sys.executable, "-W", "error", child.__file__],
-        input="".join(f"{path}\n" for path in paths),
+        input="".join(json.dumps([str(path), shapes.get(path)]) + "\n" for path in paths),
         capture_output=True,
         text=True,
         timeout=250,
@@ -54,7 +56,25 @@ def test_every_hostile_file_is_refused(tmp_path):
             wrong.append(f"{case.name}: took {processor:.1f} s")
         if "shape of 1 GiB" in case.name and outcome != "OutOfMemoryError":
             wrong.append(f"{case.name}: {outcome}, so memory was not limited")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it")
+def test_every_attack_on_an_operator_is_refused(tmp_path):
+    chosen = cases("load")
+    assert len(chosen) >= 100
+    paths = [case.write(tmp_path) for case in chosen]
+    shapes = {path: case.input_shape for case, path in zip(chosen, paths, strict=True)}
+    wrong: list[str] = []
+    for case, told in zip(chosen, run(paths, shapes), strict=True):
+        outcome, (processor, _) = told["outcome"], told["seconds"]
+        if outcome not in {*ERRORS, "ShapeError", "DtypeError"} and not (outcome == "run" and case.may_pass):
+            wrong.append(f"{case.name}: {outcome} {told['message']}")
+        if len(str(told["message"])) > 2000:
+            wrong.append(f"{case.name}: the message has {len(told['message'])} characters")
+        if processor > SECONDS:
+            wrong.append(f"{case.name}: took {processor:.1f} s, {outcome}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_attacks_on_operators_are_in_good_form(tmp_path):

@@ -71,7 +71,7 @@ ROUNDINGS: dict[str, Callable[[Reals], Reals]] = {
 def _coordinates(axis: Axis, mode: str) -> tuple[Reals, NDArray[np.bool_]]:
     """Where each cell reads, and whether that is outside."""
     steps = np.arange(axis.after).astype(np.float32)
-    exact = Axis(axis.before, axis.after, np.float32(axis.scale), axis.region)
+    exact = Axis(axis.before, axis.after, float(np.float32(axis.scale)), axis.region)
     x = np.asarray(COORDINATES[mode](steps, exact))
     outside = (x < 0) | (x > axis.before - 1) if mode == "tf_crop_and_resize" else np.zeros(axis.after, bool)
     return x, outside
@@ -109,7 +109,7 @@ def taps(
         weights = weights / np.where(total == 0, 1, total)
     weights = np.where(outside[:, None], 0.0, weights)
     cells = np.clip(cells, 0, axis.before - 1)
-    used = weights.any(0)
+    used: NDArray[np.bool_] = np.asarray(weights.any(0))
     used[0] |= not used.any()
     return Taps(cells[:, used], weights[:, used], outside)
 

@@ -66,7 +66,7 @@ def _constant(node: Node, x: Tensor, shape: Shape, padded: Sequence[int], consta
     names = axis_names(x.rank, x.order)
     read = [indices[axis].format(name) if axis in indices else name for axis, name in enumerate(names)]
     inside = " and ".join(f"0 <= {read[axis]} and {read[axis]} < N{axis}" for axis in padded)
-    numbers: dict[str, int | float] = dict(constants) | {f"N{axis}": x.shape[axis] for axis in padded}
+    numbers: dict[str, int | float] = {**constants, **{f"N{axis}": x.shape[axis] for axis in padded}}
     sources = {"x": x}
     outside = "V"
     if value is None:

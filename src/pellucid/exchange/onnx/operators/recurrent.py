@@ -245,7 +245,7 @@ def _bias(node: Node, number: int, direction: int, parts: Sequence[Array]) -> Te
     array = _known(node, number)
     single = len(parts[0]) == 1
     if array is not None:
-        total = sum((array[direction][rows] for rows in parts[1:]), array[direction][parts[0]])
+        total: Array = np.sum([array[direction][rows] for rows in parts], axis=0, dtype=array.dtype)
         return node.as_tensor(Host(np.ascontiguousarray(total[0] if single else total)))
     x = node.tensor(number, (0, 1))
     part = f"turned{number}.{direction}.{int(parts[0].max())}"
@@ -275,7 +275,9 @@ def _outputs(
         return node.view(x, (directions, batch, features), (1, 0, 2), part=part)
 
     def chosen(text: str, part: str, constants: dict[str, int], shape: Shape) -> Tensor:
-        extents = dict(zip(("n", "t", "i", "k") if len(shape) == 4 else ("n", "i", "k"), shape, strict=True))
+        extents: dict[str, int] = dict(
+            zip(("n", "t", "i", "k") if len(shape) == 4 else ("n", "i", "k"), shape, strict=True)
+        )
         step = system(text, constants=constants, extents=extents)
         length = {"length": lengths} if lengths is not None and "length" in text else {}
         return node.emit(step, {"y": made, **length}, shape, part=part)

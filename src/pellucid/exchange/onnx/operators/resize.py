@@ -1,6 +1,6 @@
 """Pictures made larger or smaller, axis by axis.
 
-`z[n,i,j,c] = sum(s) a[i,s]*x[n, p[i,s], j, c]`: which cells each one reads and what they count is known before.
+`z[n,i,j,c] = sum(s) a[i,s]*x[n, at[i,s], j, c]`: which cells each one reads and what they count is known before.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def affine_grid(node: Node) -> Tensor:
     cells = np.meshgrid(*lines, indexing="ij")[::-1]
     rows = np.stack([*cells, np.ones_like(cells[0])], -1).reshape(-1, axes + 1)
     sources = {"x": theta, "a": node.as_tensor(Host(rows.astype(theta.dtype)))}
-    flat = node.emit(system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype)
+    flat = node.emit(
+        system("z[n,i,c] = sum(j) a[i,j]*x[n,c,j]"), sources, (size[0], len(rows), axes), dtype=theta.dtype
+    )
     return node.view(flat, shape, part="grid")
 
 
@@ -231,9 +233,9 @@ def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor
     names = axis_names(x.rank, x.order)
     if node.program.training:
         return _multiplied(node, x, a, read, beyond)
-    places = [f"p[{name},s]" if axis == a else name for axis, name in enumerate(names)]
+    places = [f"at[{name},s]" if axis == a else name for axis, name in enumerate(names)]
     weights = node.as_tensor(Host(read.weights.astype(x.dtype)))
-    sources = {"x": x, "p": node.table(f"cells{a}", read.cells), "a": weights}
+    sources = {"x": x, "at": node.table(f"cells{a}", read.cells), "a": weights}
     text = f"{cell('z', names, x.order)} = sum(s) a[{names[a]},s]*{cell('x', places, x.order)}"
     return _with_beyond(node, text, sources, x, a, read, beyond)
 

@@ -26,7 +26,7 @@ MERGED = {"none": "{1}", "add": "({0} + {1})", "mul": "({0}*{1})", "max": "max({
 
 @operator("Gather", lookups=(1,))
 def gather(node: Node) -> Value:
-    """`z[n,i,j,c] = x[n, p[i,j], c]`: along one axis the cells that the indices name."""
+    """`z[n,i,j,c] = x[n, at[i,j], c]`: along one axis the cells that the indices name."""
     x = node.tensor(0)
     if not x.rank:
         node.damaged("input 0 must have an axis, is a scalar")
@@ -41,18 +41,26 @@ def gather(node: Node) -> Value:
     indices = node.value(1)
     constants: dict[str, int] = {}
     sources = {"x": x}
-    if isinstance(indices, Host) and not indices.varies and not shape:
-        if indices.dtype.kind not in "iu":
-            node.damaged(f"input 1 must be integers, is {indices.dtype}")
+    if indices.dtype.kind not in "iu":
+        node.damaged(f"input 1 must be integers, is {indices.dtype}")
+    known = isinstance(indices, Host) and not indices.varies
+    if known and not shape:
         index = "K"
         constants = {"K": int(node.checked_indices(indices.array, x.shape[axis], 1))}
+    elif known and node.program.training:
+        # A product with a matrix of ones and zeros: its gradient is another one, and it needs no indices.
+        places = node.checked_indices(indices.array, x.shape[axis], 1)
+        sources["a"] = node.as_tensor(Host(np.eye(x.shape[axis], dtype=x.dtype)[places]))
+        read = [*names[:axis], "k", *names[axis + len(shape) :]]
+        body = f"sum(k) {cell('a', [*own, 'k'])}*{cell('x', read, x.order)}"
+        return node.emit(system(f"{cell('z', names, order)} = {body}"), sources, result, order)
     else:
         p = node.lookup(1, x.shape[axis])
-        sources["p"] = p if shape else node.view(p, (1,), part="index")
-        index = cell("p", own) if shape else "p[0]"
+        sources["at"] = p if shape else node.view(p, (1,), part="index")
+        index = cell("at", own) if shape else "at[0]"
     read = [*names[:axis], index, *names[axis + len(shape) :]]
     step = system(f"{cell('z', names, order)} = {cell('x', read, x.order)}", constants=constants)
-    return node.emit(step, sources, result, order, weights={"x": "weight"} if "p" in sources else None)
+    return node.emit(step, sources, result, order, weights={"x": "weight"} if "at" in sources else None)
 
 
 def _opened(order: Order, axis: int, count: int) -> Order:
@@ -65,7 +73,7 @@ def _opened(order: Order, axis: int, count: int) -> Order:
 
 @operator("GatherElements", lookups=(1,))
 def gather_elements(node: Node) -> Value:
-    """`z[i,j] = x[p[i,j], j]`."""
+    """`z[i,j] = x[at[i,j], j]`."""
     x = node.tensor(0)
     shape = node.value(1).shape
     axis = node.axis(x.rank, 0)
@@ -75,10 +83,10 @@ def gather_elements(node: Node) -> Value:
     if not prod(shape):
         return node.empty(shape, x.dtype)
     names = axis_names(x.rank)
-    read = [cell("p", names) if a == axis else name for a, name in enumerate(names)]
+    read = [cell("at", names) if a == axis else name for a, name in enumerate(names)]
     x = _cut(node, x, tuple(x.shape[a] if a == axis else extent for a, extent in enumerate(shape)))
     step = system(f"{cell('z', names)} = {cell('x', read, x.order)}")
-    return node.emit(step, {"x": x, "p": node.lookup(1, x.shape[axis])}, shape)
+    return node.emit(step, {"x": x, "at": node.lookup(1, x.shape[axis])}, shape)
 
 
 def _cut(node: Node, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -94,7 +102,7 @@ def _cut(node: Node, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 @operator("GatherND", lookups=(1,))
 def gather_nd(node: Node) -> Value:
-    """`z[b,i,c] = x[b, p[b,i,0], p[b,i,1], c]`; the first `batch_dims` axes are walked together."""
+    """`z[b,i,c] = x[b, at[b,i,0], at[b,i,1], c]`; the first `batch_dims` axes are walked together."""
     x = node.tensor(0)
     shape = node.value(1).shape
     if not shape:
@@ -127,7 +135,9 @@ def _components(node: Node, number: int, extents: Sequence[int]) -> list[tuple[t
             found.append(((f"p{place}", table), f"p{place}[{{}}]" if outer else f"p{place}[0]"))
         return found
     table = node.lookup(number)
-    return [(("p", table), "p[{}," + f"{place}]" if table.rank > 1 else f"p[{place}]") for place in range(len(extents))]
+    return [
+        (("at", table), "at[{}," + f"{place}]" if table.rank > 1 else f"at[{place}]") for place in range(len(extents))
+    ]
 
 
 @operator("ArgMax", "ArgMin")
@@ -157,8 +167,8 @@ def arg_extreme(node: Node) -> Value:
     found = node.emit(step, {"x": x}, reduced, inner, kind, positions=True, part="turned" if last else "")
     if last:
         # Counted from the end; no longer positions of the program.
-        text = f"{cell('z', write, inner)} = L - {cell('p', write, inner)}"
-        found = node.emit(system(text, constants=constants), {"p": found}, reduced, inner, kind)
+        text = f"{cell('z', write, inner)} = L - {cell('at', write, inner)}"
+        found = node.emit(system(text, constants=constants), {"at": found}, reduced, inner, kind)
     return node.view(found, shape, order) if keeps else found
 
 
@@ -186,9 +196,9 @@ def top_k(node: Node) -> Sequence[Value | None]:
         node.refuse(f"`k` (={k}) of {extent:,} elements is not supported; of at most {MOST_RANKED:,} it is")
     places = _ranked(node, x, axis, k, largest, shape)
     names = axis_names(x.rank, x.order)
-    read = [cell("p", names, x.order) if a == axis else name for a, name in enumerate(names)]
+    read = [cell("at", names, x.order) if a == axis else name for a, name in enumerate(names)]
     step = system(f"{cell('z', names, x.order)} = {cell('x', read, x.order)}")
-    return node.emit(step, {"x": x, "p": places}, shape, x.order), places
+    return node.emit(step, {"x": x, "at": places}, shape, x.order), places
 
 
 def _one(node: Node, number: int) -> int:
@@ -218,13 +228,13 @@ def _ranked(node: Node, x: Tensor, axis: int, k: int, largest: bool, shape: tupl
     ranks = system(f"{cell('z', names, x.order)} = sum({own}1) [{before}]")
     ranked = node.emit(ranks, {"x": x}, x.shape, x.order, np.dtype(np.float32), part="ranks")
     chosen = [f"{own}1" if a == axis else name for a, name in enumerate(names)]
-    text = f"{cell('z', names, x.order)} = argmax({own}1) [{cell('r', chosen, x.order)} == {own}]"
+    text = f"{cell('z', names, x.order)} = argmax({own}1) [{cell('rank', chosen, x.order)} == {own}]"
     step = system(text, extents={own: k})
-    return node.emit(step, {"r": ranked}, shape, x.order, kind, part="places", positions=True)
+    return node.emit(step, {"rank": ranked}, shape, x.order, kind, part="places", positions=True)
 
 
 @operator("Where")
-def where(node: Node) -> Tensor:
+def where(node: Node) -> Value:
     """`x` where the condition holds, else `y`, broadcast to each other."""
     condition, x, y = node.value(0), node.value(1), node.value(2)
     return node.elementwise("where({d} != 0, {x}, {y})", {"d": condition, "x": x, "y": y}, dtype=x.dtype)
@@ -245,11 +255,11 @@ def one_hot(node: Node) -> Value:
     integers = isinstance(indices, Host) and indices.dtype.kind in "iu"
     p = node.arranged(node.lookup(0) if integers else node.as_tensor(indices), natural(len(indices.shape)))
     names = axis_names(len(result))
-    read = cell("p", [name for a, name in enumerate(names) if a != axis])
+    read = cell("at", [name for a, name in enumerate(names) if a != axis])
     own = names[axis]
     body = f"where({read} == {own} or {read} + D == {own}, v[1], v[0])"
     step = system(f"{cell('z', names)} = {body}", constants={"D": depth}, extents={own: depth})
-    return node.emit(step, {"v": values, "p": p}, result, dtype=values.dtype)
+    return node.emit(step, {"v": values, "at": p}, result, dtype=values.dtype)
 
 
 def _depth(node: Node) -> int:
@@ -279,9 +289,9 @@ def compress(node: Node) -> Value:
     if not prod(result):
         return node.empty(result, x.dtype)
     names = axis_names(x.rank, x.order)
-    read = [f"p[{name}]" if a == axis else name for a, name in enumerate(names)]
+    read = [f"at[{name}]" if a == axis else name for a, name in enumerate(names)]
     step = system(f"{cell('z', names, x.order)} = {cell('x', read, x.order)}")
-    return node.emit(step, {"x": x, "p": node.table("kept", kept)}, result, x.order)
+    return node.emit(step, {"x": x, "at": node.table("kept", kept)}, result, x.order)
 
 
 @operator("ScatterND", "ScatterElements", "Scatter", static=(1,))
@@ -302,11 +312,11 @@ def scatter(node: Node) -> Value:
     for number in range(sources.shape[-1]):
         update = f"u[q[{','.join([*names, str(number)])}]]"
         changed = MERGED[reduction].format(value, update)
-        value = f"where(m[{','.join([*names, str(number)])}] > 0, {changed}, {value})"
+        value = f"where(mask[{','.join([*names, str(number)])}] > 0, {changed}, {value})"
     tensors = {
         "x": x,
         "u": flat,
-        "m": node.as_tensor(Host((sources >= 0).astype(x.dtype))),
+        "mask": node.as_tensor(Host((sources >= 0).astype(x.dtype))),
         "q": node.table("sources", np.maximum(sources, 0)),
     }
     return node.emit(system(f"{cell('z', names)} = {value}"), tensors, x.shape, dtype=x.dtype)
@@ -332,7 +342,7 @@ def _cells(node: Node, x: Tensor, updates: Tensor, indices: Array) -> Array:
         node.damaged(f"indices {indices.shape} and updates {updates.shape} do not fit an input of shape {x.shape}")
     if any(a > b for place, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if place != axis):
         node.damaged(f"indices {indices.shape} reach beyond an input of shape {x.shape}")
-    places = list(np.indices(indices.shape))
+    places: list[Array] = [np.asarray(part) for part in np.indices(indices.shape)]
     places[axis] = node.checked_indices(indices, x.shape[axis], 1)
     return np.ravel_multi_index(tuple(places), x.shape).reshape(-1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import onnx.defs
 from onnx import AttributeProto, FunctionProto
@@ -49,7 +50,7 @@ def _body(op: str, version: int, known: Collection[str], origin: Origin, depth: 
     if op in known or not depth:
         return None
     try:
-        schema = onnx.defs.get_schema(op, version, "")
+        schema = _schema(op, version)
     except onnx.defs.SchemaError:
         return None
     versions = [one for one in schema.function_opset_versions if one <= version]
@@ -71,6 +72,11 @@ def _body(op: str, version: int, known: Collection[str], origin: Origin, depth: 
     return replace(body, attributes={name: attributes.get(name) for name in schema.attributes})
 
 
+def _schema(op: str, version: int) -> Any:
+    """The standard's description of an operator; onnx does not say its type in full."""
+    return onnx.defs.get_schema(op, version, "")
+
+
 def _written_out(graph: OnnxGraph, bodies: dict[int, Function], origin: Origin) -> OnnxGraph:
     names = {node.name for number, node in enumerate(graph.nodes) if number not in bodies}
     made = {name for node in graph.nodes for name in node.outputs}
@@ -88,14 +94,12 @@ def _written_out(graph: OnnxGraph, bodies: dict[int, Function], origin: Origin) 
             names.add(name)
             nodes.append(replace(inner, name=name))
         if len(nodes) > origin.limits.nodes:
-            raise origin.damaged(
-                f"has more than {origin.limits.nodes:,} nodes, functions of the standard written out"
-            )
+            raise origin.damaged(f"has more than {origin.limits.nodes:,} nodes, functions of the standard written out")
     return replace(graph, nodes=tuple(nodes))
 
 
 def _called(node: OnnxNode, function: Function, values: Names, origin: Origin) -> list[OnnxNode]:
-    schema = onnx.defs.get_schema(node.op, node.version, "")
+    schema = _schema(node.op, node.version)
     attributes = {
         name: Attribute(schema.attributes[name].type.name if name in schema.attributes else "", value)
         for name, value in node.attributes.items()
