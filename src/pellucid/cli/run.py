@@ -112,7 +112,7 @@ def _write(path: Path, results: dict[str, NDArray[Any]]) -> None:
 
     import numpy as np
 
-    from pellucid.train.run.atomic import replace_file
+    from pellucid.exchange.atomic import replace_file
 
     stream = io.BytesIO()
     if path.suffix == ".npz":

@@ -99,7 +99,7 @@ def _place(layer: Described, part: Expr, names: Sequence[str]) -> str | None:
     indices = [index.name for index in part.indices if isinstance(index, Name)]
     if part.tensor in layer.layer.sources:
         return part.tensor if indices == list(names) and len(part.indices) == len(names) else None
-    plain = all(isinstance(index, Name) and index.name in names or index == Number(0) for index in part.indices)
+    plain = all((isinstance(index, Name) and index.name in names) or index == Number(0) for index in part.indices)
     return "" if plain and len(set(indices)) == len(indices) else None
 
 
