@@ -193,6 +193,7 @@ def test_a_number_of_8_bits_leaves_the_network_and_is_not_computed_with():
     [
         (7, [], {"min": -0.5, "max": 0.5}),
         (7, [], {"min": 0.0}),
+        (7, [], {"min": 0.0, "max": float("inf")}),
         (7, [], {}),
         (11, [np.float32(0), np.float32(6)], {}),
         (13, [np.float32(-0.3), None], {}),

@@ -97,6 +97,16 @@ def test_running_sums(exclusive, reverse, axis):
     assert_same(network([node], {"x": x}, initialisers={"axis": np.array(axis)}), {"x": x})
 
 
+@pytest.mark.parametrize("extent", [1, 2, 8, 9, 64, 65, 600])
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_running_sums_of_any_length(extent, exclusive, reverse):
+    """Of whole numbers: exact."""
+    x = np.random.default_rng(2).integers(-9, 9, (extent, 3)).astype(np.float32)
+    node = helper.make_node("CumSum", ["x", "axis"], ["y"], exclusive=exclusive, reverse=reverse)
+    assert_same(network([node], {"x": x}, initialisers={"axis": np.array(0)}), {"x": x}, exact=True)
+
+
 def test_reductions_of_arrays_without_elements():
     for op in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2"):
         x = np.zeros((2, 0, 3), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
+from math import isfinite, isinf
 from re import findall
 from typing import Any, NoReturn, Protocol
 
@@ -130,10 +130,10 @@ class Node:
             self.damaged(f"attribute `{name}` (={values}) must have numbers from {least} to {most}")
         return values
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """An attribute that is a finite number."""
+    def number(self, name: str, default: float | None = None, *, infinite: bool = False) -> float:
+        """An attribute that is a finite number, or with `infinite` also an infinity."""
         value = self._attribute(name, default, float)
-        if not isfinite(value):
+        if not isfinite(value) and not (infinite and isinf(value)):
             self.damaged(f"attribute `{name}` (={value}) must be finite")
         return value
 

@@ -164,7 +164,9 @@ def clip(node: Node, arrays: Sequence[Array | None]) -> Array:
     """`min(max(x, low), high)`; bounds are attributes before opset 11, then inputs, and may be left out."""
     x = inputs(arrays, node, 1)[0]
     if node.version < 11:
-        bounds = [np.asarray(node.number(name), x.dtype) if node.has(name) else None for name in ("min", "max")]
+        bounds = [
+            np.asarray(node.number(name, infinite=True), x.dtype) if node.has(name) else None for name in ("min", "max")
+        ]
     else:
         bounds = [*arrays[1:], None, None][:2]
     for bound, choose in zip(bounds, (np.maximum, np.minimum), strict=True):

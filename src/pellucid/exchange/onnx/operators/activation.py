@@ -138,10 +138,10 @@ def clip(node: Node) -> Value:
     """
     operands: dict[str, Value] = {"x": node.value(0)}
     limit = float(np.finfo(np.float32).max)
-    for number, (local, name, default) in enumerate((("low", "min", -limit), ("high", "max", limit)), 1):
+    for number, (local, name) in enumerate((("low", "min"), ("high", "max")), 1):
         if node.version < 11:
-            value = node.number(name, default)
-            if value != default:
+            value = node.number(name, limit, infinite=True)
+            if abs(value) < limit:
                 operands[local] = Host(np.asarray(value))
         elif node.given(number):
             operands[local] = node.value(number)

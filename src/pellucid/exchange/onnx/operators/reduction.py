@@ -15,7 +15,7 @@ from pellucid.nn.equations.notation import system
 
 __all__ = ["REDUCTIONS", "reduced_axes", "reduced_shape"]
 
-# So many factors stand in one equation of a product.
+# So many factors stand in one equation of a product, and so many terms in one of a running sum.
 FACTORS = 8
 
 # For the element `{x}`, the axes `{axes}`, and their cells `M` together.
@@ -154,8 +154,19 @@ def cumulative_sum(node: Node) -> Value:
         node.damaged(f"input 1 must be one axis, is {numbers}")
     axis = node.checked_axis(numbers[0], x.rank)
     names = axis_names(x.rank, x.order)
-    order = (">" if node.truth("reverse") else "<") + ("" if node.truth("exclusive") else "=")
-    element = cell("x", [*names[:axis], "t", *names[axis + 1 :]], x.order)
-    text = f"{cell('z', names, x.order)} = sum(t : t {order} {names[axis]}) {element}"
-    step = system(text, extents={names[axis]: x.shape[axis]})
-    return node.emit(step, {"x": x}, x.shape, x.order)
+    away = "+" if node.truth("reverse") else "-"
+    reach, first = 1, f" {away} 1" if node.truth("exclusive") else ""
+    # Sums of so many cells, then of so many such sums; beyond the ends there are zeros.
+    while True:
+        terms = min(FACTORS, -(-x.shape[axis] // reach))
+        element = cell("x", [*names[:axis], f"{names[axis]} {away} t*R{first}", *names[axis + 1 :]], x.order)
+        step = system(
+            f"{cell('z', names, x.order)} = sum(t) {element}",
+            constants={"R": reach},
+            extents={"t": terms, names[axis]: x.shape[axis]},
+        )
+        part = "" if reach * FACTORS >= x.shape[axis] else f"of{reach * FACTORS}"
+        x = node.emit(step, {"x": x}, x.shape, x.order, part=part)
+        reach, first = reach * FACTORS, ""
+        if reach >= x.shape[axis]:
+            return x
