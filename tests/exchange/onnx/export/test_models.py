@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from exchange.onnx.export.exported import built, check, declared, exported, operators, run
+from exchange.onnx.export.exported import built, channels_first, check, declared, exported, operators, run
 from pellucid import nn
 from pellucid.errors import ArgumentError, StorageError
 from pellucid.exchange import Preprocessing, atomic
