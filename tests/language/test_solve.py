@@ -417,3 +417,10 @@ def test_an_empty_axis_is_named():
     with pytest.raises(ArgumentError) as error:
         pieces("z[i] = x[i]", {}, {"i": 0})
     assert str(error.value) == "`extents` must be 1 or more; that of `i` is 0"
+
+
+def test_an_index_that_numbers_leave_bare_covers_no_more_than_its_axis():
+    """Two halves put together again: `x[c0+O]` with O = 0 reads an array that goes on where `c0` ends."""
+    (x,) = integers(3, (8,))
+    text = "z[c] = sum(a : a == c) x[a+O] + sum(b : b+4 == c) x[b+Q]"
+    assert_same(text, {"O": 0, "Q": 4}, {"c": 8, "a": 4, "b": 4}, {"x": x})

@@ -23,6 +23,7 @@ from pellucid.language.index_forms import read, write
 from pellucid.language.residues import OUTPUT, Scope, Wanted, rewrite
 from pellucid.language.simplify import simplify
 from pellucid.language.syntax import (
+    Access,
     Binary,
     Call,
     Expr,
@@ -33,6 +34,7 @@ from pellucid.language.syntax import (
     Number,
     Reduce,
     map_children,
+    walk,
 )
 from pellucid.language.syntax import substitute as substitute_names
 
@@ -54,11 +56,14 @@ def solve(formula: Formula, constants: Mapping[str, int | float], extents: Mappi
     written by a formula with the body 0. A dimension that a bare axis indexes must have that axis' extent.
     ArgumentError where an extent is missing or below 1.
     """
+    bare_by_numbers = _bare_by_numbers(formula, constants, extents)
     formula = _bound(formula, constants, extents)
     own = axes(formula)
     table = AxisTable()
     for axis in own:
-        table.extents[axis], table.origins[axis], table.cover[axis] = extents[axis], axis, Affine.name(axis)
+        table.extents[axis], table.origins[axis] = extents[axis], axis
+        if axis not in bare_by_numbers:
+            table.cover[axis] = Affine.name(axis)
     outputs = tuple(axis for axis in own if axis in names_of(formula.output.indices))
     return tuple(_finished(piece, constants) for piece in _solved(_Piece(formula, outputs, table)))
 
@@ -85,6 +90,15 @@ def _bound(formula: Formula, constants: Mapping[str, int | float], extents: Mapp
             raise ArgumentError(f"`extents` must be 1 or more; that of `{axis}` is {extents[axis]}")
     body = substitute_names(formula.body, numbers)
     return Formula(output, simplify(_numbered_positions(body, extents)))  # type: ignore[arg-type]
+
+
+def _bare_by_numbers(formula: Formula, constants: Mapping[str, int | float], extents: Mapping[str, int]) -> set[str]:
+    """The axes that the numbers of constants leave alone in an index, `x[i+O]` with O = 0: that dimension may be longer
+    than the axis runs."""
+    numbers: dict[str, Expr] = {name: Number(value) for name, value in constants.items()}
+    indices = (index for part in walk(formula.body) if isinstance(part, Access) for index in part.indices)
+    forms = [read(substitute_names(index, numbers), extents) for index in indices if not isinstance(index, Name)]
+    return {axis for axis in extents if Affine.name(axis) in forms}
 
 
 def _numbered_positions(node: Node, extents: Mapping[str, int]) -> Node:

@@ -61,6 +61,9 @@ def test_errors() -> None:
         title + "input 0 must have at least 2 axes (batch, classes), has shape (3,)"
     )
     assert _refusal({}, t=np.zeros(3, np.int64)) == title + "labels must have shape (2,), have (3,)"
-    assert _refusal({}, t=np.zeros(2, np.float32)) == title + "input 1 must be integers, is float32"
+    assert (
+        _refusal({}, t=np.zeros(2, np.float32))
+        == title + "input 1 is tensor(float), which NegativeLogLikelihoodLoss 13 does not take"
+    )
     assert _refusal({}, w=np.zeros(2, np.float32)) == title + "weights must have shape (3,), have (2,)"
     assert _refusal({"reduction": "max"}) == (title + "attribute `reduction` (='max') must be one of mean, none, sum")

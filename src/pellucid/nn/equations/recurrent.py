@@ -38,7 +38,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "lstm": ("sigmoid({})", "tanh({})", "tanh({})"),
     "gru": ("sigmoid({})", "tanh({})"),
 }
-OUTPUTS = ("sequence", "last", "state", "all")
+OUTPUTS = ("sequence", "last", "state")
 
 
 def check_nonlinearity(nonlinearity: str) -> None:
@@ -57,7 +57,7 @@ class Recurrent:
     the last step to the first. The output is the states of the last layer at all steps, (n, t, directions * features),
     or with `output` "last" those behind the last step, (n, directions * features), or with "state" those of all layers
     and directions, and behind them the cells of an LSTM, (n, states, features): what a network begins with to go on.
-    "all" are those at every step, (n, t, states, features).
+    `at_every_step` gives these at every step, (n, t, states, features).
 
     Variants: `functions` of each chain in the place of `FUNCTIONS`, as texts with a place for the value; `clip`: what
     goes into a function is cut to -clip .. clip; `coupled`: an LSTM forgets as much as it lets in; `peepholes`: its
@@ -79,6 +79,7 @@ class Recurrent:
     coupled: bool = False
     peepholes: bool = False
     reset_before: bool = False
+    at_every_step: bool = False
 
     def __post_init__(self) -> None:
         integer("features", self.features, 1)
@@ -288,17 +289,17 @@ def _end(chain: str) -> str:
 
 def _output(network: Recurrent) -> Iterator[str]:
     """The states of the last layer, or all that there are, at every step or behind the last one."""
-    if network.output in ("state", "all"):
+    if network.output == "state":
         tensors = "hc" if network.kind == "lstm" else "h"
-        places = {chain: _end(chain) if network.output == "state" else "t" for chain in network.chains}
+        places = {chain: "t" if network.at_every_step else _end(chain) for chain in network.chains}
         ends = [f"{tensor}{chain}[n,{places[chain]},k]" for tensor in tensors for chain in network.chains]
-        if network.output == "all" and network.masked:
+        if network.at_every_step and network.masked:
             states = len(network.chains)
             ends[:states] = [f"where(t < length[n], {end}, 0)" for end in ends[:states]]
         chosen = ends.pop()
         for number, end in reversed(list(enumerate(ends))):
             chosen = f"where(i == {number}, {end}, {chosen})"
-        yield f"y[n,{'t,' if network.output == 'all' else ''}i,k] = {chosen}"
+        yield f"y[n,{'t,' if network.at_every_step else ''}i,k] = {chosen}"
         return
     at, ends = "n,t," if network.output == "sequence" else "n,", list[str]()
     for chain in network.layer(network.num_layers - 1):

@@ -87,7 +87,7 @@ def recurrence(node: Node) -> Sequence[Value | None]:
         shape: Shape = (sizes.batch, sizes.steps, wide) if network.output == "sequence" else (sizes.batch, wide)
     else:
         rows = (sizes.batch, network.states, sizes.features)
-        shape = rows if network.output == "state" else (sizes.batch, sizes.steps, *rows[1:])
+        shape = (sizes.batch, sizes.steps, *rows[1:]) if network.at_every_step else rows
     made = node.emit(step, sources, shape, weights=weights)
     return _outputs(node, network, sizes, made, lengths, batch_first)
 
@@ -153,6 +153,7 @@ def _network(node: Node, sizes: _Sizes, masked: bool) -> Recurrent:
         clip=clip or None,
         coupled=node.op == "LSTM" and node.truth("input_forget"),
         peepholes=node.op == "LSTM" and node.given(7),
+        at_every_step=node.op == "LSTM" and node.wants(2) and node.wants(0),
         reset_before=node.op == "GRU" and not node.truth("linear_before_reset"),
     )
 
@@ -160,7 +161,7 @@ def _network(node: Node, sizes: _Sizes, masked: bool) -> Recurrent:
 def _kept(node: Node) -> str:
     """What of the recurrence is kept so that all outputs that are read follow from it."""
     if node.op == "LSTM" and node.wants(2):
-        return "all" if node.wants(0) else "state"
+        return "state"
     return "last" if node.wants(1) and not node.wants(0) else "sequence"
 
 
@@ -286,13 +287,13 @@ def _outputs(
     ends = (batch, directions, features)
     if network.output == "last":
         results[1] = behind(made, "Y_h")
-    elif network.output == "state":
+    elif network.output == "state" and not network.at_every_step:
         if node.wants(1):
             results[1] = behind(chosen("z[n,i,k] = y[n,i + 0,k]", "state", {}, ends), "Y_h")
         results[2] = behind(chosen("z[n,i,k] = y[n,i + O,k]", "cell", {"O": directions}, ends), "Y_c")
     else:
         whole = made
-        if network.output == "all":
+        if network.at_every_step:
             text = "z[n,t,i,k] = y[n,t,i + 0,k]"
             results[0] = sequence(chosen(text, "states", {}, (batch, steps, directions, features)))
         else:
@@ -305,7 +306,7 @@ def _outputs(
             body = reads[0] if directions == 1 else f"where(i == 0, {reads[0]}, {reads[1]})"
             constants = {"L": steps - 1} if "L" in places.values() else {}
             results[1] = behind(chosen(f"z[n,i,k] = {body}", "state", constants, ends), "Y_h")
-        if network.output == "all":
+        if network.at_every_step:
             reads = [
                 f"y[n,{'0' if chain.endswith('r') else 'L'},{number + directions},k]"
                 for number, chain in enumerate(network.chains)

@@ -243,6 +243,7 @@ def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor
 def _multiplied(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
     """The same as a product with a matrix: its gradient is another product, and it needs no indices."""
     names = axis_names(x.rank, x.order)
+    node.program.check_size((len(read.cells), x.shape[a]), node.spec.title)
     matrix = np.zeros((len(read.cells), x.shape[a]))
     np.add.at(matrix, (np.arange(len(read.cells))[:, None], read.cells), read.weights)
     own = f"{names[a]}1"

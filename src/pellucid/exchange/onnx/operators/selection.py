@@ -43,14 +43,17 @@ def gather(node: Node) -> Value:
     sources = {"x": x}
     if indices.dtype.kind not in "iu":
         node.damaged(f"input 1 must be integers, is {indices.dtype}")
-    known = isinstance(indices, Host) and not indices.varies
-    if known and not shape:
+    known = indices if isinstance(indices, Host) and not indices.varies else None
+    if known is not None and not shape:
         index = "K"
-        constants = {"K": int(node.checked_indices(indices.array, x.shape[axis], 1))}
-    elif known and node.program.training:
+        constants = {"K": int(node.checked_indices(known.array, x.shape[axis], 1))}
+    elif known is not None and node.program.training:
         # A product with a matrix of ones and zeros: its gradient is another one, and it needs no indices.
-        places = node.checked_indices(indices.array, x.shape[axis], 1)
-        sources["a"] = node.as_tensor(Host(np.eye(x.shape[axis], dtype=x.dtype)[places]))
+        places = node.checked_indices(known.array, x.shape[axis], 1)
+        node.program.check_size((places.size, x.shape[axis]), node.spec.title)
+        matrix = np.zeros((places.size, x.shape[axis]), x.dtype)
+        matrix[np.arange(places.size), places.reshape(-1)] = 1
+        sources["a"] = node.as_tensor(Host(matrix.reshape(*places.shape, x.shape[axis])))
         read = [*names[:axis], "k", *names[axis + len(shape) :]]
         body = f"sum(k) {cell('a', [*own, 'k'])}*{cell('x', read, x.order)}"
         return node.emit(system(f"{cell('z', names, order)} = {body}"), sources, result, order)
