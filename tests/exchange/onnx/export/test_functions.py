@@ -47,6 +47,7 @@ LAYERS = {
     ),
     "transposed1d": (e.conv_transpose1d, {"stride": 3}, [(2, 4, 2)], {"w": (2, 3, 2)}),
     "linear": (e.linear, {}, [(2, 3, 7)], {"w": (7, 4), "b": (4,)}),
+    "transposed3d": (e.conv_transpose3d, {"stride": 2}, [(2, 2, 3, 2, 2)], {"w": (2, 2, 2, 3, 2)}),
     "max_pool": (e.max_pool, {"kernel_size": 3, "stride": 2, "padding": 1}, [X], {}),
     "max_pool ceil": (e.max_pool, {"kernel_size": 2, "ceil_mode": True, "dilation": 1}, [X], {}),
     "avg_pool": (e.avg_pool, {"kernel_size": 3, "stride": 2, "padding": 1}, [X], {}),
@@ -91,6 +92,11 @@ def test_layers(name: str):
     check_function(lambda *xs: function(*xs, *shapes, **attributes), arrays, own)
 
 
+def test_running_statistics():
+    for function in (e.running_mean, e.running_variance):
+        check_function(lambda x, function=function: function(x, (4,)), {"x": r(*X)}, {"running": r(4)})
+
+
 def test_batch_norm_of_inference():
     own = {"mean": r(4), "variance": 0.5 + np.abs(r(4)), "w": r(4), "b": r(4)}
     check_function(lambda x: e.batch_norm_inference(x, *[(4,)] * 4), {"x": r(*X)}, own, opsets=(13, 18, 21))
@@ -106,6 +112,22 @@ LOSSES = [
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_losses(function, reduction: str):
     check_function(call(function, reduction=reduction), {"y": r(4, 3), "t": r(4, 3)}, {})
+
+
+POSITIVE = [e.binary_cross_entropy, e.categorical_cross_entropy, e.kl_div, e.msle_loss]
+
+
+@pytest.mark.parametrize("function", POSITIVE, ids=lambda function: function.__name__)
+def test_losses_of_probabilities(function):
+    y, t = (0.1 + 0.8 * rng.random((4, 3)) for _ in range(2))
+    check_function(call(function, reduction="none"), {"y": y, "t": t}, {})
+
+
+def test_no_equation_is_left_out():
+    tried = [*ELEMENTWISE, *LOSSES, *POSITIVE, *(entry[0] for entry in LAYERS.values())]
+    others = ["Recurrent", "recurrent", "cross_entropy", "nll_loss", "batch_norm_inference", "concatenate"]
+    others += ["running_mean", "running_variance"]
+    assert {function.__name__ for function in tried} | {*others} - {"<lambda>"} >= set(e.__all__)
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])

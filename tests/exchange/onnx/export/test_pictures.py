@@ -48,11 +48,11 @@ def test_pictures_become_what_training_made_of_them(resize: str, color: str, tmp
         found = np.moveaxis(run(path, pixels[None])[0], 0, -1)
         wanted = as_trained(pixels, PictureForm(16, 12, channels, resize)).astype(np.float64)
         apart = np.abs(found - wanted)
-        # One step of a byte, where another rounding tips it; Pillow averages whole pixels first where a picture shrinks
-        # six times or more.
-        allowed = 1.01 if max(height / 16, width / 12) < 6 else 12
-        assert apart.max() <= allowed, (height, width)
-        assert apart.mean() <= (0.02 if allowed < 2 else 2.5), (height, width)
+        # One step of a byte: Pillow takes rows or columns first as it sees fit, and rounds between the two. Where a
+        # picture shrinks six times or more it averages whole pixels before.
+        near = min(height / 16, width / 12) < 6
+        assert apart.max() <= (1.01 if near else 8), (height, width)
+        assert apart.mean() <= (0.3 if near else 1.5), (height, width)
 
 
 def test_probabilities_of_pictures(tmp_path: Path):

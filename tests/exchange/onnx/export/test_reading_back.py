@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import pellucid.onnx
-from exchange.onnx.export.exported import built, channels_first, declared, exported, operators
+from exchange.onnx.export.exported import built, channels_first, declared, exported, operators, run
 from exchange.onnx.export.test_models import LAYERS, NETWORKS, as_network
 from pellucid import nn
 
@@ -47,3 +49,30 @@ def test_what_was_read_is_written_as_it_was(name: str, tmp_path: Path):
     assert operators(second) == operators(first)
     assert second.graph.input == first.graph.input
     assert second.graph.output == first.graph.output
+
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet"])
+def test_real_networks_go_in_and_out(name: str, tmp_path: Path):
+    """A network of somebody else, read, given other weights (its own are all the same), and written again."""
+    source = onnx.load(LIGHT / f"light_{name}.onnx")
+    model = pellucid.onnx.load(source).trainable(loss=nn.CrossEntropyLoss())
+    random = np.random.default_rng(5)
+    model.load_parameters({key: he(random, array.shape) for key, array in model.parameters.items()})
+    written = exported(model, tmp_path / "out.onnx")
+    found, wanted = Counter(operators(written)), Counter(node.op_type for node in source.graph.node)
+    for op in ("Conv", "BatchNormalization", "MaxPool", "Concat", "Transpose", "Gemm", "Relu"):
+        assert found[op] == wanted[op], op
+    assert not [op for op in found if op.startswith("*")]
+    x = random.standard_normal((1, *model.input_shape)).astype(np.float32)
+    y = model.predict(x)
+    scale = float(np.abs(y).max())
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", channels_first(x)), y, atol=1e-5 * scale)
+
+
+def he(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    if len(shape) == 1:
+        return random.uniform(0.5, 1.5, shape).astype(np.float32)
+    return (random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))).astype(np.float32)

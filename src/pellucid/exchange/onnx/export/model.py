@@ -32,7 +32,7 @@ LEAST_OPSET, DEFAULT_OPSET = 13, 17
 # Local functions came with this version of the format.
 _FUNCTIONS_IR = 8
 # A message of protobuf has fewer bytes than 2 GiB; parameters of larger models stand in a file beside it.
-_MOST_BYTES = 2**31 - 2**20
+_MOST_BYTES = 2**31 - 2**24
 _TYPES = {"float32": onnx.TensorProto.FLOAT, "float64": onnx.TensorProto.DOUBLE}
 _BATCH = "batch"
 
@@ -136,7 +136,7 @@ def _rename(nodes: Nodes, result: str) -> None:
 
 
 def _write(message: onnx.ModelProto, path: Path) -> None:
-    if message.ByteSize() < _MOST_BYTES:
+    if sum(len(tensor.raw_data) for tensor in message.graph.initializer) < _MOST_BYTES:
         checker.check_model(message, full_check=True)
         replace_file(path, message.SerializeToString(deterministic=True))
         return

@@ -17,6 +17,7 @@ from pellucid.exchange.onnx.export.proof import is_proved
 from pellucid.exchange.onnx.export.standard import Parameters, Proposal, propose
 from pellucid.exchange.onnx.export.standard.proposal import pattern
 from pellucid.exchange.onnx.values import Order, channels_last, natural
+from pellucid.exchange.onnx.writing import reshape_groups
 from pellucid.language.parse import parse
 from pellucid.language.syntax import Reduce
 from pellucid.nn.blueprint import Blueprint, outline
@@ -194,10 +195,18 @@ def _viewed(nodes: Nodes, value: Value, shape: Shape) -> Value:
         value = replace(value, order=natural(rank))
     elif len(shape) == 1 and _is_image(value):
         return Value(nodes.add("Flatten", value.name, axis=1), shape, natural(2), images=value.shape, base=base)
-    value = _arranged(nodes, value, natural(rank))
+    groups = reshape_groups(value.shape, shape)
+    if len(shape) > 2:
+        # Axes that are split or joined by themselves can stay where they are in the file.
+        groups.sort(key=lambda group: min((value.order[axis + 1] for axis in group[0]), default=rank))
+    old = [axis for group, _ in groups for axis in group]
+    new = [axis for _, group in groups for axis in group]
+    value = _arranged(nodes, value, (0, *(1 + old.index(axis) for axis in range(len(old)))))
     flat = len(shape) == 1
-    name = nodes.add("Flatten", value.name, axis=1) if flat else nodes.reshape(value.name, (-1, *shape))
-    return Value(name, shape, natural(len(shape) + 1), whole=value.whole, base=base)
+    extents = [shape[axis] for axis in new]
+    name = nodes.add("Flatten", value.name, axis=1) if flat else nodes.reshape(value.name, (-1, *extents))
+    order = (0, *(1 + new.index(axis) for axis in range(len(new))))
+    return Value(name, shape, order, whole=value.whole, base=base)
 
 
 def _permuted(layer: WrittenLayer, value: Value) -> Value | None:

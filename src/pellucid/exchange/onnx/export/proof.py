@@ -2,15 +2,14 @@
 
 Where reading gives the layer's own equations, with the same numbers and the layer's parameters in the same places,
 that is shown. Where it gives others (a kernel turned round, gates in another order), both are evaluated on random
-inputs and parameters, in float64. Attributes of ONNX are float32, so numbers count as equal where that rounds them to
-the same.
+inputs and parameters, in float64. Attributes of ONNX are float32, so numbers count as equal within that rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from math import isclose, prod
 
 import numpy as np
 import onnx
@@ -34,8 +33,8 @@ from pellucid.nn.written import WrittenLayer
 __all__ = ["is_proved", "onnx_shape"]
 
 _BATCH = 2
-# Attributes are rounded to 24 bits, and a few of them may meet in one number.
-_TOLERANCE = 5e-7
+# Attributes are rounded to 24 bits; a few of them may meet in one number.
+_ROUNDED, _TOLERANCE = 2e-7, 5e-7
 # So many points of all equations together are evaluated literally; more by compiled code in float64.
 _LITERAL_POINTS = 2**21
 _SEED = 20230811
@@ -48,23 +47,23 @@ def is_proved(layer: WrittenLayer, proposal: Proposal, opset: int) -> bool:
         traced = _read_back(layer, proposal, opset, parameters)
         own, laid = _own(layer)
         other, other_laid = laid_out(traced, "float64", "direct")
-    except PellucidError:
+    except (PellucidError, ValueError):
+        # Shapes do not fit, or nothing reads such nodes: no proof.
         return False
     result = traced.outputs[0]
     if not isinstance(result, Tensor) or result.place < 0:
         return False
     output = other_laid.outputs[traced.places[result.place].name]
-    arrays = {
-        name: np.ascontiguousarray(kept.host.array.transpose(kept.order), np.float64)
-        for name, kept in traced.parameters.items()
-    }
+    arrays = {name: kept.host.array.transpose(kept.order) for name, kept in traced.parameters.items()}
     inputs = {fed.name: fed.title for fed in traced.inputs}
     matched = {f"input {number}": inputs.pop(f"x{number}", "") for number in range(len(layer.sources))}
     # What is left are tables of indices.
-    arrays |= {title: np.ascontiguousarray(traced.known[name].array, np.int64) for name, title in inputs.items()}
+    arrays |= {title: traced.known[name].array for name, title in inputs.items()}
     same_order = result.order == proposal.gives
-    if same_order and _same(own, other, laid.output, output, matched, parameters, arrays):
-        return True
+    if same_order:
+        same = _same(own, other, laid.output, output, matched, parameters, arrays)
+        if same is not None:
+            return same
     back = [result.order.index(axis) for axis in proposal.gives]
     return _agree(layer, own, other, laid.output, output, matched, parameters, arrays, back)
 
@@ -80,7 +79,7 @@ def onnx_shape(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
 def _random_parameters(layer: WrittenLayer) -> dict[str, Array]:
     """By local names; above 0, as variances are, and exact in float32."""
     random = np.random.default_rng(_SEED)
-    return {entry.local: random.uniform(0.5, 1.5, entry.shape).astype(np.float32) for entry in layer.parameters}
+    return {entry.local: random.random(entry.shape, np.float32) + np.float32(0.5) for entry in layer.parameters}
 
 
 def _read_back(layer: WrittenLayer, proposal: Proposal, opset: int, parameters: Mapping[str, Array]) -> Traced:
@@ -132,10 +131,11 @@ def _same(
     inputs: Mapping[str, str],
     parameters: Mapping[str, Array],
     arrays: Mapping[str, Array],
-) -> bool:
-    """Whether two graphs are the same nodes of the same values."""
+) -> bool | None:
+    """Whether two graphs are the same nodes of the same values; None where their equations are others, which may
+    still say the same. The same equations with other numbers do not."""
     if len(own.nodes) != len(other.nodes):
-        return False
+        return None
     # The values of the other graph by those of this one.
     pairs = dict(inputs)
     named = {f"layer.{name}": array for name, array in _by_name(own, parameters).items()}
@@ -144,10 +144,11 @@ def _same(
         if len(found) == 1:
             pairs[name] = found[0]
     for node, twin in zip(own.nodes, other.nodes, strict=True):
-        if not _same_node(node, twin, pairs):
-            return False
+        same = _same_node(node, twin, pairs)
+        if not same:
+            return same
         pairs |= dict(zip(node.outputs, twin.outputs, strict=True))
-    return pairs.get(output) == other_output
+    return True if pairs.get(output) == other_output else None
 
 
 def _by_name(own: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
@@ -161,17 +162,18 @@ def _by_name(own: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def _same_node(node: Equation | View | Loop, twin: Equation | View | Loop, pairs: Mapping[str, str]) -> bool:
+def _same_node(node: Equation | View | Loop, twin: Equation | View | Loop, pairs: Mapping[str, str]) -> bool | None:
     if isinstance(node, View) and isinstance(twin, View):
-        return pairs.get(node.source) == twin.source
+        return True if pairs.get(node.source) == twin.source else None
     if not (isinstance(node, Equation) and isinstance(twin, Equation)):
-        return False
+        return None
+    names = {local: pairs.get(name, "") for local, name in node.bindings.items()}
+    if _named_by_value(node.formula, names) != _named_by_value(twin.formula, twin.bindings):
+        return None
     return (
-        _named_by_value(node.formula, {local: pairs.get(name, "") for local, name in node.bindings.items()})
-        == _named_by_value(twin.formula, twin.bindings)
-        and node.extents == twin.extents
+        node.extents == twin.extents
         and node.constants.keys() == twin.constants.keys()
-        and all(_rounded(value) == _rounded(twin.constants[name]) for name, value in node.constants.items())
+        and all(isclose(value, twin.constants[name], rel_tol=_ROUNDED) for name, value in node.constants.items())
     )
 
 
@@ -207,12 +209,18 @@ def _agree(
     backend = "reference" if _points(own) + _points(other) <= _LITERAL_POINTS else "compiled"
     try:
         mine = compile_graph(own, (output,), backend=backend)({**given, **named})[output]
-        fed = {inputs[name]: array for name, array in given.items()} | dict(arrays)
+        fed = {inputs[name]: array for name, array in given.items()} | {
+            name: _exactly(array) for name, array in arrays.items()
+        }
         theirs = compile_graph(other, (other_output,), backend=backend)(fed)[other_output].transpose(back)
     except PellucidError:
         return False
     scale = max(1.0, float(np.abs(mine).max(initial=0)))
     return mine.shape == theirs.shape and bool(np.abs(mine - theirs).max(initial=0) <= _TOLERANCE * scale)
+
+
+def _exactly(array: Array) -> Array:
+    return np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iu" else np.float64)
 
 
 def _points(graph: Graph) -> int:

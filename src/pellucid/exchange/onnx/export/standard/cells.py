@@ -1,4 +1,4 @@
-"""Cell by cell: activations, sums of two layers, and what stands along one axis (softmax, slopes of a channel)."""
+"""Cell by cell: activations, arithmetic, and what stands along one axis (softmax, slopes of a channel)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
-from pellucid.exchange.onnx.export.nodes import Nodes
+from pellucid.exchange.onnx.export.nodes import Array, Nodes
 from pellucid.exchange.onnx.export.standard.proposal import Described, Parameters, Proposal, pattern, single, texts_of
-from pellucid.exchange.onnx.values import channels_last
-from pellucid.nn.equations import activation, shape
+from pellucid.exchange.onnx.values import Order, channels_last
+from pellucid.language.syntax import Access, Binary, Expr, Name, Number
+from pellucid.nn.equations import activation
+from pellucid.nn.equations.notation import formula
 
 __all__ = ["propose"]
 
@@ -21,7 +23,7 @@ _SAMPLE = (2, 4)
 
 def propose(layer: Described) -> Proposal | None:
     """Nodes for a layer that computes cell by cell, or along one axis."""
-    return _function(layer) or _sum(layer) or _along_axis(layer) or _slopes(layer)
+    return _function(layer) or _arithmetic(layer) or _along_axis(layer) or _slopes(layer)
 
 
 def _function(layer: Described) -> Proposal | None:
@@ -41,11 +43,77 @@ def _function(layer: Described) -> Proposal | None:
     return Proposal((order,), order, write, cellwise=True)
 
 
-def _sum(layer: Described) -> Proposal | None:
-    if pattern(layer.texts) != pattern(texts_of(shape.add(_SAMPLE, _SAMPLE))) or len(layer.orders) != 2:
+def _arithmetic(layer: Described) -> Proposal | None:
+    """A sum, difference, product or quotient of two: layers, numbers, or parameters that are broadcast."""
+    if len(layer.texts) != 1 or not layer.orders:
+        return None
+    equation = formula(layer.texts[0])
+    names = [index.name for index in equation.output.indices if isinstance(index, Name)]
+    operands = _operands(equation.body)
+    if operands is None or len(names) != layer.rank or len(equation.output.indices) != layer.rank:
+        return None
+    op, parts = operands
+    places = [_place(layer, part, names) for part in parts]
+    if any(place is None for place in places) or sorted(filter(None, places)) != sorted(layer.layer.sources):
         return None
     order = layer.orders[0]
-    return Proposal((order, order), order, single("Add"), cellwise=True)
+
+    def write(nodes: Nodes, sources: Sequence[str], parameters: Parameters) -> str:
+        found: list[str] = []
+        for part, place in zip(parts, places, strict=True):
+            if place:
+                found.append(sources[layer.layer.sources.index(place)])
+            elif isinstance(part, Access):
+                found.append(parameters.write(nodes, part.tensor, _broadcast(part, parameters, names, order)))
+            else:
+                assert isinstance(part, Name | Number)
+                number = layer.constants[part.name] if isinstance(part, Name) else part.value
+                found.append(nodes.number(float(number)))
+        return nodes.add(op, *found)
+
+    return Proposal((order,) * len(layer.orders), order, write, cellwise=not layer.layer.parameters)
+
+
+_OPERATORS = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
+
+
+def _operands(body: Expr) -> tuple[str, list[Expr]] | None:
+    """The operator and what stands beside it; sums of more than two are one operator too."""
+    if not (isinstance(body, Binary) and body.op in _OPERATORS):
+        return None
+    parts: list[Expr] = [body.left, body.right]
+    if body.op == "+":
+        while isinstance(parts[0], Binary) and parts[0].op == "+":
+            parts[:1] = [parts[0].left, parts[0].right]
+        if len(parts) > 2:
+            return "Sum", parts
+    return _OPERATORS[body.op], parts
+
+
+def _place(layer: Described, part: Expr, names: Sequence[str]) -> str | None:
+    """The source that an operand is, "" for a number or a parameter that is read at axes of the result; else None."""
+    if isinstance(part, Number) or (isinstance(part, Name) and part.name in layer.constants):
+        return ""
+    if not isinstance(part, Access):
+        return None
+    indices = [index.name for index in part.indices if isinstance(index, Name)]
+    if part.tensor in layer.layer.sources:
+        return part.tensor if indices == list(names) and len(part.indices) == len(names) else None
+    plain = all((isinstance(index, Name) and index.name in names) or index == Number(0) for index in part.indices)
+    return "" if plain and len(set(indices)) == len(indices) else None
+
+
+def _broadcast(part: Access, parameters: Parameters, names: Sequence[str], order: Order) -> Array:
+    """A parameter with an axis for each of the result, in the file's order."""
+    array = parameters[part.tensor]
+    kept = [place for place, index in enumerate(part.indices) if isinstance(index, Name)]
+    array = array.reshape([array.shape[place] for place in kept])
+    axes = [order[names.index(index.name)] for index in part.indices if isinstance(index, Name)]
+    array = array.transpose(sorted(range(len(axes)), key=axes.__getitem__))
+    shape = [1] * len(names)
+    for extent, axis in zip(array.shape, sorted(axes), strict=True):
+        shape[axis] = extent
+    return array.reshape(shape)
 
 
 def _along_axis(layer: Described) -> Proposal | None:
