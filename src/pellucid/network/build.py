@@ -10,6 +10,7 @@ from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
 from pellucid.network.again import compute_again
 from pellucid.network.built import Built
+from pellucid.network.concatenate import with_concatenations, with_copies
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fold import folded
 from pellucid.network.fuse import fuse
@@ -69,7 +70,8 @@ def rewritten(
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    fused = beside_loops(with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values())))
+    parts = with_concatenations(graph)
+    fused = beside_loops(with_joined_steps(fuse(parts, outputs, updates), (*outputs, *updates.values())))
     return with_fewer_multiplications(fused, graph.accuracy, machine, reasons)
 
 
@@ -83,7 +85,8 @@ def _assembled(
     seldom: Collection[str] = (),
     ahead: Ahead = Ahead(),  # noqa: B008 - frozen
 ) -> Assembled:
-    own = compute_again(graph, {*outputs, *updates.values()})
+    wanted = {*outputs, *updates.values()}
+    own = with_copies(compute_again(graph, wanted), wanted)
     homes = place_updates(own, updates, outputs)
     return assemble(own, outputs, homes, machine, tuned, seldom=seldom, ahead=ahead)
 
