@@ -40,7 +40,8 @@ def build(
     """
     forms: dict[str, str] = {}
 
-    own = rewritten(folded(graph, kept, outputs) if kept else graph, outputs, updates, chosen.machine, forms)
+    foldable = folded(graph, kept, outputs) if kept else graph
+    own = rewritten(foldable, outputs, updates, chosen.machine, forms, kept)
     parts = in_two(own, kept, outputs)
     seldom = {*kept, *parts.between}
     then = _assembled(parts.then, outputs, updates, chosen.machine, tuned, seldom=seldom)
@@ -64,15 +65,16 @@ def rewritten(
     updates: Mapping[str, str],
     machine: Machine,
     reasons: dict[str, str] | None = None,
+    kept: Collection[str] = (),
 ) -> Graph:
     """The graph with equations joined, those of a recurrence's steps too, and fewer multiplications in convolutions.
-    `reasons` gets the grounds for the form of each sum of products.
+    `reasons` gets the grounds for the form of each sum of products; what follows from the inputs `kept` is made before.
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
     parts = with_concatenations(graph)
     fused = beside_loops(with_joined_steps(fuse(parts, outputs, updates), (*outputs, *updates.values())))
-    return with_fewer_multiplications(fused, graph.accuracy, machine, reasons)
+    return with_fewer_multiplications(fused, graph.accuracy, machine, reasons, kept)
 
 
 def _assembled(
