@@ -457,6 +457,26 @@ def test_nothing_is_prefetched_that_is_near(size: int, channels: int, found: int
     assert len(plan.prefetched) == found
 
 
+@pytest.mark.parametrize(
+    ("images", "rows", "columns", "found"),
+    [
+        (1, 4096, 4096, ["w"]),
+        (4, 4096, 4096, ["w"]),
+        (32, 4096, 4096, []),  # many tiles read what the first one brought
+        (1, 256, 512, []),  # near
+        (1, 65536, 64, []),  # rows one behind the other
+    ],
+)
+def test_a_matrix_that_is_read_once_is_prefetched(images: int, rows: int, columns: int, found: list[str]) -> None:
+    dense = case("z[n,o] = sum(q) x[n,q] * w[q,o]", {"x": (images, rows), "w": (rows, columns)})
+    lowered = dense.lowered(AVX512)
+    plan, rows_ahead = lowered.plans[0], (16 << 10) // (4 * lowered.plans[0].block)
+    assert [str(ahead) for ahead in plan.prefetched] == [f"{name}, {rows_ahead} rounds of q ahead" for name in found]
+    updates = [part for nest in lowered.nests for part in statements(nest.body) if isinstance(part, Update)]
+    distances = {o.prefetch.distance for update in updates for o in operands(update.value) if o.prefetch}
+    assert distances == ({rows_ahead * columns} if found else set())
+
+
 def depthwise_gradient(size: int, channels: int, stride: int = 1) -> Case:
     shapes = {"x": (2, size, size, channels), "w": (3, 3, channels)}
     equation = "z[n,i,j,c] = sum(s,t) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c]"
