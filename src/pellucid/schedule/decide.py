@@ -141,9 +141,24 @@ def choose_vector(nest: Contraction, lanes: int, options: Options) -> tuple[str 
     across = _reduced_vector(nest, barred)
     if across is not None and (best is None or best[0][1] != 0 or not best[0][0]):
         return across, True, f"{across} is contiguous in what is read, no output axis is"
+    bordered = None if is_sum_of_products else _bordered_vector(nest, barred, lanes)
+    if bordered is not None and (best is None or best[0][1] != 0):
+        return bordered, False, f"{bordered} is contiguous, no axis without a border is"
     if best is None:
         return None, False, "no axis can be a vector"
     return best[1], False, f"{best[1]} is contiguous and in no border"
+
+
+def _bordered_vector(nest: Contraction, barred: set[str], lanes: int) -> str | None:
+    """An output axis along which all operands are vectors, though some leave their arrays: each lane is then tested."""
+    every = (*nest.loads, *nest.late_loads)
+    fit = [
+        (extent, axis)
+        for axis, extent in nest.free
+        if axis in barred and extent >= lanes // 2 and stride(nest.output, axis) == 1
+        if all(stride(operand, axis) in (0, 1) for operand in every)
+    ]
+    return max(fit)[1] if fit and nest.reduction in IDENTITY else None
 
 
 def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:
