@@ -1,5 +1,5 @@
-"""x^y. Small whole powers by multiplication, 1/4, 1/2 and 3/4 by square roots; others through the logarithm, in twice the
-precision of the result."""
+"""x^y. Small whole powers by multiplication, quarters below 1 by square roots; others through the logarithm, in twice
+the precision of the result."""
 
 from __future__ import annotations
 
