@@ -89,8 +89,8 @@ def _roles(graph: Any) -> dict[str, str]:
         elif node.op_type == "BatchNormalization":
             roles.update(zip(node.input[1:5], _NORM, strict=True))
         elif node.op_type == "Mul":
-            for entry in node.input:
-                roles[widened.get(entry, entry)] = "scale"
+            for entry in map(str, node.input):
+                roles[widened.get(entry) or entry] = "scale"
     return roles
 
 
