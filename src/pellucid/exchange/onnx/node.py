@@ -221,7 +221,12 @@ class Node:
             return self.program.table(self, f"indices{number}", self.checked_indices(value.array, extent, number))
         if not value.positions:
             self.refuse(f"input {number} is integers computed from floats; as indices they are not supported")
+        self._check_open(value)
         return self.arranged(value, natural(value.rank))
+
+    def _check_open(self, value: Tensor) -> None:
+        if value.finish is not None:
+            self.refuse("numbers of cells in a whole array are made where they leave the network, not inside it")
 
     def checked_indices(self, indices: Array, extent: int, number: int) -> Array:
         """Known positions on an axis of `extent`, counted from 0; `number` is that of the input that they are."""
@@ -243,6 +248,7 @@ class Node:
         if isinstance(value, Tensor):
             if is_narrow(value.dtype):
                 self.refuse(f"numbers are rounded to {value.dtype} where they leave the network, not inside it")
+            self._check_open(value)
             return value
         if value.dtype.kind not in "fiubV":
             self.refuse(f"arrays of {value.dtype} are not computed with")

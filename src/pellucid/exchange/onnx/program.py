@@ -102,7 +102,8 @@ class Program:
             else:
                 fed = self._traced.inputs[-1 - value.place]
                 made = values[fed.name].transpose(fed.order).reshape(value.memory).transpose(np.argsort(value.order))
-        return _as_type(made, value.dtype).reshape(value.shape)
+        array = _as_type(made, value.dtype).reshape(value.shape)
+        return array if isinstance(value, Host) or value.finish is None else value.finish(array)
 
 
 def _is_made(value: Value) -> bool:

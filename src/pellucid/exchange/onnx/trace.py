@@ -298,7 +298,7 @@ class _Tracing:
         if value.place < 0 or value.host is not None:
             return value
         last = OnnxNode(f"{name}.output", "Output", "", self.graph.opset, (name,), (name,))
-        return Node(last, (value,), self).arranged(value, natural(value.rank))
+        return replace(Node(last, (value,), self).arranged(value, natural(value.rank)), finish=value.finish)
 
     def _unique(self, name: str) -> str:
         """The name, with a number behind it where it is taken, or where a parameter's name could be taken for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
@@ -48,6 +49,9 @@ class Tensor:
     `place` is the number of the place that makes it; below 0 for an input of the program (-1 for the first). Where
     `host` is given it is an array that becomes a parameter of the place that reads it, in any order. `dtype` is the
     type that ONNX gives it: in the program all are floats, or positions (int64) where `positions` says so.
+
+    Where `finish` is given, ONNX's value is what it makes of the program's, axes in ONNX's order, with NumPy; nothing in
+    the program can read it then.
     """
 
     shape: Shape
@@ -56,6 +60,7 @@ class Tensor:
     place: int = 0
     host: Host | None = None
     positions: bool = False
+    finish: Callable[[Array], Array] | None = None
 
     @property
     def memory(self) -> Shape:

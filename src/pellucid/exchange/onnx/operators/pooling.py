@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from pellucid.exchange.onnx.graph import Array
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators.registry import operator
 from pellucid.exchange.onnx.operators.window import kernel_shape, spatial_rank, windows
-from pellucid.exchange.onnx.values import Tensor, channels_last, natural
+from pellucid.exchange.onnx.values import Tensor, channels_last
 from pellucid.language.system import System
-from pellucid.nn.equations.notation import OUTPUT_AXES, SUFFIXES, image, system
+from pellucid.nn.equations.notation import OUTPUT_AXES, image, system, text_of
 from pellucid.nn.equations.pooling import (
     avg_pool_over,
     global_avg_pool,
@@ -18,11 +21,9 @@ from pellucid.nn.equations.pooling import (
     max_pool_over,
 )
 from pellucid.nn.equations.window import Window, window_constants
+from pellucid.nn.layer import Shape
 
 __all__: list[str] = []
-
-# Positions in the input, beside `m` for the image and `d` for the channel.
-_PLACES = {1: ("p",), 2: ("p", "q"), 3: ("o", "p", "q")}
 
 
 @operator("MaxPool")
@@ -33,9 +34,9 @@ def max_pool(node: Node) -> tuple[Tensor, ...]:
     made = _emitted(node, max_pool_over(over), x, over)
     if not node.wants(1):
         return (made,)
-    step = _winners(x, over, by_columns)
-    numbers = node.emit(step, {"x": x}, made.shape, natural(x.rank), np.dtype(np.int64), part="indices", positions=True)
-    return made, numbers
+    kind = np.dtype(np.int64)
+    winners = node.emit(_winners(over), {"x": x}, made.shape, x.order, kind, part="indices", positions=True)
+    return made, replace(winners, finish=lambda places: _numbers(places, x.shape, over, by_columns))
 
 
 @operator("AveragePool")
@@ -101,28 +102,24 @@ def _emitted(node: Node, step: System, x: Tensor, over: tuple[Window, ...]) -> T
     return node.emit(step, {"x": x}, (*x.shape[:2], *(window.output for window in over)), x.order)
 
 
-def _winners(x: Tensor, over: tuple[Window, ...], by_columns: bool) -> System:
-    """The row-major number of each window's winner in the whole of `x`, as ONNX orders its axes.
+def _winners(over: tuple[Window, ...]) -> System:
+    """The number of each window's winner within the window."""
+    (pooled,) = max_pool_over(over).equations
+    text = text_of(pooled).replace("= max(", "= argmax(")
+    return system(text, constants=window_constants(over, "SDP"), extents=max_pool_over(over).extents)
 
-    `argmax` numbers what it reduces over: here all of `x`, of which the conditions leave a window. Another image than
-    the window's own, or another channel, is read outside of `x`, where nothing wins: this costs less than a condition.
-    """
-    rank = len(over)
-    places, outputs, suffixes = _PLACES[rank], OUTPUT_AXES[rank], SUFFIXES[rank]
-    conditions: list[str] = []
-    constants = window_constants(over, "SDP") | {"N": x.shape[0], "C": x.shape[1]}
-    extents = {"n": x.shape[0], "m": x.shape[0], "c": x.shape[1], "d": x.shape[1]}
-    for place, i, a, window in zip(places, outputs, suffixes, over, strict=True):
-        conditions += [f"{place} >= {i}*S{a}-P{a}", f"{place} < {i}*S{a}-P{a}+R{a}"]
-        if window.dilation > 1:
-            conditions.append(f"({place} - {i}*S{a} + P{a})%D{a} == 0")
-        else:
-            del constants[f"D{a}"]
-        constants[f"R{a}"] = window.reach
-        extents |= {place: window.extent, i: window.output}
-    reduced = ",".join(("m", "d", *(reversed(places) if by_columns else places)))
-    read = ",".join(("m + (m-n)*N", *places, "d + (d-c)*C"))
-    cells = ",".join(("n", "c", *outputs))
-    return system(
-        f"z[{cells}] = argmax({reduced} : {', '.join(conditions)}) x[{read}]", constants=constants, extents=extents
-    )
+
+def _numbers(winners: Array, shape: Shape, over: tuple[Window, ...], by_columns: bool) -> Array:
+    """The number of each winner in the whole input, row-major or with the last axis slowest, from that in its window."""
+    places: list[Array] = []
+    rest = winners
+    for axis, window in reversed(list(enumerate(over))):
+        rest, tap = np.divmod(rest, window.kernel)
+        steps = np.arange(window.output).reshape([-1 if axis + 2 == other else 1 for other in range(winners.ndim)])
+        places.insert(0, steps * window.stride + tap * window.dilation - window.before)
+    pairs = list(zip(places, (window.extent for window in over), strict=True))
+    images = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(*shape[:2], *(1 for _ in over))
+    number = images
+    for place, extent in reversed(pairs) if by_columns else pairs:
+        number = number * extent + place
+    return number
