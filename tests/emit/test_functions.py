@@ -170,7 +170,25 @@ def test_known_powers_are_multiplications(exponent: float) -> None:
         np.testing.assert_array_equal(pointwise(value, x), x**exponent)
 
 
-def test_half_power_of_negative_infinity_is_infinite() -> None:
-    got = pointwise(lambda load: Apply("pow", (load, Constant(0.5))), np.array([-math.inf, -0.0, -1.0]))
-    np.testing.assert_array_equal(got, [math.inf, 0.0, math.nan])
-    assert not np.signbit(got[1])
+QUARTERS = [0.25, 0.5, 0.75, -0.25, -0.5, -0.75]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("exponent", QUARTERS)
+def test_powers_by_square_roots(exponent: float, dtype: str) -> None:
+    info = np.finfo(dtype)
+    x = np.exp2(np.random.default_rng(4).uniform(info.minexp - 20, info.maxexp, 20000)).astype(dtype)
+    got = pointwise(lambda load: Apply("pow", (load, Constant(exponent))), x)
+    off = units_off(got, np.power(x.astype(LONG), LONG(exponent)), dtype)
+    # Roundings: two of halves, one of the product, one of 1 over it.
+    assert off.max() <= {0.25: 1.5, 0.5: 0.5, 0.75: 3.5, -0.25: 2.5, -0.5: 1.5, -0.75: 4.5}[exponent]
+
+
+@pytest.mark.parametrize("exponent", QUARTERS)
+def test_special_powers_by_square_roots(exponent: float) -> None:
+    x = np.array([-math.inf, -0.0, 0.0, -1.0, 1.0, math.inf, math.nan])
+    got = pointwise(lambda load: Apply("pow", (load, Constant(exponent))), x)
+    wanted = [math.pow(value, exponent) if value > 0 or not math.isfinite(value) else math.nan for value in x]
+    wanted[1] = wanted[2] = 0.0 if exponent > 0 else math.inf
+    np.testing.assert_array_equal(got, wanted)
+    assert not np.signbit(got[~np.isnan(got)]).any()

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pellucid
-from pellucid.emit import target
+from pellucid.emit import compile_program, target
 from pellucid.language.affine import Affine
 from pellucid.network.graph import Graph
 from pellucid.network.program import assemble
 from pellucid.nn import equations
+from pellucid.schedule.bounds import prove
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Accumulated, Apply, Load, Operand, Prefetch, Update, operands, statements
@@ -38,6 +39,7 @@ from schedule.cases import (
     check_nest,
     compiled,
     gradients,
+    interpreted,
 )
 from schedule.renaming import renamed
 
@@ -226,6 +228,34 @@ def test_the_vector_axis_stands_in_no_border(name: str) -> None:
     for plan in PLANNED[name].lowered(AVX2).plans:
         assert plan.vector is not None
         assert all(plan.vector not in guard.index.names for guard in plan.contraction.guards)
+
+
+LRN = "z[n,i,j,c] = x[n,i,j,c] * (1 + (sum(s) x[n,i,j,c+s-2]**2)) ** (-0.75)"
+ROW_POOL = "z[n,c,i,j] = max(s,t) x[n,c,i+s-1,j+t-1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "extents", "axis"),
+    [
+        (LRN, {"s": 5, "c": 40}, "c"),  # otherwise each lane would be loaded by itself
+        (ROW_POOL, {"s": 3, "t": 3, "i": 9, "j": 40}, "j"),
+        (LRN, {"s": 5, "c": 3}, "j"),  # too few for a vector
+    ],
+)
+def test_a_vector_axis_with_borders_where_no_other_lies_together(text: str, extents: dict[str, int], axis: str) -> None:
+    shape = (2, 3, extents["i"], extents["j"]) if "i" in extents else (2, 3, 9, extents["c"])
+    given = case(text, {"x": shape}, extents=extents)
+    assert given.lowered(AVX512).plans[0].vector == axis
+    arrays = given.arrays()
+    expected = given.expected(arrays)
+    for machine in MACHINES:
+        program = given.program(machine)
+        prove(program)
+        np.testing.assert_allclose(interpreted(program, arrays), expected, rtol=1e-6)
+    np.testing.assert_allclose(compiled(given.program(target().machine), arrays, threads=2), expected, rtol=1e-6)
+    output = {"z": np.full(shape, np.nan, "float32")}
+    compile_program(given.program(target().machine), checked=True).call({**arrays, **output})
+    np.testing.assert_allclose(output["z"], expected, rtol=1e-6)
 
 
 def test_the_caller_may_choose_the_vector_axis_and_the_tile() -> None:
@@ -455,6 +485,26 @@ def test_nothing_is_prefetched_that_is_near(size: int, channels: int, found: int
     rows = size * size
     plan = case("w[c,k] = sum(j) x[j,c] * g[j,k]", {"x": (rows, channels), "g": (rows, 32)}).lowered(AVX512).plans[0]
     assert len(plan.prefetched) == found
+
+
+@pytest.mark.parametrize(
+    ("images", "rows", "columns", "found"),
+    [
+        (1, 4096, 4096, ["w"]),
+        (4, 4096, 4096, ["w"]),
+        (32, 4096, 4096, []),  # many tiles read what the first one brought
+        (1, 256, 512, []),  # near
+        (1, 65536, 64, []),  # rows one behind the other
+    ],
+)
+def test_a_matrix_that_is_read_once_is_prefetched(images: int, rows: int, columns: int, found: list[str]) -> None:
+    dense = case("z[n,o] = sum(q) x[n,q] * w[q,o]", {"x": (images, rows), "w": (rows, columns)})
+    lowered = dense.lowered(AVX512)
+    plan, rows_ahead = lowered.plans[0], (16 << 10) // (4 * lowered.plans[0].block)
+    assert [str(ahead) for ahead in plan.prefetched] == [f"{name}, {rows_ahead} rounds of q ahead" for name in found]
+    updates = [part for nest in lowered.nests for part in statements(nest.body) if isinstance(part, Update)]
+    distances = {o.prefetch.distance for update in updates for o in operands(update.value) if o.prefetch}
+    assert distances == ({rows_ahead * columns} if found else set())
 
 
 def depthwise_gradient(size: int, channels: int, stride: int = 1) -> Case:

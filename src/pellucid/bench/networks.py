@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pellucid import nn
 from pellucid.errors import ArgumentError
+from pellucid.network import Equation, Loop
 from pellucid.network import Graph as Equations
-from pellucid.network import View
 from pellucid.nn.assembly import lay_out
 from pellucid.nn.equations.window import Window, convolution_windows, per_axis, pooling_windows
 from pellucid.nn.layer import Block, Layer, Place, Shape
@@ -123,7 +123,7 @@ def work_of(named: Named, *, training: bool) -> int:
     two for the layer that reads the images."""
     topology, graph = named.topology(), Equations()
     lay_out(graph, topology, (graph.input("x", (1, *named.shape)),), training=False)
-    nodes = [node for node in graph.nodes if not isinstance(node, View)]
+    nodes = [node for node in graph.nodes if isinstance(node, Equation | Loop)]
     work = {node.output: multiply_adds(node) for node in nodes}
     if not training:
         return 2 * sum(work.values())

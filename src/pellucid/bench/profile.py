@@ -24,7 +24,7 @@ from pellucid.bench.step import RATE, built
 from pellucid.emit import target
 from pellucid.emit.allocation import empty
 from pellucid.language.render import to_text
-from pellucid.network import Equation, Graph, Loop, View
+from pellucid.network import Concatenation, Equation, Graph, Loop, View
 from pellucid.network.build import rewritten
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.prune import prune
@@ -67,6 +67,8 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
         made = [graph.values[name] for name in node.outputs]
         if isinstance(node, View):
             values[node.output] = values[node.source].reshape(made[0].shape)
+        elif isinstance(node, Concatenation):
+            values[node.output] = np.concatenate([values[name] for name in node.sources], node.axis)
         else:
             values |= {value.name: empty(value.shape, value.dtype) for value in made}
             calls.append((node, _alone(graph, node, values)))

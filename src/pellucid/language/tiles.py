@@ -37,7 +37,7 @@ loses less than either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -47,7 +47,7 @@ from pellucid.language.correlation import Correlation
 from pellucid.language.solve import Solved
 from pellucid.language.winograd import Tile
 
-__all__ = ["FORMS", "Form", "choose_form", "choose_tiles"]
+__all__ = ["FORMS", "Form", "choose_form", "choose_tiles", "smaller_tiles"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,21 @@ def choose_tiles(solved: Solved, correlation: Correlation, mode: str, most: int 
         if most is None or prod(tile.products(steps[axis]) for axis, tile in tiles.items()) <= most:
             return tiles
     return {}
+
+
+def smaller_tiles(
+    solved: Solved, correlation: Correlation, mode: str, most: int
+) -> Iterator[tuple[dict[str, Tile], int]]:
+    """Tiles as `choose_tiles` gives them, with the chain of their form, then those of forms of fewer cells, which lose
+    fewer digits. For weights that are transformed long before: then the size of their form counts."""
+    chosen = choose_form(solved, correlation, mode)
+    yield choose_tiles(solved, correlation, mode, most), chosen.chain
+    for form in (_LONGER, _SHORT):
+        if form.last * form.others < chosen.last * chosen.others:
+            tiles = _tiles(solved, correlation, form)
+            steps = {pair.output: pair.steps for pair in correlation.pairs}
+            if prod(tile.products(steps[axis]) for axis, tile in tiles.items()) <= most:
+                yield tiles, form.chain
 
 
 def _tiles(solved: Solved, correlation: Correlation, form: Form) -> dict[str, Tile]:

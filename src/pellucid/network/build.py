@@ -10,6 +10,7 @@ from pellucid.emit.compile import generate
 from pellucid.emit.target import Target
 from pellucid.network.again import compute_again
 from pellucid.network.built import Built
+from pellucid.network.concatenate import with_concatenations, with_copies
 from pellucid.network.fast import with_fewer_multiplications
 from pellucid.network.fold import folded
 from pellucid.network.fuse import fuse
@@ -39,7 +40,8 @@ def build(
     """
     forms: dict[str, str] = {}
 
-    own = rewritten(folded(graph, kept, outputs) if kept else graph, outputs, updates, chosen.machine, forms)
+    foldable = folded(graph, kept, outputs) if kept else graph
+    own = rewritten(foldable, outputs, updates, chosen.machine, forms, kept)
     parts = in_two(own, kept, outputs)
     seldom = {*kept, *parts.between}
     then = _assembled(parts.then, outputs, updates, chosen.machine, tuned, seldom=seldom)
@@ -63,14 +65,16 @@ def rewritten(
     updates: Mapping[str, str],
     machine: Machine,
     reasons: dict[str, str] | None = None,
+    kept: Collection[str] = (),
 ) -> Graph:
     """The graph with equations joined, those of a recurrence's steps too, and fewer multiplications in convolutions.
-    `reasons` gets the grounds for the form of each sum of products.
+    `reasons` gets the grounds for the form of each sum of products; what follows from the inputs `kept` is made before.
 
     Everything that rewrites a graph before it is lowered belongs here, behind the cache: its key is the graph given.
     """
-    fused = beside_loops(with_joined_steps(fuse(graph, outputs, updates), (*outputs, *updates.values())))
-    return with_fewer_multiplications(fused, graph.accuracy, machine, reasons)
+    parts = with_concatenations(graph)
+    fused = beside_loops(with_joined_steps(fuse(parts, outputs, updates), (*outputs, *updates.values())))
+    return with_fewer_multiplications(fused, graph.accuracy, machine, reasons, kept)
 
 
 def _assembled(
@@ -83,7 +87,8 @@ def _assembled(
     seldom: Collection[str] = (),
     ahead: Ahead = Ahead(),  # noqa: B008 - frozen
 ) -> Assembled:
-    own = compute_again(graph, {*outputs, *updates.values()})
+    wanted = {*outputs, *updates.values()}
+    own = with_copies(compute_again(graph, wanted), wanted)
     homes = place_updates(own, updates, outputs)
     return assemble(own, outputs, homes, machine, tuned, seldom=seldom, ahead=ahead)
 

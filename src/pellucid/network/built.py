@@ -105,7 +105,7 @@ def _spelled(graph: Graph, outputs: Collection[str], updates: Mapping[str, str])
             given = [list(part.items()) for part in (node.constants, node.extents, node.bindings, node.made)]
             nodes.append((repr(node.recurrence), given))
         else:
-            nodes.append((node.output, node.source))
+            nodes.append((node.output, node.sources))
     values = [(value.name, value.shape, value.dtype) for value in graph.values.values()]
     batch = (graph.images, sorted(graph.image_inputs), graph.accuracy)
     return repr([graph.dtype, batch, graph.inputs, values, nodes, list(outputs), list(updates.items())])

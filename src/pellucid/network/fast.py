@@ -8,20 +8,22 @@ Forward pass, dx and dw are all equations, so each is replaced, or left, for its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
+from pellucid.language.binding import names_of
 from pellucid.language.correlation import Pair, recognise
 from pellucid.language.extents import output_shape
 from pellucid.language.interpolation import default_points, largest, residues
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, Reduce, walk
-from pellucid.language.tiles import choose_form, choose_tiles
+from pellucid.language.tiles import smaller_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
 from pellucid.network.images import image_values
+from pellucid.network.prepare import follows_from
 from pellucid.network.rounds import MOST_PARTS, group_of, parts_fit
 from pellucid.schedule.machine import FAR, Machine
 from pellucid.schedule.maps import LARGEST_MAP
@@ -33,6 +35,8 @@ PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
 # Bytes a cycle of what is too large for the caches' share of one core, or is not used up image by image: it goes to
 # memory and comes back. Between what was measured of large kernels, 10, and of whole batches, 3.
 FAR_BYTES = 6.0
+# Bytes a cycle of weights that come from memory once, for predictions: the form has more of them than the kernel.
+WEIGHT_BYTES = 8.0
 # What the form must save: its estimate leaves out what does not show in operations.
 WORTHWHILE = 0.8
 # Products of one chain where tiles are asked for.
@@ -43,17 +47,23 @@ _ROW = 64
 
 
 def with_fewer_multiplications(
-    graph: Graph, accuracy: str, machine: Machine, reasons: dict[str, str] | None = None
+    graph: Graph,
+    accuracy: str,
+    machine: Machine,
+    reasons: dict[str, str] | None = None,
+    kept: Collection[str] = (),
 ) -> Graph:
     """The graph with every equation replaced that is a correlation, in float32, where it saves time.
 
     `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none. `reasons` gets, by the
-    output of each sum of products, its form and why.
+    output of each sum of products, its form and why. Weights that follow from the inputs `kept` alone are transformed
+    when these change, and only read each time.
     """
     reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
-    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first), reasons)
+    early = follows_from(graph, kept) if kept else set[str]()
+    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first, early), reasons)
 
 
 def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
@@ -120,7 +130,9 @@ class _Found:
     reason: str
 
 
-def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | None) -> _Found | str | None:
+def _rewritten(
+    node: Equation, accuracy: str, machine: Machine, first: str | None, early: Collection[str]
+) -> _Found | str | None:
     """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
     is no product."""
     if not _sums_products(node):
@@ -137,16 +149,22 @@ def _rewritten(node: Equation, accuracy: str, machine: Machine, first: str | Non
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
     if any(not isinstance(index, Name) or index.name in moving for index in last):
         return "vectors would run along an axis of the windows"
-    tiles = choose_tiles(solved, correlation, accuracy, LARGEST_MAP)
-    if not tiles:
+    made_early = correlation.taps.tensor if node.bindings[correlation.taps.tensor] in early else None
+    candidates = smaller_tiles(solved, correlation, accuracy, LARGEST_MAP)
+    ways = [
+        (_cost(found, machine, first, made_early), tiles, found, chain)
+        for tiles, chain in (candidates if made_early else [next(candidates)])
+        if tiles
+        for found in (rewrite(solved, tiles, first, _ROW),)
+    ]
+    if not ways:
         return f"no tile of {LARGEST_MAP} points or fewer saves products"
-    found = rewrite(solved, tiles, first, _ROW)
-    cost = _cost(found, machine, first) / _direct_cost(solved, machine)
+    cycles, tiles, found, chain = min(ways, key=lambda way: way[0])
+    cost = cycles / _direct_cost(solved, machine, correlation.taps if made_early else None)
     pairs = {pair.output: pair for pair in correlation.pairs}
     described = ", ".join(_described(pairs[axis], tile) for axis, tile in tiles.items())
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
-    chain = choose_form(solved, correlation, accuracy).chain
     return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
 
 
@@ -157,29 +175,36 @@ def _described(pair: Pair, tile: Tile) -> str:
     return f"{pair.output} {tile.outputs} outputs of {tile.taps} taps{by} at {points} inf"
 
 
-def _direct_cost(solved: Solved, machine: Machine) -> float:
-    """Cycles of the multiply-adds as written."""
-    return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate
+def _direct_cost(solved: Solved, machine: Machine, weights: Access | None) -> float:
+    """Cycles of the multiply-adds as written, and of reading `weights` that are made before."""
+    read = 4 * prod(solved.extents[name] for name in names_of(weights.indices)) if weights is not None else 0
+    return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate + read / WEIGHT_BYTES
 
 
-def _cost(found: Rewritten, machine: Machine, first: str | None) -> float:
-    """Cycles of the products, and of the passes over what is between the steps."""
+def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str | None) -> float:
+    """Cycles of the products, and of the passes over what is between the steps; of what is made of weights that are
+    `made_early`, those of reading it."""
     *between, products, _ = found.steps
-    cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK
-    for step in (*between, products):
-        cycles += PASS_COST * prod(_shape(step))
-    return cycles / machine.lanes(4) / machine.fma_rate + _far_bytes(found, machine, first) / FAR_BYTES
+    early = [step for step in between if made_early in _read(step)]
+    made = [step for step in (*between, products) if step not in early]
+    cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK + PASS_COST * sum(prod(_shape(step)) for step in made)
+    read = sum(4 * prod(_shape(step)) for step in early)
+    far = _far_bytes(made, products, machine, first)
+    return cycles / machine.lanes(4) / machine.fma_rate + far / FAR_BYTES + read / WEIGHT_BYTES
 
 
-def _far_bytes(found: Rewritten, machine: Machine, first: str | None) -> float:
+def _read(step: Solved) -> set[str]:
+    return {part.tensor for part in walk(step.formula.body) if isinstance(part, Access)}
+
+
+def _far_bytes(made: Sequence[Solved], products: Solved, machine: Machine, first: str | None) -> float:
     """Bytes of what is between the steps that go to memory and come back, beyond what the caches hold.
 
     What belongs to images, the axis `first`, is used up image by image, unless it becomes a sum over them whose parts
     are too large for that.
     """
-    *between, products, _ = found.steps
     by_image = _has_axis(products, first) or parts_fit(4 * prod(_shape(products)), MOST_PARTS)
-    sizes = [4 * prod(_shape(step)) for step in (*between, products) if not (by_image and _has_axis(step, first))]
+    sizes = [4 * prod(_shape(step)) for step in made if not (by_image and _has_axis(step, first))]
     return 2 * sum(max(0, size - FAR * machine.l2) for size in sizes)
 
 

@@ -3,6 +3,7 @@
     Node = Equation(output, formula, constants, extents, bindings)     one formula applied to values
          | View(output, source)                                        the same memory with another shape
          | Loop(recurrence, constants, extents, bindings, made)        a recurrence applied to values
+         | Concatenation(output, sources, axis)                        memory in which the sources lie
 
 A formula speaks of its tensors by *local* names (`x`, `w`, `z`); `bindings` says which value of the graph each of
 them is. Nodes stand in an order in which they can run. The graph knows no array: it is what `reverse.py`
@@ -29,7 +30,18 @@ from pellucid.language.system import System
 from pellucid.language.waiting import without_waiting
 from pellucid.schedule.nest import ELEMENT_BYTES
 
-__all__ = ["ACCURACIES", "Equation", "Graph", "Loop", "Node", "Value", "View", "fresh", "rename_sources"]
+__all__ = [
+    "ACCURACIES",
+    "Concatenation",
+    "Equation",
+    "Graph",
+    "Loop",
+    "Node",
+    "Value",
+    "View",
+    "fresh",
+    "rename_sources",
+]
 
 FLOATING = ("float32", "float64")
 DTYPES = (*FLOATING, "int64")
@@ -130,7 +142,22 @@ class Loop:
         return tuple(dict.fromkeys(self.bindings.values()))
 
 
-Node: TypeAlias = Equation | View | Loop
+@dataclass(frozen=True)
+class Concatenation:
+    """The value `output` is its `sources` one behind the other along dimension `axis`; they lie in its memory. A graph
+    has none before it is compiled (`concatenate.py`)."""
+
+    output: str
+    sources: tuple[str, ...]
+    axis: int
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The one value that is made."""
+        return (self.output,)
+
+
+Node: TypeAlias = Equation | View | Loop | Concatenation
 
 
 class Graph:
@@ -384,5 +411,7 @@ def rename_sources(node: Node, names: Mapping[str, str]) -> Node:
     """The node reading `names[source]` wherever a source is a key there."""
     if isinstance(node, View):
         return replace(node, source=names.get(node.source, node.source))
+    if isinstance(node, Concatenation):
+        return replace(node, sources=tuple(names.get(name, name) for name in node.sources))
     # What a loop makes keeps its name.
     return replace(node, bindings={local: names.get(name, name) for local, name in node.bindings.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pellucid.language.syntax import Access, Name, walk
-from pellucid.network.graph import Equation, Graph, Loop, View
+from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
 
 __all__ = ["batch_axis", "image_values", "images_stay_apart", "loop_axis"]
 
@@ -16,6 +16,9 @@ def image_values(graph: Graph) -> frozenset[str]:
     for node in graph.nodes:
         if isinstance(node, View):
             if node.source in found and graph.values[node.output].shape[:1] == (graph.images,):
+                found.add(node.output)
+        elif isinstance(node, Concatenation):
+            if node.axis and found.issuperset(node.sources):
                 found.add(node.output)
         elif isinstance(node, Loop):
             if loop_axis(node, graph, found) is not None:

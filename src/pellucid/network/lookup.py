@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError
 from pellucid.language.syntax import Access, Reduce, walk
-from pellucid.network.graph import Equation, Graph, Loop, Node, View
+from pellucid.network.graph import Concatenation, Equation, Graph, Loop, Node, View
 
 __all__ = ["Lookup", "check_lookups", "check_positions", "lookups_of_inputs"]
 
@@ -74,7 +74,7 @@ def check_positions(graph: Graph) -> None:
 
 
 def _of_node(graph: Graph, node: Node) -> Iterator[Lookup]:
-    if isinstance(node, View):
+    if isinstance(node, View | Concatenation):
         return
     formulas = node.recurrence.formulas if isinstance(node, Loop) else (node.formula,)
     bound = {**node.bindings, **node.made} if isinstance(node, Loop) else node.bindings

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pellucid.network.graph import Graph, View
 from pellucid.network.graph import Node as GraphNode
 
-__all__ = ["InTwo", "in_two"]
+__all__ = ["InTwo", "follows_from", "in_two"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,18 @@ class InTwo:
     between: tuple[str, ...]
 
 
-def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InTwo:
-    """The graph in two parts, of which the first reads inputs of `kept` alone."""
+def follows_from(graph: Graph, kept: Collection[str]) -> set[str]:
+    """The inputs `kept`, and the values that follow from them and from tables alone."""
     early = {*kept, *graph.tables}
     for node in graph.nodes:
-        if all(source in early for source in node.sources):
+        if early.issuperset(node.sources):
             early.update(node.outputs)
+    return early
+
+
+def in_two(graph: Graph, kept: Collection[str], outputs: Collection[str]) -> InTwo:
+    """The graph in two parts, of which the first reads inputs of `kept` alone."""
+    early = follows_from(graph, kept)
     made = [node for node in graph.nodes if node.output in early]
     # A view costs nothing: the second part sees what it needs by itself.
     needed, then = set(outputs), list[GraphNode]()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pellucid.network.graph import Equation, Graph, Loop, View
+from pellucid.network.concatenate import Place, parts_in
+from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
 from pellucid.network.images import image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
@@ -14,6 +15,7 @@ from pellucid.network.phases import join_independent
 from pellucid.network.rounds import by_image
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
+from pellucid.schedule.lower import Part
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
@@ -62,7 +64,8 @@ def assemble(
     are decisions found by measurement. What copies inputs that `seldom` change is left out, and stands `ahead` of the
     result; `ahead` is what was left out of another program, and gives outputs of this one.
     """
-    places = _places(graph, homes)
+    inside = parts_in(graph)
+    places = _places(graph, homes, inside)
     table = _tensor_table(graph, places, {places[name] for name in outputs} | set(homes.values()))
     table |= {tensor.name: replace(tensor, role="output") for tensor in ahead.tensors}
     waiting, made = list(ahead.nests), set(graph.inputs)
@@ -74,9 +77,13 @@ def assemble(
     for number, node in enumerate(graph.nodes):
         if isinstance(node, View):
             continue
+        if isinstance(node, Concatenation):
+            made.add(places[node.output])
+            continue
         written = node.made if isinstance(node, Loop) else {node.formula.output.tensor: node.output}
         bound = {**node.bindings, **written}
-        local = {name: _seen_as(table[places[value]], graph.values[value].shape) for name, value in bound.items()}
+        local = {name: _tensor_of(value, graph, table, places, inside) for name, value in bound.items()}
+        parts = {value: _part(inside[value], table, places) for value in bound.values() if value in inside}
         own = f"n{number}.{node.output}"
         if isinstance(node, Loop):
             # It takes all that it does not make for what seldom changes.
@@ -92,16 +99,18 @@ def assemble(
             notes[node.output].append("tuned" if options is not decided else "not tuned")
             if copied:
                 options = replace(options or Options(), seldom=copied)
-            lowered = lowerer.lower(node, local, own, options)
-        made.update(places[value] for value in node.outputs)
+            lowered = lowerer.lower(node, local, own, options, parts)
+        made.update(places[value] for value in node.outputs if value not in inside)
         nests += (*lowered.nests, *_ready(waiting, made))
         plans[node.output] = lowered.plans
         table |= {tensor.name: tensor for tensor in lowered.tensors}
-    early = [nest for nest in nests if fixed and loaded(nest.body) and loaded(nest.body) <= fixed]
+    # Panels alone: what makes a value, a part of one among them, has its place in the order of the values.
+    copies = [nest for nest in nests if stored(nest.body).isdisjoint(places.values())]
+    early = [nest for nest in copies if fixed and loaded(nest.body) and loaded(nest.body) <= fixed]
     panels = {name: table[name] for nest in early for name in stored(nest.body)}
     table |= {name: replace(tensor, role="input") for name, tensor in panels.items()}
     nests, scratch = form_passes((nest for nest in nests if nest not in early), table)
-    for number, names in enumerate(_made_in_passes(nests, places, list(plans))):
+    for number, names in enumerate(_made_in_passes(nests, places, inside, list(plans))):
         for name in names:
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
@@ -138,9 +147,12 @@ def _notes(node: Equation, graph: Graph, of_images: Collection[str], found: Opti
     return [f"image by image, its sum in {found.parts} parts" if found.parts > 1 else "image by image"]
 
 
-def _made_in_passes(nests: Iterable[Nest], places: Mapping[str, str], outputs: Sequence[str]) -> list[list[str]]:
+def _made_in_passes(
+    nests: Iterable[Nest], places: Mapping[str, str], inside: Mapping[str, Place], outputs: Sequence[str]
+) -> list[list[str]]:
     """For each pass of several equations the outputs that are made in it, parts of sums among them."""
-    made_as = {places[name]: name for name in outputs}
+    # A whole is made of parts in one pass or in several: which of them in which its name does not tell.
+    made_as = {places[name]: name for name in outputs if name not in inside}
     passes = list[list[str]]()
     for nest in nests:
         found = dict[str, None]()
@@ -170,9 +182,11 @@ def _tensors_of(nest: Nest) -> set[str]:
     return {operand.tensor for operand in touched(nest.body)}
 
 
-def _places(graph: Graph, homes: Mapping[str, str]) -> dict[str, str]:
-    """The tensor in whose memory each value lies: views share their source's, updates their input's."""
-    return {name: homes.get(source, source) for name, source in roots(graph).items()}
+def _places(graph: Graph, homes: Mapping[str, str], inside: Mapping[str, Place]) -> dict[str, str]:
+    """The tensor in whose memory each value lies: views share their source's, updates their input's, parts that of the
+    whole."""
+    own = {name: homes.get(source, source) for name, source in roots(graph).items()}
+    return {name: own[inside[name].whole] if name in inside else place for name, place in own.items()}
 
 
 def _tensor_table(graph: Graph, places: Mapping[str, str], written: Collection[str]) -> dict[str, Tensor]:
@@ -185,6 +199,18 @@ def _tensor_table(graph: Graph, places: Mapping[str, str], written: Collection[s
         role = "output" if name in written else "input" if name in graph.inputs else "temporary"
         table[name] = Tensor(name, value.dtype, value.shape, role)
     return table
+
+
+def _tensor_of(
+    value: str, graph: Graph, table: Mapping[str, Tensor], places: Mapping[str, str], inside: Mapping[str, Place]
+) -> Tensor:
+    """The tensor that an equation reads or writes as a value; a part of another one goes by its own name."""
+    shape, tensor = graph.values[value].shape, table[places[value]]
+    return replace(tensor, name=value, shape=shape) if value in inside else _seen_as(tensor, shape)
+
+
+def _part(place: Place, table: Mapping[str, Tensor], places: Mapping[str, str]) -> Part:
+    return Part(table[places[place.whole]], place.offsets)
 
 
 def _seen_as(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

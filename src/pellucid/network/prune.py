@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from pellucid.network.graph import Equation, Graph, Node, View, rename_sources
+from pellucid.network.graph import Concatenation, Equation, Graph, Node, View, rename_sources
 
 __all__ = ["Pruned", "prune"]
 
@@ -47,6 +47,8 @@ def prune(graph: Graph, wanted: Iterable[str]) -> Pruned:
 def _key(graph: Graph, node: Node) -> Hashable:
     if isinstance(node, View):
         return (node.source, graph.values[node.output].shape)
+    if isinstance(node, Concatenation):
+        return (node.sources, node.axis)
     return (
         node.formula if isinstance(node, Equation) else node.recurrence,
         tuple(sorted(node.constants.items())),

@@ -14,7 +14,7 @@ from pellucid.language.backward import Backward
 from pellucid.language.gradient import Gradient, derive
 from pellucid.language.remembered import remembered
 from pellucid.language.syntax import Access, Binary, Expr, Formula, Name, Number, Reduce
-from pellucid.network.graph import Equation, Graph, Loop, View
+from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
 
 __all__ = ["add_values", "differentiate", "zeros"]
 
@@ -139,12 +139,15 @@ def _through_loop(graph: Graph, node: Loop, arrived: dict[str, list[str]], relev
         arrived.setdefault(source, []).append(contribution)
 
 
-def _contributions(graph: Graph, node: Equation | View, upstream: str, relevant: set[str]) -> list[tuple[str, str]]:
+def _contributions(
+    graph: Graph, node: Equation | View | Concatenation, upstream: str, relevant: set[str]
+) -> list[tuple[str, str]]:
     """(source, name of the gradient's contribution) for every relevant source of a node."""
     if isinstance(node, View):
         if node.source not in relevant:
             return []
         return [(node.source, graph.view(upstream, graph.values[node.source].shape, prefix=f"d.{node.source}"))]
+    assert isinstance(node, Equation)  # concatenations are found when a graph is compiled, after this
     found: list[tuple[str, str]] = []
     for local, source in node.bindings.items():
         if source in relevant:

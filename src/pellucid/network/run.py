@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.network.apart import Spans, spans
-from pellucid.network.graph import Graph, Loop, Value, View
+from pellucid.network.graph import Concatenation, Graph, Loop, Value, View
 from pellucid.network.inplace import check_updates
 from pellucid.network.lookup import check_lookups, check_positions, lookups_of_inputs
 from pellucid.network.prune import prune
@@ -237,6 +237,9 @@ class ReferenceEngine:
             value = self._graph.values[node.output]
             if isinstance(node, View):
                 known[node.output] = known[node.source].reshape(value.shape)
+                continue
+            if isinstance(node, Concatenation):
+                known[node.output] = np.concatenate([known[source] for source in node.sources], node.axis)
                 continue
             local = {name: known[source] for name, source in node.bindings.items()}
             if isinstance(node, Loop):

@@ -73,6 +73,8 @@ def serving_fewer(graph: Graph, other: Graph) -> Graph | None:
                 return None
             nodes.append(mine)
             continue
+        if not (isinstance(mine, Equation) and isinstance(theirs, Equation)):
+            return None
         found = work.rewritten(mine, theirs)
         if found is None:
             return None

@@ -419,11 +419,12 @@ class Model:
 
 def _blocks(rows: int, block: int) -> Iterator[tuple[slice, int]]:
     """Which rows are predicted together, and the size of the program that does it: whole blocks, and for what is left
-    over a block that is not full, or row by row where that is less work."""
+    over a block that is not full, or row by row where that is less work. One row alone is never
+    a block: with large images a block has two."""
     rest = rows % block
     for start in range(0, rows - rest, block):
         yield slice(start, start + block), block
-    if rest * ROW_COST > block:
+    if rows > 1 and rest * ROW_COST > block:
         yield slice(rows - rest, rows), block
     else:
         for start in range(rows - rest, rows):

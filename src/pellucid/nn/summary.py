@@ -11,7 +11,7 @@ from pellucid.language.extents import determined
 from pellucid.language.render import to_text
 from pellucid.language.syntax import Access, Binary, Expr, Reduce, walk
 from pellucid.language.system import System
-from pellucid.network import Equation, Graph, Loop, View
+from pellucid.network import Equation, Graph, Loop
 from pellucid.nn.blueprint import DRY_BATCH, Outline
 from pellucid.nn.layer import Place, Reshape, Stage
 from pellucid.nn.topology import INPUT, Topology
@@ -117,7 +117,9 @@ def _multiplies(body: Expr) -> bool:
 
 
 def _nodes(graph: Graph, name: str) -> list[Equation | Loop]:
-    return [node for node in graph.nodes if not isinstance(node, View) and node.output.rpartition(".")[0] == name]
+    return [
+        node for node in graph.nodes if isinstance(node, Equation | Loop) and node.output.rpartition(".")[0] == name
+    ]
 
 
 def _reads(topology: Topology, place: Place) -> str:

@@ -90,7 +90,7 @@ class _Builder:
         self.extents = self.nest.extents
         self.panel_of = {placed.panel.operand: placed for placed in panels}
         self.near = Prefetch(CACHE_LINE // 2 // ELEMENT_BYTES[dtype], (0,), cache=1)
-        self.ahead = {ahead.operand: ahead.axis for ahead in plan.prefetched}
+        self.ahead = {ahead.operand: ahead for ahead in plan.prefetched}
         self.is_plain = self.nest.result == Accumulated("value")
         # An axis that is walked outermost stands still in a tile, also where it is reduced.
         outer = {level.axis for level in plan.levels[: plan.outer]}
@@ -282,7 +282,7 @@ class _Builder:
         others out: a line that is not prefetched costs as much as the rest of its row."""
         if operand not in self.ahead:
             return None
-        axis = self.ahead[operand]
+        axis, rounds = self.ahead[operand].axis, self.ahead[operand].rounds
         if axis is None:
             return self.near
         first = set(range(len(points)))
@@ -290,7 +290,7 @@ class _Builder:
             if step := index.coefficient(axis):
                 places = [sum(index.coefficient(name) * at for name, at in point.items()) for point in points]
                 first -= {number for number, place in enumerate(places) if place + step in places}
-        return Prefetch(bound.address.coefficient(axis), tuple(sorted(first)), cache=2)
+        return Prefetch(rounds * bound.address.coefficient(axis), tuple(sorted(first)), cache=2)
 
     @staticmethod
     def _inner_name(placed: PlacedPanel, points: tuple[tuple[str, int], ...], vector: str | None) -> Affine:

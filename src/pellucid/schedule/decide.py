@@ -45,6 +45,10 @@ __all__ = ["decide"]
 # 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %, and by a
 # third where weights came again for each image. What is copied seldom needs few.
 LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
+# Bytes between what is read of a matrix that is read once, in pieces of rows, and what is prefetched: a processor sees
+# one piece of every page alone, and waits for memory at each. With 4 to 64 KiB the dense layers of a VGG for one image
+# read 18 GB/s, without 10.
+ONCE_AHEAD = 16 << 10
 # Bytes between two rows from which what is read of each is prefetched.
 LEAST_ROW = 4 * CACHE_LINE
 
@@ -137,9 +141,24 @@ def choose_vector(nest: Contraction, lanes: int, options: Options) -> tuple[str 
     across = _reduced_vector(nest, barred)
     if across is not None and (best is None or best[0][1] != 0 or not best[0][0]):
         return across, True, f"{across} is contiguous in what is read, no output axis is"
+    bordered = None if is_sum_of_products else _bordered_vector(nest, barred, lanes)
+    if bordered is not None and (best is None or best[0][1] != 0):
+        return bordered, False, f"{bordered} is contiguous, no axis without a border is"
     if best is None:
         return None, False, "no axis can be a vector"
     return best[1], False, f"{best[1]} is contiguous and in no border"
+
+
+def _bordered_vector(nest: Contraction, barred: set[str], lanes: int) -> str | None:
+    """An output axis along which all operands are vectors, though some leave their arrays: each lane is then tested."""
+    every = (*nest.loads, *nest.late_loads)
+    fit = [
+        (extent, axis)
+        for axis, extent in nest.free
+        if axis in barred and extent >= lanes // 2 and stride(nest.output, axis) == 1
+        if all(stride(operand, axis) in (0, 1) for operand in every)
+    ]
+    return max(fit)[1] if fit and nest.reduction in IDENTITY else None
 
 
 def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:
@@ -205,6 +224,11 @@ def choose_prefetched(
         ahead = next_rows(nest, machine)
         return tuple(Ahead(operand, ahead) for operand in nest.loads if stride(operand, ahead))
     inner, copied = nest.reduced[-1][0], {panel.operand for panel in panels}
+    once = tuple(
+        operand for operand in nest.loads if operand not in copied and _is_read_once(nest, operand, vector, tile)
+    )
+    if once and machine.l2 < sum(footprint(operand, nest.extents, nest.extents, element_bytes) for operand in once):
+        return tuple(Ahead(operand, inner, max(1, ONCE_AHEAD // (tile.block * element_bytes))) for operand in once)
     steps = prod(extent for _, extent in nest.reduced)
 
     def is_scattered(operand: Operand) -> bool:
@@ -213,6 +237,13 @@ def choose_prefetched(
         return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
 
     return tuple(Ahead(operand) for operand in nest.loads if operand not in copied and is_scattered(operand))
+
+
+def _is_read_once(nest: Contraction, operand: Operand, vector: str, tile: RegisterTile) -> bool:
+    """Whether one tile alone reads each cell of an operand, as vectors that are pieces of rows."""
+    points = prod(size for _, size in tile.points)
+    is_piece = abs(stride(operand, nest.reduced[-1][0])) > tile.block
+    return stride(operand, vector) == 1 and is_piece and reuse(nest, operand, vector) <= points
 
 
 def _panel_axis(

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from pellucid.language.syntax import Formula
+from pellucid.schedule.axes import map_contraction
 from pellucid.schedule.build import build
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.decide import decide
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.maps import build_map, find_map
-from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Tensor
+from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Operand, Tensor
 from pellucid.schedule.normal import normalise
 from pellucid.schedule.parts import in_rounds, in_steps
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Level, Options, Plan
 from pellucid.schedule.traits import is_product
 
-__all__ = ["Lowered", "lower", "lower_alone"]
+__all__ = ["Lowered", "Part", "lower", "lower_alone"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a tensor lies that has no memory of its own: its cell `i` is cell `i + offsets` of `whole`."""
+
+    whole: Tensor
+    offsets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -39,15 +49,20 @@ def lower(
     machine: Machine,
     name: str,
     options: Options | None = None,
+    parts: Mapping[str, Part] = MappingProxyType({}),
 ) -> Lowered:
     """Loop nests for one formula.
 
     `extents` gives every axis; `tensors` maps the formula's tensor and scalar names, its output among them, to
-    tensors of the program; `name` prefixes the names of all that is new.
+    tensors of the program; `name` prefixes the names of all that is new. `parts` has the tensors, by their own names,
+    that are parts of others.
     """
     contractions, new = normalise(formula, constants, extents, tensors, name)
     nests, plans = list[Nest](), list[Plan]()
     known = {tensor.name: tensor for tensor in (*tensors.values(), *new)}
+    if parts:
+        contractions = [map_contraction(nest, lambda operand: _in_whole(operand, parts)) for nest in contractions]
+        known |= {part.whole.name: part.whole for part in parts.values()}
     if options is not None and options.outer is not None:
         contractions, between = _in_rounds(contractions, options, known, name)
         new += between
@@ -68,6 +83,14 @@ def lower(
         new += needed
         plans.append(plan)
     return Lowered(tuple(nests), tuple(new), tuple(plans))
+
+
+def _in_whole(operand: Operand, parts: Mapping[str, Part]) -> Operand:
+    part = parts.get(operand.tensor)
+    if part is None:
+        return operand
+    index = tuple(form + offset for form, offset in zip(operand.index, part.offsets, strict=True))
+    return replace(operand, tensor=part.whole.name, shape=part.whole.shape, index=index)
 
 
 def lower_alone(

@@ -38,13 +38,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ahead:
-    """An operand that is prefetched: half a line ahead, or what the next round of the reduction over `axis` reads."""
+    """An operand that is prefetched: half a line ahead, or what a later round of the reduction over `axis` reads, the
+    next one or one some `rounds` from now."""
 
     operand: Operand
     axis: str | None = None
+    rounds: int = 1
 
     def __str__(self) -> str:
-        return f"{self.operand.tensor}{f', a round of {self.axis} ahead' if self.axis else ''}"
+        count = "a round" if self.rounds == 1 else f"{self.rounds} rounds"
+        return f"{self.operand.tensor}{f', {count} of {self.axis} ahead' if self.axis else ''}"
 
 
 @dataclass(frozen=True)

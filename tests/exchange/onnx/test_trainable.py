@@ -201,7 +201,7 @@ def test_open_sizes_are_given():
     with pytest.raises(ArgumentError, match=r"^input 'x' leaves height, width open in the file: give `input_shape`$"):
         trainable(model)
     with pytest.raises(
-        ShapeError, match=re.escape("`input_shape` (=(8, 8, 1)) must be (height, width, 3): channels last")
+        ShapeError, match=re.escape("`input_shape` (=(8, 8, 1)) must be (height, width, 3), channels last")
     ):
         trainable(model, input_shape=(8, 8, 1))
 
@@ -217,7 +217,7 @@ def one_node(*nodes, inputs=("x",), outputs=("y",), known=None) -> onnx.ModelPro
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-KERNEL = np.ones((3, 3, 1, 1), np.float32)
+KERNEL = np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1)
 
 
 @pytest.mark.parametrize(

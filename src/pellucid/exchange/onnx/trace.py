@@ -7,7 +7,7 @@ each call may bring anew (integers, booleans) the computation is kept and done b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -21,6 +21,7 @@ from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.schema import check_form
 from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
 from pellucid.nn.layer import Place, Shape, Stage
+from pellucid.nn.topology import INPUT
 
 __all__ = ["Fed", "Fixed", "Kept", "Open", "Traced", "compute_on_host", "trace"]
 
@@ -184,9 +185,11 @@ class _Tracing:
         base = node.spec.name.strip("/").replace("/", ".")
         name = self._unique(f"{base}.{part}" if part else base)
         kind = f"{node.op} ({part})" if part else node.op
-        self.places.append(
-            Place(name, Fixed(kind, stage, _written(node.spec)), tuple(source.place for source in sources))
-        )
+        numbers = tuple(source.place for source in sources)
+        if not sources and self._training:
+            # A layer has an input, by whose batch it is written down.
+            stage, numbers = replace(stage, sources=("unread",)), (INPUT,)
+        self.places.append(Place(name, Fixed(kind, stage, _written(node.spec)), numbers))
         for local, x in parameters.items():
             assert x.host is not None
             self.parameters[f"{name}.{local}"] = Kept(x.host, x.order)
@@ -242,7 +245,7 @@ class _Tracing:
 
     def _take(self, node: Node) -> None:
         check_form(node.spec, [None if value is None else value.dtype for value in node.inputs])
-        if node.op in HOST_OPERATORS and _is_beside(node):
+        if node.op in HOST_OPERATORS and _is_beside(node, training=self._training):
             results: Sequence[Value | None] = self._computed(node)
         elif node.op in OPERATORS:
             made = OPERATORS[node.op].meaning(node)
@@ -307,14 +310,15 @@ class _Tracing:
         return chosen
 
 
-def _is_beside(node: Node) -> bool:
+def _is_beside(node: Node, *, training: bool) -> bool:
     """Whether NumPy computes the node: it reads nothing of the program, and picks no rows of known numbers by integers
-    that vary, which is an embedding."""
+    that vary, which is an embedding; nor does it give known numbers to each image of a batch in training."""
     present = [value for value in node.inputs if value is not None]
     hosts = [value for value in present if isinstance(value, Host)]
     of_rows = node.op in OPERATORS and bool(OPERATORS[node.op].lookups)
     embeds = of_rows and bool(hosts) and hosts[0].dtype.kind == "f" and any(host.varies for host in hosts[1:])
-    return len(hosts) == len(present) and not embeds
+    spreads = training and node.op == "Expand" and bool(hosts) and hosts[0].dtype.kind == "f"
+    return len(hosts) == len(present) and not embeds and not spreads
 
 
 def _written(spec: OnnxNode) -> str:

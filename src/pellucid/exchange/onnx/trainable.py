@@ -1,7 +1,7 @@
 """A network of a file as a network of `nn`: layers written as equations, which train, are saved and are exported.
 
-The graph is traced for three sizes of the batch; what differs between them must grow with the batch. Images stand
-channels last, (batch, height, width, channels), as everywhere in `nn`.
+The graph is traced for three sizes of the batch; what differs between them must grow with the batch. Pictures stand
+channels last, (batch, height, width, channels), as everywhere in `nn`; whatever has fewer axes is as the file has it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode, Port
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Fixed, Open, Traced, trace
-from pellucid.exchange.onnx.values import Tensor, channels_last
+from pellucid.exchange.onnx.values import Order, Tensor, channels_last, natural
 from pellucid.network import Graph
 from pellucid.nn.assembly import lay_out
 from pellucid.nn.layer import Place, Shape
@@ -123,28 +123,38 @@ def _image_shape(port: Port, given: Shape | None) -> Shape:
     if port.shape is None or len(port.shape) < 2:
         if given is None:
             raise ArgumentError(f"input {port.name!r} has no shape in the file: give `input_shape`")
-        return (given[-1], *given[:-1])
+        return _as_file(given)
     own = port.shape[1:]
     if given is None:
         open_ = [str(extent) for extent in own if not isinstance(extent, int)]
         if open_:
             raise ArgumentError(f"input {port.name!r} leaves {', '.join(open_)} open in the file: give `input_shape`")
         return tuple(cast("tuple[int, ...]", own))
-    wanted = (given[-1], *given[:-1])
+    wanted = _as_file(given)
     if len(wanted) != len(own) or any(isinstance(a, int) and a != b for a, b in zip(own, wanted, strict=True)):
-        shown = ", ".join(str(extent) for extent in (*own[1:], own[0]))
-        raise ShapeError(f"`input_shape` (={given}) must be ({shown}): channels last, as the file has it")
+        extents = (*own[1:], own[0]) if len(own) > 2 else own
+        shown = ", ".join("?" if extent is None else str(extent) for extent in extents)
+        raise ShapeError(f"`input_shape` (={given}) must be ({shown}){', channels last' if len(own) > 2 else ''}")
     return wanted
+
+
+def _as_file(shape: Shape) -> Shape:
+    """Extents of one input in ONNX's order: of pictures and volumes the channels stand first there."""
+    return (shape[-1], *shape[:-1]) if len(shape) > 2 else tuple(shape)
+
+
+def _order(rank: int) -> Order:
+    return channels_last(rank) if rank > 3 else natural(rank)
 
 
 def _memory(port: Port, shape: Shape, batch: int) -> Shape:
     full = (batch, *shape)
-    return tuple(full[axis] for axis in channels_last(len(full)))
+    return tuple(full[axis] for axis in _order(len(full)))
 
 
 def _traced(graph: OnnxGraph, port: Port, batch: int, shape: Shape, free: int | None, limits: Limits) -> Traced:
     full = (batch, *shape)
-    given = {port.name: Open(full, port.dtype, channels_last(len(full)))}
+    given = {port.name: Open(full, port.dtype, _order(len(full)))}
     free = free if free != batch else None
     try:
         found = trace(graph, given, limits=limits, training=True, free_batch=free, output_orders=True)
@@ -205,14 +215,19 @@ def _written(layers: list[tuple[Place, ...]], x: Shape) -> list[Place]:
 
 
 def _check_shared(traced: Traced, places: list[Place], parameters: Mapping[str, Any]) -> None:
-    """Refuses an array of the file that is trained in several places: each would go its own way."""
+    """Refuses an array of the file that is trained in several places: each would go its own way.
+
+    Where all of its numbers are one (the ones of norms, the zeros of biases), it is a beginning that those who write
+    files store once, and each goes its own way rightly.
+    """
     trained = {
         f"{place.name}.{parameter.name}"
         for place in places
         for parameter in cast("Any", place.layer).parameters
         if parameter.trained
     }
-    owners = Counter(traced.parameters[name].host.name for name in trained & parameters.keys())
+    hosts = [traced.parameters[name].host for name in sorted(trained & parameters.keys())]
+    owners = Counter(host.name for host in hosts if np.ptp(host.array))
     twice = next((name for name, count in owners.items() if name and count > 1), None)
     if twice is not None:
         raise ArgumentError(

@@ -120,7 +120,7 @@ def expand(node: Node) -> Value:
     names = axis_names(len(shape), order)
     extents = dict(zip(names, shape, strict=True))
     step = system(f"{cell('z', names, order)} = {access('x', x, shape, names)}", extents=extents)
-    return node.emit(step, {"x": x}, shape, order)
+    return node.emit(step, {"x": x}, shape, order, weights={"x": "value"})
 
 
 @operator("Tile", static={1})

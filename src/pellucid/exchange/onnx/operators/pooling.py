@@ -104,12 +104,13 @@ def _emitted(node: Node, step: System, x: Tensor, over: tuple[Window, ...]) -> T
 def _winners(x: Tensor, over: tuple[Window, ...], by_columns: bool) -> System:
     """The row-major number of each window's winner in the whole of `x`, as ONNX orders its axes.
 
-    `argmax` numbers what it reduces over: here all of `x`, of which the conditions leave a window.
+    `argmax` numbers what it reduces over: here all of `x`, of which the conditions leave a window. Another image than
+    the window's own, or another channel, is read outside of `x`, where nothing wins: this costs less than a condition.
     """
     rank = len(over)
     places, outputs, suffixes = _PLACES[rank], OUTPUT_AXES[rank], SUFFIXES[rank]
-    conditions = ["m == n", "d == c"]
-    constants = window_constants(over, "SDP")
+    conditions: list[str] = []
+    constants = window_constants(over, "SDP") | {"N": x.shape[0], "C": x.shape[1]}
     extents = {"n": x.shape[0], "m": x.shape[0], "c": x.shape[1], "d": x.shape[1]}
     for place, i, a, window in zip(places, outputs, suffixes, over, strict=True):
         conditions += [f"{place} >= {i}*S{a}-P{a}", f"{place} < {i}*S{a}-P{a}+R{a}"]
@@ -120,7 +121,7 @@ def _winners(x: Tensor, over: tuple[Window, ...], by_columns: bool) -> System:
         constants[f"R{a}"] = window.reach
         extents |= {place: window.extent, i: window.output}
     reduced = ",".join(("m", "d", *(reversed(places) if by_columns else places)))
-    read = image("NHWC", places, "d").replace("n,", "m,", 1)
+    read = ",".join(("m + (m-n)*N", *places, "d + (d-c)*C"))
     cells = ",".join(("n", "c", *outputs))
     return system(
         f"z[{cells}] = argmax({reduced} : {', '.join(conditions)}) x[{read}]", constants=constants, extents=extents

@@ -69,7 +69,10 @@ def recurrence(node: Node) -> Sequence[Value | None]:
         given = node.optional(number, order)
         if given is not None:
             _check(node, number, given.shape, (sizes.directions, sizes.batch, sizes.features), batch_first)
-            sources[name] = given
+            known = _known(node, number)
+            # Zeros are what a recurrence begins with where nothing is given, for a batch of any size.
+            if known is None or known.any():
+                sources[name] = given
     if node.op == "LSTM" and ("state" in sources) != ("cell" in sources):
         missing = "cell" if "state" in sources else "state"
         zero = Host(np.zeros((sizes.batch, sizes.directions, sizes.features), x.dtype))
