@@ -25,6 +25,7 @@ from pellucid.exchange.onnx.values import Tensor
 from pellucid.language.binding import by_place
 from pellucid.language.syntax import Access, Formula, Node, map_children
 from pellucid.network import Equation, Graph, Loop, View, compile_graph
+from pellucid.network import graph as graphs
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.layer import Place, Reshape
 from pellucid.nn.topology import INPUT, Topology
@@ -155,14 +156,14 @@ def _by_name(own: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
     """The layer's arrays by the names that they have in the graph behind "layer."."""
     found: dict[str, Array] = {}
     for node in own.nodes:
-        if not isinstance(node, View):
+        if isinstance(node, Equation | Loop):
             for local, name in node.bindings.items():
                 if local in parameters:
                     found[name.removeprefix("layer.")] = parameters[local]
     return found
 
 
-def _same_node(node: Equation | View | Loop, twin: Equation | View | Loop, pairs: Mapping[str, str]) -> bool | None:
+def _same_node(node: graphs.Node, twin: graphs.Node, pairs: Mapping[str, str]) -> bool | None:
     if isinstance(node, View) and isinstance(twin, View):
         return True if pairs.get(node.source) == twin.source else None
     if not (isinstance(node, Equation) and isinstance(twin, Equation)):
@@ -224,4 +225,4 @@ def _exactly(array: Array) -> Array:
 
 
 def _points(graph: Graph) -> int:
-    return sum(prod(node.extents.values()) for node in graph.nodes if not isinstance(node, View))
+    return sum(prod(node.extents.values()) for node in graph.nodes if isinstance(node, Equation | Loop))
