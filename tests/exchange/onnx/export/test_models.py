@@ -354,6 +354,10 @@ def test_refusals(tmp_path: Path):
         "layer 0 (EquationLayer): an intermediate result over n batch x i 1024 x j 1024 x k 1024 has 1,073,741,824 "
         "numbers for an image; at most 33,554,432 are written as standard operators"
     )
+    before = nn.EquationLayer("z[n,i] = x[n,i] - x[n-1,i]")
+    assert refusal(path, nn.Sequential(before)) == (
+        "layer 0 (EquationLayer): an equation that reads another image of the batch than its own cannot be written"
+    )
     long = nn.EquationLayer("h[n,t] = tanh(x[n,t] + 0.5*h[n,t-1])")
     assert refusal(path, nn.Sequential(long), (20_000,)) == (
         "layer 0 (EquationLayer): a recurrence of 20,000 steps becomes more than 50,000 nodes: they are written one by "

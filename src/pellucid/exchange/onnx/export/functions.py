@@ -62,7 +62,7 @@ def as_function(
     tensors: dict[str, Tensor] = {
         local: Stored(local, (None, *shape), "i" if local in integers else "f") for local, shape in sources.items()
     }
-    tensors |= {local: Stored(local, shape) for local, shape in parameters.items()}
+    tensors |= {local: Stored(local, shape, "i" if local in integers else "f") for local, shape in parameters.items()}
     for part, extents in zip(parts, found, strict=True):
         if isinstance(part, Recurrence):
             tensors |= _unrolled(nodes, batch, part, form, extents, tensors)
