@@ -50,8 +50,8 @@ class Tensor:
     `host` is given it is an array that becomes a parameter of the place that reads it, in any order. `dtype` is the
     type that ONNX gives it: in the program all are floats, or positions (int64) where `positions` says so.
 
-    Where `finish` is given, ONNX's value is what it makes of the program's, axes in ONNX's order, with NumPy; nothing in
-    the program can read it then.
+    Where `finish` is given, ONNX's value is what it makes of the program's, axes in ONNX's order, with NumPy; then
+    nothing in the program can read it.
     """
 
     shape: Shape

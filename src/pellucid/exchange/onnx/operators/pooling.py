@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def max_pool(node: Node) -> tuple[Tensor, ...]:
         return (made,)
     kind = np.dtype(np.int64)
     winners = node.emit(_winners(over), {"x": x}, made.shape, x.order, kind, part="indices", positions=True)
-    return made, replace(winners, finish=lambda places: _numbers(places, x.shape, over, by_columns))
+    return made, replace(winners, finish=partial(_numbers, shape=x.shape, over=over, by_columns=by_columns))
 
 
 @operator("AveragePool")
@@ -110,7 +111,7 @@ def _winners(over: tuple[Window, ...]) -> System:
 
 
 def _numbers(winners: Array, shape: Shape, over: tuple[Window, ...], by_columns: bool) -> Array:
-    """The number of each winner in the whole input, row-major or with the last axis slowest, from that in its window."""
+    """The number of each winner in the whole input, by rows or by columns, from that in its window."""
     places: list[Array] = []
     rest = winners
     for axis, window in reversed(list(enumerate(over))):
