@@ -240,12 +240,19 @@ ROW_POOL = "z[n,c,i,j] = max(s,t) x[n,c,i+s-1,j+t-1]"
         (LRN, {"s": 5, "c": 40}, "c"),  # otherwise each lane would be loaded by itself
         (ROW_POOL, {"s": 3, "t": 3, "i": 9, "j": 40}, "j"),
         (LRN, {"s": 5, "c": 3}, "j"),  # too few for a vector
+        # What is left out at a border is no load: no lane of these is tested by itself.
+        ("z[n,k,i,j] = x[n,k,i,j] * (sum(s : j+s-1 >= 0, j+s-1 < 40) 1)", {"s": 3, "i": 9, "j": 40}, None),
+        ("z[n,k,i,j] = sum(s : j+s-1 >= 0, j+s-1 < 40) (x[n,k,i,j] + 1)", {"s": 3, "i": 9, "j": 40}, None),
+        ("z[n,k,i,j] = sum(s) (x[n,k,i,j+s-1] + 1)", {"s": 3, "i": 9, "j": 40}, "j"),
     ],
 )
-def test_a_vector_axis_with_borders_where_no_other_lies_together(text: str, extents: dict[str, int], axis: str) -> None:
+def test_a_vector_axis_with_borders_where_no_other_lies_together(
+    text: str, extents: dict[str, int], axis: str | None
+) -> None:
     shape = (2, 3, extents["i"], extents["j"]) if "i" in extents else (2, 3, 9, extents["c"])
     given = case(text, {"x": shape}, extents=extents)
-    assert given.lowered(AVX512).plans[0].vector == axis
+    plan = given.lowered(AVX512).plans[0]
+    assert plan.vector == axis or (axis is None and plan.vector != "j")
     arrays = given.arrays()
     expected = given.expected(arrays)
     for machine in MACHINES:

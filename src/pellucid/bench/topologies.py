@@ -35,7 +35,7 @@ _NORM = ("scale", "shift", "mean", "variance")
 
 
 def drawn_topology(name: str) -> bytes:
-    """The file of a topology with weights drawn by a fixed seed, serialised; ArgumentError where it is not installed."""
+    """The file of a topology, serialised, with weights drawn by a fixed seed; ArgumentError where there is none."""
     onnx = load("onnx")
     path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
     if not path.is_file():
@@ -80,17 +80,17 @@ def input_of(model: bytes) -> tuple[str, np.ndarray[Any, np.dtype[np.float32]]]:
 
 def _roles(graph: Any) -> dict[str, str]:
     """What each array is for: "weight", or a part of a norm."""
-    roles: dict[str, str] = {}
-    widened: dict[str, str] = {}
+    roles, widened = dict[str, str](), dict[str, str]()
     for node in graph.node:
         if node.op_type == "Unsqueeze":
             widened[node.output[0]] = node.input[0]
         if node.op_type in _SUMS:
             roles[node.input[1]] = "weight"
         elif node.op_type == "BatchNormalization":
-            roles |= dict(zip(node.input[1:5], _NORM, strict=True))
+            roles.update(zip(node.input[1:5], _NORM, strict=True))
         elif node.op_type == "Mul":
-            roles |= {widened.get(entry, entry): "scale" for entry in node.input}
+            for entry in map(str, node.input):
+                roles[widened.get(entry) or entry] = "scale"
     return roles
 
 

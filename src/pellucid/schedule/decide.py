@@ -15,6 +15,7 @@ from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
 from pellucid.schedule.machine import CACHE_LINE, Machine
 from pellucid.schedule.nest import IDENTITY, Operand
+from pellucid.schedule.normal import vanishes
 from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Ahead, Level, Options, Panel, Plan
@@ -150,15 +151,23 @@ def choose_vector(nest: Contraction, lanes: int, options: Options) -> tuple[str 
 
 
 def _bordered_vector(nest: Contraction, barred: set[str], lanes: int) -> str | None:
-    """An output axis along which all operands are vectors, though some leave their arrays: each lane is then tested."""
+    """An output axis along which all operands are vectors, though some leave their arrays: each lane is then tested.
+
+    A lane's load is; a term that a lane leaves out for another reason is not.
+    """
+    value, reduction = nest.value, nest.reduction
+    if value is None or reduction not in IDENTITY:
+        return None
+    tested = {guard for load in nest.loads if vanishes(value, load, reduction) for guard in load.guards}
+    untested = {name for guard in nest.guards if guard not in tested for name in guard.index.names}
     every = (*nest.loads, *nest.late_loads)
     fit = [
         (extent, axis)
         for axis, extent in nest.free
-        if axis in barred and extent >= lanes // 2 and stride(nest.output, axis) == 1
+        if axis in barred - untested and extent >= lanes // 2 and stride(nest.output, axis) == 1
         if all(stride(operand, axis) in (0, 1) for operand in every)
     ]
-    return max(fit)[1] if fit and nest.reduction in IDENTITY else None
+    return max(fit)[1] if fit else None
 
 
 def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:

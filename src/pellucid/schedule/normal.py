@@ -42,7 +42,7 @@ from pellucid.schedule.nest import IDENTITY, Accumulated, Apply, Constant, Load,
 from pellucid.schedule.rewrite import map_operands
 from pellucid.schedule.values import Lowering
 
-__all__ = ["normalise", "stage"]
+__all__ = ["normalise", "stage", "vanishes"]
 
 # Every integer up to these is a number of the type. A temporary for winners' positions has half the bytes of integers
 # then, and is compared in vectors of as many lanes as the values have.
@@ -214,7 +214,7 @@ def contraction(formula: Formula, lowering: Lowering, first: Access | None = Non
     value = map_operands(value, lambda operand: replace(operand, guards=(*operand.guards, *guards)))
     skipping = dict.fromkeys(guards)
     for operand in operands(value):
-        if operand.guards and _vanishes(value, operand, kind):
+        if operand.guards and vanishes(value, operand, kind):
             skipping.update(dict.fromkeys(operand.guards))
     result = lowering.value(formula.body, 0.0, accumulated=reduce)
     position = None
@@ -238,13 +238,13 @@ def _with_position(result: Value, chosen: Value) -> Value:
     return chosen if result == Accumulated("position") else result
 
 
-def _vanishes(value: Value, absent: Operand, kind: str) -> bool:
+def vanishes(value: Value, absent: Operand, kind: str) -> bool:
     """Whether the value is the identity of the reduction wherever the operand's guards fail."""
     if isinstance(value, Load):
         return value.operand == absent
     if not isinstance(value, Apply):
         return False
-    inside = [_vanishes(argument, absent, kind) for argument in value.arguments]
+    inside = [vanishes(argument, absent, kind) for argument in value.arguments]
     if value.function == "where":
         return inside[1] and (inside[2] or value.arguments[2] == Constant(IDENTITY[kind]))
     if kind == "sum":

@@ -1,4 +1,4 @@
-"""The nine topologies that onnx brings along: its own expected outputs, and ONNX Runtime's with weights drawn at random.
+"""The nine topologies that onnx brings along: its own expected outputs, and ONNX Runtime's with drawn weights.
 
 In the files every weight is 0.02, so all channels are equal, and many a wrong kernel would be right: those are checked
 because the suite has them, the drawn ones because they can tell.

@@ -110,7 +110,9 @@ def test_gradients_are_pytorchs():
     assert found.keys() == NAMES.keys()
     for name, (own, order) in NAMES.items():
         wanted = expected[own].transpose(order)
-        np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max() + 1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            found[name], wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max() + 1e-6, err_msg=name
+        )
 
 
 def test_running_statistics_move_by_the_momentum_of_the_file():
@@ -241,7 +243,8 @@ KERNEL = np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1)
         (
             one_node(helper.make_node("Relu", ["x"], ["y"])),
             {"head": 3},
-            "the model: the head cannot be replaced: the network ends with its input, not with a layer that has weights",
+            "the model: the head cannot be replaced: "
+            "the network ends with its input, not with a layer that has weights",
         ),
         (
             one_node(helper.make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=1)),

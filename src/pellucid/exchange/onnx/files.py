@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pellucid.errors import ArgumentError
-from pellucid.exchange.model_files import ModelFiles
+from pellucid.errors import ArgumentError, DataError
+from pellucid.exchange.json_values import parse_json
+from pellucid.exchange.model_files import ModelFiles, Preprocessing
 from pellucid.exchange.onnx.graph import OnnxGraph
 from pellucid.exchange.onnx.head import classes_of, with_head
 from pellucid.exchange.onnx.reading import read
@@ -43,7 +44,27 @@ def read_onnx(path: Path, image_size: tuple[int, int] | None = None) -> OnnxFile
         ArgumentError: it needs what is not supported, or cannot be trained; see `OnnxModel.trainable`.
     """
     graph = without_softmax(read(path))
-    return _files(graph, _input_shape(graph, image_size), (), None)
+    files = _files(graph, _input_shape(graph, image_size), (), None)
+    names, preprocessing = _class_names(graph), _preprocessing(graph)
+    if preprocessing is not None and len(preprocessing.mean) != files.blueprint.input_shape[-1]:
+        preprocessing = None
+    return replace(files, class_names=names if len(names) == classes_of(graph) else (), preprocessing=preprocessing)
+
+
+def _class_names(graph: OnnxGraph) -> tuple[str, ...]:
+    """What the file calls its classes, where it says so as `export` does."""
+    try:
+        return parse_json(graph.metadata.get("class_names", "[]"), graph.source).texts()
+    except DataError:
+        return ()
+
+
+def _preprocessing(graph: OnnxGraph) -> Preprocessing | None:
+    """How pictures become its input, where it says so as `export` does."""
+    try:
+        return Preprocessing.from_data(parse_json(graph.metadata.get("preprocessing", "null"), graph.source))
+    except DataError:
+        return None
 
 
 def _files(graph: OnnxGraph, shape: Shape | None, names: tuple[str, ...], before: OnnxFiles | None) -> OnnxFiles:

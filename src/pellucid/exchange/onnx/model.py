@@ -22,7 +22,7 @@ from pellucid.exchange.onnx.support import check_supported
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.exchange.onnx.values import Host, Order, natural
-from pellucid.network import View
+from pellucid.network import Equation, Loop
 from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.blueprint import Blueprint, Outline
 from pellucid.nn.losses import Loss
@@ -117,7 +117,7 @@ class OnnxModel:
     def multiply_adds(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
         """Products under sums of one call, the nominal number; `shapes` as for `summary`."""
         _, outline = self._outline(shapes or {})
-        return sum(multiply_adds(node) for node in outline.graph.nodes if not isinstance(node, View))
+        return sum(multiply_adds(node) for node in outline.graph.nodes if isinstance(node, Equation | Loop))
 
     def trainable(
         self,
@@ -179,7 +179,7 @@ class OnnxModel:
         return model
 
     def by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
-        """An array for each input by its name, some given in the order of inputs; ArgumentError where one is missing."""
+        """An array for each input by its name, some given in their order; ArgumentError where one is missing."""
         names = [port.name for port in self.inputs]
         if len(arrays) > len(names):
             raise ArgumentError(f"{len(arrays)} arrays were given; the network takes {len(names)}: {', '.join(names)}")

@@ -1,6 +1,8 @@
-"""Reads the models whose paths are given on the standard input, a line of JSON each, in a process of limited memory; and
-where an input shape is given, also runs them. For each a line of JSON: what became of it, the seconds of the processor,
-and those of the clock."""
+"""Reads models in a process of limited memory, and runs those for which an input shape is given.
+
+A line of JSON on the standard input is path and shape; for each a line of JSON is printed: what became of it, the
+seconds of the processor, and those of the clock.
+"""
 
 from __future__ import annotations
 
