@@ -25,7 +25,7 @@ from pellucid.exchange.onnx.values import Tensor
 from pellucid.language.binding import by_place
 from pellucid.language.syntax import Access, Formula, Node, map_children
 from pellucid.network import Equation, Graph, Loop, View, compile_graph
-from pellucid.network import graph as graphs
+from pellucid.network.graph import Node as GraphNode
 from pellucid.nn.assembly import Laid, lay_out
 from pellucid.nn.layer import Place, Reshape
 from pellucid.nn.topology import INPUT, Topology
@@ -163,7 +163,7 @@ def _by_name(own: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def _same_node(node: graphs.Node, twin: graphs.Node, pairs: Mapping[str, str]) -> bool | None:
+def _same_node(node: GraphNode, twin: GraphNode, pairs: Mapping[str, str]) -> bool | None:
     if isinstance(node, View) and isinstance(twin, View):
         return True if pairs.get(node.source) == twin.source else None
     if not (isinstance(node, Equation) and isinstance(twin, Equation)):
