@@ -50,6 +50,17 @@ def test_drawn_convolutions_and_gradients(drawn: Case, machine: Machine, threads
     check_nest(drawn, machine, threads)
 
 
+def test_a_product_of_one_cell_beside_others() -> None:
+    """One residue of the gradient has a single output, and so no loop around its tile."""
+    given = case(
+        "z[n,i,j,k] = sum(s,t,c) x[n,i+D*s-P,j+D*t-P,c] * w[s,t,c,k]",
+        {"x": (1, 3, 3, 1), "w": (3, 3, 1, 3)},
+        {"P": 1, "D": 2},
+    )
+    for machine in EVERY_MACHINE:
+        check_nest(given.gradient("x"), machine)
+
+
 @given(equations(), a_machine, a_number_of_threads)
 @settings(max_examples=150, deadline=None)
 def test_drawn_equations(drawn: Case, machine: Machine, threads: int) -> None:

@@ -107,7 +107,7 @@ def lower_alone(
     if len(found.plans) == 1 or not formula.free_axes:
         return found
     (first, *_) = formula.free_axes
-    if any(is_product(plan.contraction) and plan.levels[0] != Level(first, "loop", 1) for plan in found.plans):
+    if any(is_product(plan.contraction) and plan.levels[:1] != (Level(first, "loop", 1),) for plan in found.plans):
         return found
     found = lowered(Options(outer=first))
     table = {tensor.name: tensor for tensor in (*tensors.values(), *found.tensors)}
