@@ -24,6 +24,7 @@ __all__ = ["Node", "Program"]
 
 # Extents and sizes in attributes beyond this are refused as nonsense before any arithmetic on arrays.
 MOST = 2**40
+LONGEST_MESSAGE = 600
 
 
 class Program(Protocol):
@@ -91,11 +92,11 @@ class Node:
 
     def refuse(self, message: str) -> NoReturn:
         """Raises ArgumentError with the node in front: valid ONNX that this package does not do."""
-        raise ArgumentError(f"{self.spec.title}: {message}")
+        raise ArgumentError(f"{self.spec.title}: {_short(message)}")
 
     def damaged(self, message: str) -> NoReturn:
         """Raises DataError with the node in front: no valid ONNX."""
-        raise DataError(f"{self.spec.title}: {message}")
+        raise DataError(f"{self.spec.title}: {_short(message)}")
 
     # Attributes.
 
@@ -410,6 +411,11 @@ class Node:
         extents = {name: extent for name, extent in zip(names, shape, strict=True) if name not in _indices(read)}
         step = system(text, constants=numbers, extents=extents)
         return self.emit(step, tensors, shape, order, kind, weights=weights, part=part)
+
+
+def _short(message: str) -> str:
+    """A message that does not grow with what a file has in it."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}..."
 
 
 def _indices(text: str) -> set[str]:
