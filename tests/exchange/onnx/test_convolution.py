@@ -160,3 +160,13 @@ def test_errors_of_shapes() -> None:
     inputs["x"] = np.ones((1, 3, 2, 2, 2, 2), np.float32)
     with pytest.raises(ArgumentError, match="has 4 spatial dimensions; at most 3 are supported"):
         own_outputs(model_of("Conv", inputs, opset=11), inputs)
+
+
+def test_padding_beyond_reason_is_refused() -> None:
+    """Rows of padding are code of their own: with 65,536 of them, making it took all memory."""
+    inputs = {"x": np.ones((1, 1, 4, 4), np.float32), "w": np.ones((1, 1, 3, 3), np.float32)}
+    model = model_of("Conv", inputs, {"pads": [1025, 1, 1, 1]}, opset=17, known=("w",))
+    with pytest.raises(ArgumentError) as caught:
+        own_outputs(model, inputs)
+    expected = "node 'it' (Conv): attribute `pads` (=(1025, 1, 1, 1)) is supported up to 1,024"
+    assert str(caught.value) == expected

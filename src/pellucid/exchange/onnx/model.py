@@ -252,15 +252,20 @@ class OnnxModel:
         return self._entry(port.name, np.zeros(shape, port.dtype))
 
     def _made(self, entries: Mapping[str, Open | Host]) -> Program:
-        return Program(
-            trace(self.graph, entries, limits=self.limits),
-            self.outputs,
-            self._arranged,
-            dtype=self.dtype,
-            accuracy=self.accuracy,
-            threads=self.threads,
-            backend=self.backend,
-        )
+        try:
+            return Program(
+                trace(self.graph, entries, limits=self.limits),
+                self.outputs,
+                self._arranged,
+                dtype=self.dtype,
+                accuracy=self.accuracy,
+                threads=self.threads,
+                backend=self.backend,
+            )
+        except OutOfMemoryError:
+            raise
+        except MemoryError as error:
+            raise OutOfMemoryError(f"{self.graph.source}: there is no memory to compile it in") from error
 
     def _arranged(self, name: str, kept: Kept) -> Array:
         """A known array as the program reads it; one copy for all programs where it is the file's own."""

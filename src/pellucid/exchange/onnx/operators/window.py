@@ -16,6 +16,8 @@ AUTO_PADS = ("NOTSET", "SAME_LOWER", "SAME_UPPER", "VALID")
 
 # Kernels, strides, dilations and pads beyond this are nonsense.
 MOST = 2**31 - 1
+# Each row of padding is code of its own: beyond this, making it takes seconds and gigabytes.
+MOST_PADDING = 1024
 
 
 def spatial_rank(node: Node, shape: Shape) -> int:
@@ -104,6 +106,8 @@ def transposed_windows(node: Node, extents: Shape, kernels: Shape) -> tuple[Wind
 def sides(node: Node, rank: int) -> tuple[tuple[int, int], ...]:
     """The attribute `pads` as (before, after) for each axis; it must not stand beside `auto_pad`."""
     pads = node.integers("pads", (0,) * (2 * rank), length=2 * rank, least=0, most=MOST)
+    if max(pads, default=0) > MOST_PADDING:
+        node.refuse(f"attribute `pads` (={pads}) is supported up to {MOST_PADDING:,}")
     if any(pads) and node.text("auto_pad", "NOTSET", choices=AUTO_PADS) not in ("NOTSET", ""):
         node.damaged(f"attributes `pads` (={pads}) and `auto_pad` (={node.text('auto_pad')!r}) exclude each other")
     return tuple(zip(pads[:rank], pads[rank:], strict=True))
