@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from pellucid.errors import DataError, PellucidError, ShapeError
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, trace
-from pellucid.exchange.onnx.values import channels_last
+from pellucid.exchange.onnx.values import channels_last, standing
 from support.onnx_files import agrees, model_of, own_outputs
 
 
@@ -198,7 +198,7 @@ def test_channels_last_stays_through_moving_operators() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     agrees(model, {"x": _counted(1, 4, 6, 8)})
     given = {"x": Open((1, 4, 6, 8), np.dtype(np.float32), channels_last(4))}
-    assert [place.kind for place in trace(read(model), given, output_orders=True).places] == [
+    assert [place.kind for place in trace(read(model), given, output_order=standing).places] == [
         "Concat",
         "Split (0)",
         "Split (1)",

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from pellucid.errors import ArgumentError, DataError, PellucidError, ShapeError
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, trace
-from pellucid.exchange.onnx.values import channels_last
+from pellucid.exchange.onnx.values import channels_last, standing
 from pellucid.nn import BatchNorm2d
 from support.onnx_files import agrees, model_of, own_outputs
 
@@ -73,7 +73,7 @@ def test_in_a_program_that_is_trained_it_is_that_of_nn(training_mode: int) -> No
     attributes = {"momentum": 0.75, "training_mode": training_mode}
     graph = read(model_of("BatchNormalization", inputs, attributes, opset=15, known=FIVE[1:]))
     given = {"x": Open((2, 3, 4, 5), np.dtype(np.float32), channels_last(4))}
-    (place,) = trace(graph, given, training=True, output_orders=True).places
+    (place,) = trace(graph, given, training=True, output_order=standing).places
     own, expected = place.layer.stage(), BatchNorm2d(momentum=0.25).stage((2, 4, 5, 3))
     assert own.system == expected.system
     assert own.in_training() == expected.in_training()
@@ -177,7 +177,7 @@ def test_channels_stay_last_through_a_block() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
     onnx.checker.check_model(model)
     given = {"x": Open((1, 4, 9, 9), np.dtype(np.float32), channels_last(4))}
-    assert len(trace(read(model), given, output_orders=True).places) == 3
+    assert len(trace(read(model), given, output_order=standing).places) == 3
 
 
 ERRORS = [

@@ -16,7 +16,7 @@ from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators.shape import reshaped
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, trace
-from pellucid.exchange.onnx.values import Tensor, channels_last, natural
+from pellucid.exchange.onnx.values import Tensor, channels_last, natural, standing
 from pellucid.exchange.onnx.writing import reshape_groups
 from pellucid.language.system import System
 from pellucid.nn import Dropout
@@ -41,7 +41,7 @@ def _chain(*nodes: Any, shape: tuple[int, ...], opset: int = 18, **known: Any) -
 
 def _copies(model: Any, shape: tuple[int, ...], order: tuple[int, ...], **options: Any) -> int:
     """The equations that copy, where the input stands in this order and the output may stand in any."""
-    traced = trace(read(model), {"x": Open(shape, FLOAT, order)}, output_orders=True, **options)
+    traced = trace(read(model), {"x": Open(shape, FLOAT, order)}, output_order=standing, **options)
     return sum(not isinstance(place.layer.stage().system, Reshape) for place in traced.places)
 
 
@@ -150,7 +150,7 @@ def test_a_shuffle_of_channels_copies_once_and_stays_channels_last() -> None:
         together=[2, 6, 4, 5],
     )
     assert _copies(model, (2, 6, 4, 5), channels_last(4)) == 1
-    traced = trace(read(model), {"x": Open((2, 6, 4, 5), FLOAT, channels_last(4))}, output_orders=True)
+    traced = trace(read(model), {"x": Open((2, 6, 4, 5), FLOAT, channels_last(4))}, output_order=standing)
     output = traced.outputs[0]
     assert isinstance(output, Tensor)
     assert output.order == channels_last(4)
@@ -228,7 +228,7 @@ def test_in_a_program_that_is_trained_dropout_is_that_of_nn(opset: int) -> None:
     node = helper.make_node("Dropout", ["x", *known], ["y"], **attributes)
     model = _chain(node, shape=(2, 3, 4, 5), opset=opset, **known)
     given = {"x": Open((2, 3, 4, 5), FLOAT, channels_last(4))}
-    (place,) = trace(read(model), given, training=True, output_orders=True).places
+    (place,) = trace(read(model), given, training=True, output_order=standing).places
     own, expected = place.layer.stage(), Dropout(0.25).stage((2, 4, 5, 3))
     assert own.in_training() == expected.in_training()
     assert isinstance(own.system, Reshape)

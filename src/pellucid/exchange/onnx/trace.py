@@ -6,7 +6,7 @@ each call may bring anew (integers, booleans) the computation is kept and done b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.schema import check_form
-from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, natural
+from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, declared, natural
 from pellucid.nn.layer import Place, Shape, Stage
 from pellucid.nn.topology import INPUT
 
@@ -105,17 +105,17 @@ def trace(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     training: bool = False,
     free_batch: int | None = None,
-    output_orders: bool = False,
+    output_order: Callable[[Tensor], Order] = declared,
 ) -> Traced:
     """The equations of a graph whose inputs have these shapes, or are these arrays.
 
     `training` writes dropout out; `free_batch` is the batch that the file was written for, where inputs have another.
-    With `output_orders` outputs stay as they stand in memory; else their axes are in ONNX's order.
+    `output_order` says in which order the axes of an output stand in memory: as the file declares it, unless given.
 
     Raises ArgumentError for what is not supported, DataError for what is no valid ONNX, ShapeError where shapes do not
     fit, OutOfMemoryError where an array would be beyond the limits; each names the node.
     """
-    return _Tracing(graph, limits, training, free_batch).run(given, output_orders)
+    return _Tracing(graph, limits, training, free_batch).run(given, output_order)
 
 
 def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
@@ -160,7 +160,7 @@ class _Tracing:
         """See `Program`."""
         return self._free_batch
 
-    def run(self, given: Mapping[str, Open | Host], output_orders: bool) -> Traced:
+    def run(self, given: Mapping[str, Open | Host], output_order: Callable[[Tensor], Order]) -> Traced:
         """Takes the nodes one after the other."""
         for port in self.graph.inputs:
             entry = given[port.name]
@@ -172,7 +172,7 @@ class _Tracing:
                 self._take(node)
             except PellucidError as error:
                 raise _named(error, spec) from None
-        outputs = [self._output(port.name, output_orders) for port in self.graph.outputs]
+        outputs = [self._output(port.name, output_order) for port in self.graph.outputs]
         known = {name: value for name, value in self.values.items() if isinstance(value, Host)}
         return Traced(
             tuple(self.places), tuple(self.inputs), self.parameters, tuple(outputs), tuple(self.before), known
@@ -291,14 +291,12 @@ class _Tracing:
                 f"arrays that are known have {self._taken:,} bytes; at most {self.limits.memory:,} are allowed"
             )
 
-    def _output(self, name: str, output_orders: bool) -> Value:
+    def _output(self, name: str, output_order: Callable[[Tensor], Order]) -> Value:
         value = self.values[name]
-        if isinstance(value, Host) or output_orders:
-            return value
-        if value.place < 0 or value.host is not None:
+        if isinstance(value, Host) or value.place < 0 or value.host is not None:
             return value
         last = OnnxNode(f"{name}.output", "Output", "", self.graph.opset, (name,), (name,))
-        return replace(Node(last, (value,), self).arranged(value, natural(value.rank)), finish=value.finish)
+        return replace(Node(last, (value,), self).arranged(value, output_order(value)), finish=value.finish)
 
     def _unique(self, name: str) -> str:
         """The name, with a number behind it where it is taken, or where a parameter's name could be taken for it."""

@@ -18,7 +18,7 @@ from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode, Port
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Fixed, Open, Traced, trace
-from pellucid.exchange.onnx.values import Order, Tensor, channels_last, natural
+from pellucid.exchange.onnx.values import Order, Tensor, channels_last, natural, pictures_last
 from pellucid.network import Graph
 from pellucid.nn.assembly import lay_out
 from pellucid.nn.layer import Place, Shape
@@ -157,7 +157,7 @@ def _traced(graph: OnnxGraph, port: Port, batch: int, shape: Shape, free: int | 
     given = {port.name: Open(full, port.dtype, _order(len(full)))}
     free = free if free != batch else None
     try:
-        found = trace(graph, given, limits=limits, training=True, free_batch=free, output_orders=True)
+        found = trace(graph, given, limits=limits, training=True, free_batch=free, output_order=pictures_last)
     except (ShapeError, DataError) as error:
         if free is None:
             raise
@@ -167,7 +167,7 @@ def _traced(graph: OnnxGraph, port: Port, batch: int, shape: Shape, free: int | 
     result = found.outputs[0]
     if not isinstance(result, Tensor) or result.place < 0 or result.positions:
         raise ArgumentError(f"{graph.source}: its output {graph.outputs[0].name!r} is not computed from its input")
-    if result.shape[:1] != (batch,) or result.order[:1] != (0,):
+    if result.shape[:1] != (batch,):
         raise ArgumentError(
             f"{graph.source}: its output has shape {result.shape} for a batch of {batch}: it has no row for each input"
         )

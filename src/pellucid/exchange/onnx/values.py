@@ -13,7 +13,18 @@ import numpy as np
 from pellucid.exchange.onnx.graph import Array
 from pellucid.nn.layer import Shape
 
-__all__ = ["Host", "Order", "Tensor", "Value", "channels_last", "is_narrow", "natural"]
+__all__ = [
+    "Host",
+    "Order",
+    "Tensor",
+    "Value",
+    "channels_last",
+    "declared",
+    "is_narrow",
+    "natural",
+    "pictures_last",
+    "standing",
+]
 
 Order: TypeAlias = tuple[int, ...]
 """For each place in memory, from the slowest to the fastest, the axis of ONNX that stands there."""
@@ -95,6 +106,21 @@ Value: TypeAlias = Host | Tensor
 def natural(rank: int) -> Order:
     """The axes stand in memory as ONNX orders them."""
     return tuple(range(rank))
+
+
+def declared(x: Tensor) -> Order:
+    """The order in which the file declares the axes."""
+    return natural(x.rank)
+
+
+def standing(x: Tensor) -> Order:
+    """The order in which the axes stand already."""
+    return x.order
+
+
+def pictures_last(x: Tensor) -> Order:
+    """Channels last for pictures and volumes, as `nn` has them; else as the file declares them."""
+    return channels_last(x.rank) if x.rank > 3 else natural(x.rank)
 
 
 def channels_last(rank: int) -> Order:

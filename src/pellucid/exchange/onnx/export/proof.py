@@ -21,7 +21,7 @@ from pellucid.exchange.onnx.export.standard import Parameters, Proposal
 from pellucid.exchange.onnx.program import laid_out
 from pellucid.exchange.onnx.reading import read
 from pellucid.exchange.onnx.trace import Open, Traced, trace
-from pellucid.exchange.onnx.values import Tensor
+from pellucid.exchange.onnx.values import Tensor, standing
 from pellucid.language.binding import by_place
 from pellucid.language.syntax import Access, Formula, Node, map_children
 from pellucid.network import Equation, Graph, Loop, View, compile_graph
@@ -102,7 +102,7 @@ def _read_back(layer: WrittenLayer, proposal: Proposal, opset: int, parameters: 
         name: Open(shape, np.dtype(np.float32), order)
         for name, shape, order in zip(sources, shapes, proposal.reads, strict=True)
     }
-    return trace(graph, given, output_orders=True)
+    return trace(graph, given, output_order=standing)
 
 
 def _own(layer: WrittenLayer) -> tuple[Graph, Laid]:
