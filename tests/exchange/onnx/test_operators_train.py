@@ -30,9 +30,9 @@ def _normal(*shape: int) -> Any:
 
 
 def _check(file: OnnxModel, x: Any) -> None:
-    """`x` as the file has it; images of a model that trains stand channels last."""
+    """`x` as the file has it; pictures of a model that trains stand channels last."""
     model = file.trainable(loss=nn.CrossEntropyLoss(), optimizer=optim.SGD(lr=0.1))
-    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim > 3 else x
     np.testing.assert_allclose(model.predict(last), file.predict(x), rtol=1e-4, atol=1e-5)
     labels = np.arange(len(x)) % 3
     start, (_, gradients) = dict(model.parameters), model.gradients(last, labels)
