@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -37,6 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_file_gives_what_the_model_gives(place: Path, tmp_path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
     file = tmp_path / "out.onnx"
     result = command("export", place / "runs" / "run", file)
     assert result.exit_code == 0, result.output
@@ -58,6 +58,7 @@ def test_the_file_gives_what_the_model_gives(place: Path, tmp_path: Path):
 
 
 def test_pictures_go_in_and_probabilities_come_out(place: Path, tmp_path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
     file = tmp_path / "out.onnx"
     result = command("export", place / "runs" / "run", file, "--with-preprocessing", "--json", "--opset", 18)
     assert result.exit_code == 0, result.output
@@ -73,6 +74,7 @@ def test_pictures_go_in_and_probabilities_come_out(place: Path, tmp_path: Path):
 
 
 def test_what_cannot_be_compared_is_said(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("onnxruntime")
     shutil.copytree(place / "runs" / "run" / "best", tmp_path / "alone")
     file = tmp_path / "out.onnx"
     result = command("export", tmp_path / "alone", file)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from pellucid.exchange.onnx.model import OnnxModel
@@ -72,6 +72,7 @@ def _given(inputs: Mapping[str, Array | None], name: str) -> Array:
 
 def agrees(model: ModelProto, *several: Mapping[str, Array | None], rtol: float = 1e-4, atol: float = 1e-5) -> None:
     """Compares all outputs with ONNX Runtime's: shapes, types and numbers; one network for all the inputs given."""
+    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

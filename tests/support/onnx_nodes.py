@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
@@ -51,6 +51,7 @@ def one(op: str, inputs: Sequence[Array | None], *, opset: int = 17, outputs: in
 
 def by_runtime(model: ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
     """What ONNX Runtime gives."""
+    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+import pytest
 from onnx import checker, shape_inference
 
 from pellucid import nn
@@ -35,6 +35,7 @@ def exported(model: nn.Model, path: Path, **arguments) -> onnx.ModelProto:
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:
+    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
