@@ -53,7 +53,8 @@ def by_runtime(model: ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
     """What ONNX Runtime gives."""
     onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return list(session.run(None, {name: np.asarray(array) for name, array in inputs.items()}))
 
@@ -74,7 +75,13 @@ def assert_same(
     model: ModelProto, inputs: Mapping[str, Array], *, rtol: float = 1e-5, atol: float = 1e-6, exact: bool = False
 ) -> None:
     """This package and ONNX Runtime give the same, in the same types and shapes."""
-    expected, found = by_runtime(model, inputs), by_pellucid(model, inputs)
+    assert_equal(by_pellucid(model, inputs), by_runtime(model, inputs), rtol=rtol, atol=atol, exact=exact)
+
+
+def assert_equal(
+    found: Sequence[Array], expected: Sequence[Array], *, rtol: float, atol: float, exact: bool = False
+) -> None:
+    """As many arrays, of the same types and shapes, with the same numbers."""
     assert len(found) == len(expected)
     for mine, theirs in zip(found, expected, strict=True):
         assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
