@@ -194,6 +194,16 @@ def test_what_was_imported_is_saved_as_equations_and_read_again():
     np.testing.assert_array_equal(again.predict(images), model.predict(images))
 
 
+def test_a_file_is_written_again_for_another_opset(tmp_path):
+    x, _ = pictures(3)
+    model = load(small_network(1, reshape=True))
+    model.export(tmp_path / "again.onnx", opset=21, class_names=tuple("abcde"))
+    again = load(tmp_path / "again.onnx")
+    assert again.graph.opset == 21
+    assert again.graph.metadata["class_names"] == '["a", "b", "c", "d", "e"]'
+    np.testing.assert_allclose(again.predict(x), load(small_network()).predict(x), rtol=1e-5, atol=1e-6)
+
+
 def test_open_sizes_are_given():
     model = small_network()
     extents = model.graph.input[0].type.tensor_type.shape.dim

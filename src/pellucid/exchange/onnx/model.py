@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from math import prod
+from os import PathLike
 from threading import Lock
 from typing import Any, Self, cast
 
@@ -177,6 +178,22 @@ class OnnxModel:
         model = Model(blueprint)
         model.load_parameters(network.parameters)
         return model
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        /,
+        *,
+        opset: int | None = None,
+        class_names: Sequence[str] = (),
+        input_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Writes the network as an ONNX file again, from its equations: for another opset, or with names of classes.
+
+        The batch is open in it. See `nn.Model.export`, and `trainable` for what can be written and for `input_shape`.
+        """
+        with self.trainable(input_shape=input_shape) as network:
+            network.export(path, opset=opset, class_names=class_names)
 
     def by_name(self, arrays: Sequence[Array], named: Mapping[str, Array]) -> dict[str, Array]:
         """An array for each input by its name, some given in their order; ArgumentError where one is missing."""
