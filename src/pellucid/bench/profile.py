@@ -115,12 +115,6 @@ def _step_graph(named: Named, batch: int, accuracy: str, *, fused: bool) -> Grap
         input_shape=named.shape,
         loss=nn.CrossEntropyLoss(),
         optimizer=optim.SGD(RATE),
-        penalty=None,
-        clip_norm=None,
-        seed=0,
-        threads=1,
-        dtype="float32",
-        backend="compiled",
         accuracy=accuracy,
     )
     step = step_graph(blueprint, batch, Target((batch,), "int64"), norms=False)

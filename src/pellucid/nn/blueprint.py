@@ -28,14 +28,14 @@ class Blueprint:
 
     topology: Topology
     input_shape: Shape
-    loss: Loss | None
-    optimizer: Optimizer | None
-    penalty: Penalty | None
-    clip_norm: float | None
-    seed: int
-    threads: int
-    dtype: str
-    backend: str
+    loss: Loss | None = None
+    optimizer: Optimizer | None = None
+    penalty: Penalty | None = None
+    clip_norm: float | None = None
+    seed: int = 0
+    threads: int = 1
+    dtype: str = "float32"
+    backend: str = "compiled"
     accuracy: str = "standard"
     freeze: tuple[str, ...] = ()
 

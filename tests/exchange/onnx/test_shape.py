@@ -97,7 +97,7 @@ class _Recorder:
         self.stages.append(stage)
         return len(self.stages) - 1
 
-    def check_size(self, shape: Any, what: str) -> None:
+    def check_size(self, shape: Any) -> None:
         """Nothing is too large."""
 
 

@@ -21,11 +21,9 @@ from pellucid.errors import ArgumentError
 from pellucid.exchange.onnx.graph import Array
 from pellucid.exchange.onnx.model import OnnxModel
 from pellucid.exchange.onnx.reading import read
+from pellucid.exchange.onnx.reading.imports import FIRST_OPSET
 
 __all__ = ["Backend", "BackendRep"]
-
-# Models of older operator sets are brought to this one, the first that is read, by onnx's own converter.
-_FIRST_OPSET = 7
 
 
 class BackendRep(OnnxBackendRep):
@@ -105,9 +103,9 @@ class Backend(OnnxBackend):
 def _readable(model: ModelProto) -> ModelProto:
     """The model in an operator set that is read."""
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if not versions or not 0 < versions[0] < _FIRST_OPSET:
+    if not versions or not 0 < versions[0] < FIRST_OPSET:
         return model
-    return version_converter.convert_version(model, _FIRST_OPSET)
+    return version_converter.convert_version(model, FIRST_OPSET)
 
 
 def _not_supported(error: ArgumentError) -> Exception:

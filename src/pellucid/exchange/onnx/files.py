@@ -11,7 +11,8 @@ from pellucid.exchange.json_values import parse_json
 from pellucid.exchange.model_files import ModelFiles, Preprocessing
 from pellucid.exchange.onnx.graph import OnnxGraph
 from pellucid.exchange.onnx.head import classes_of, with_head
-from pellucid.exchange.onnx.reading import read
+from pellucid.exchange.onnx.reading import Limits, read
+from pellucid.exchange.onnx.support import supported
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
 from pellucid.nn.blueprint import Blueprint
 from pellucid.nn.layer import Shape
@@ -43,7 +44,7 @@ def read_onnx(path: Path, image_size: tuple[int, int] | None = None) -> OnnxFile
         DataError: the file is damaged, or no valid ONNX.
         ArgumentError: it needs what is not supported, or cannot be trained; see `OnnxModel.trainable`.
     """
-    graph = without_softmax(read(path))
+    graph = without_softmax(supported(read(path), Limits()))
     files = _files(graph, _input_shape(graph, image_size), (), None)
     names, preprocessing = _class_names(graph), _preprocessing(graph)
     if preprocessing is not None and len(preprocessing.mean) != files.blueprint.input_shape[-1]:
@@ -69,18 +70,7 @@ def _preprocessing(graph: OnnxGraph) -> Preprocessing | None:
 
 def _files(graph: OnnxGraph, shape: Shape | None, names: tuple[str, ...], before: OnnxFiles | None) -> OnnxFiles:
     network = as_network(graph, shape, flat=True)
-    blueprint = Blueprint(
-        topology=network.topology,
-        input_shape=network.input_shape,
-        loss=None,
-        optimizer=None,
-        penalty=None,
-        clip_norm=None,
-        seed=0,
-        threads=1,
-        dtype="float32",
-        backend="compiled",
-    )
+    blueprint = Blueprint(network.topology, network.input_shape)
     if before is None:
         return OnnxFiles(blueprint, names, None, network.parameters, graph)
     return replace(before, blueprint=blueprint, class_names=names, parameters=network.parameters, graph=graph)

@@ -15,14 +15,12 @@ from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeEr
 from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, Port
 from pellucid.exchange.onnx.head import with_head
-from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.program import Program, laid_out
 from pellucid.exchange.onnx.reading.limits import Limits
-from pellucid.exchange.onnx.reading.standard import with_standard_functions
-from pellucid.exchange.onnx.support import check_supported
+from pellucid.exchange.onnx.support import supported
 from pellucid.exchange.onnx.trace import Kept, Open, trace
 from pellucid.exchange.onnx.trainable import as_network, without_softmax
-from pellucid.exchange.onnx.values import Host, Order, natural
+from pellucid.exchange.onnx.values import Host, Order, is_floating, natural
 from pellucid.network import Equation, Loop
 from pellucid.nn import CrossEntropyLoss, Model
 from pellucid.nn.blueprint import Blueprint, Outline
@@ -53,9 +51,7 @@ class OnnxModel:
         backend: str = "compiled",
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        graph = with_standard_functions(graph, OPERATORS.keys() | HOST_OPERATORS.keys(), limits)
-        check_supported(graph)
-        self.graph = graph
+        self.graph = graph = supported(graph, limits)
         self.threads = threads
         self.accuracy = accuracy
         self.backend = backend
@@ -170,7 +166,6 @@ class OnnxModel:
             clip_norm=clip_norm,
             seed=seed,
             threads=self.threads if threads is None else threads,
-            dtype="float32",
             backend=self.backend,
             accuracy=self.accuracy,
             freeze=tuple(freeze),
@@ -245,7 +240,7 @@ class OnnxModel:
     def _entry(self, name: str, array: Array) -> Open | Host:
         if self._is_known(name, array):
             return Host(array, name=name)
-        if array.dtype.kind == "f":
+        if is_floating(array.dtype):
             return Open(array.shape, array.dtype, natural(array.ndim))
         return Host(array, varies=True, name=name)
 
@@ -259,7 +254,7 @@ class OnnxModel:
         """What stands for an input where the network is shown and not run."""
         shape = shapes.get(port.name) or _usual_shape(port)
         _check_shape(port, shape)
-        if port.dtype.kind == "f" and port.name not in self._demanded:
+        if is_floating(port.dtype) and port.name not in self._demanded:
             return Open(shape, port.dtype, natural(len(shape)))
         size = prod(shape) * port.dtype.itemsize
         if size > self.limits.memory:
@@ -284,7 +279,7 @@ class OnnxModel:
         except MemoryError as error:
             raise OutOfMemoryError(f"{self.graph.source}: there is no memory to compile it in") from error
 
-    def _arranged(self, name: str, kept: Kept) -> Array:
+    def _arranged(self, kept: Kept) -> Array:
         """A known array as the program reads it; one copy for all programs where it is the file's own."""
         key = (kept.host.name, kept.order)
         if kept.host.name and key in self._turned:

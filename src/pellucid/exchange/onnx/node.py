@@ -20,14 +20,14 @@ from pellucid.nn.equations.notation import system
 from pellucid.nn.initialisers import Constant
 from pellucid.nn.layer import Parameter, Reshape, Shape, Stage, Training
 
-__all__ = ["Node", "Program"]
+__all__ = ["Builder", "Node"]
 
 # Extents and sizes in attributes beyond this are refused as nonsense before any arithmetic on arrays.
 MOST = 2**40
 LONGEST_MESSAGE = 600
 
 
-class Program(Protocol):
+class Builder(Protocol):
     """What `Node` asks of the program that is being made."""
 
     @property
@@ -62,7 +62,7 @@ class Program(Protocol):
         """Whether a node or the caller reads the value of this name."""
         ...
 
-    def check_size(self, shape: Shape, what: str) -> None:
+    def check_size(self, shape: Shape) -> None:
         """Refuses what is larger than the limits on memory allow."""
         ...
 
@@ -70,7 +70,7 @@ class Program(Protocol):
 class Node:
     """One node while it is turned into equations."""
 
-    def __init__(self, spec: OnnxNode, inputs: Sequence[Value | None], program: Program) -> None:
+    def __init__(self, spec: OnnxNode, inputs: Sequence[Value | None], program: Builder) -> None:
         self.spec = spec
         self.inputs = tuple(inputs)
         self.program = program
@@ -372,7 +372,7 @@ class Node:
     def _made(
         self, part: str, sources: Sequence[Tensor], parameters: Mapping[str, Tensor], stage: Stage, made: Tensor
     ) -> Tensor:
-        self.program.check_size(made.shape, self.spec.title)
+        self.program.check_size(made.shape)
         place = self.program.add(self, part, sources, parameters, stage)
         return replace(made, place=place, host=None)
 

@@ -31,13 +31,13 @@ def laid_out(traced: Traced, dtype: str, accuracy: str) -> tuple[Graph, Laid]:
 
 
 class Program:
-    """A traced graph that runs; `arranged` gives the array of a parameter, by its name."""
+    """A traced graph that runs; `arranged` gives the array of a parameter as it is read."""
 
     def __init__(
         self,
         traced: Traced,
         ports: tuple[Port, ...],
-        arranged: Callable[[str, Kept], Array],
+        arranged: Callable[[Kept], Array],
         *,
         dtype: str,
         accuracy: str,
@@ -45,6 +45,7 @@ class Program:
         backend: str,
     ) -> None:
         self._traced = traced
+        self._dtype = np.dtype(dtype)
         self._ports = ports
         # Index tables are given once, all else in each call.
         tables = {fed.title: traced.known[fed.name].array for fed in traced.inputs if _is_table(traced, fed)}
@@ -66,7 +67,7 @@ class Program:
             backend=backend,
             kept=frozenset(laid.parameters),
         )
-        known = {name: arranged(name, kept) for name, kept in traced.parameters.items()}
+        known = {name: arranged(kept) for name, kept in traced.parameters.items()}
         known |= {name: np.ascontiguousarray(table, np.int64) for name, table in tables.items()}
         self._compiled = compiled.bind(known)
 
@@ -77,7 +78,11 @@ class Program:
         if self._compiled is not None:
             required = set(self._compiled.required)
             found = self._compiled(
-                {name: _as_input(values[fed.name], fed) for name, fed in self._inputs.items() if name in required}
+                {
+                    name: _as_input(values[fed.name], fed, self._dtype)
+                    for name, fed in self._inputs.items()
+                    if name in required
+                }
             )
         return tuple(
             self._output(port, value, found[name] if name is not None else None, values)
@@ -115,11 +120,14 @@ def _is_table(traced: Traced, fed: Fed) -> bool:
     return fed.positions and fed.name in traced.known and not traced.known[fed.name].varies
 
 
-def _as_input(array: Array, fed: Fed) -> Array:
-    """An array as the program takes it: integers for positions, counted from the start, floats for all else."""
+def _as_input(array: Array, fed: Fed, dtype: np.dtype[Any]) -> Array:
+    """An array as the program takes it: integers for positions, counted from the start, floats for all else.
+
+    What has another type in the file becomes floats of the program's `dtype`.
+    """
     turned = array.transpose(fed.order)
     if not fed.positions:
-        return turned if turned.dtype.kind == "f" else turned.astype(np.float32)
+        return turned if turned.dtype.kind == "f" else turned.astype(dtype)
     return turned if fed.extent is None else np.where(turned < 0, turned + np.int64(fed.extent), turned)
 
 

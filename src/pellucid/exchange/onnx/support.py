@@ -8,8 +8,10 @@ from re import findall
 from pellucid.errors import ArgumentError
 from pellucid.exchange.onnx.graph import OnnxGraph, OnnxNode
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
+from pellucid.exchange.onnx.reading.limits import Limits
+from pellucid.exchange.onnx.reading.standard import with_standard_functions
 
-__all__ = ["check_supported"]
+__all__ = ["check_supported", "supported"]
 
 # So many nodes of an operator are named; the others are counted.
 NAMED = 3
@@ -34,6 +36,13 @@ NEAREST = {
     "SplitToSequence": "Split",
     "Attention": "Softmax",
 }
+
+
+def supported(graph: OnnxGraph, limits: Limits) -> OnnxGraph:
+    """The graph with operators that the standard defines by others written out; ArgumentError as `check_supported`."""
+    graph = with_standard_functions(graph, OPERATORS.keys() | HOST_OPERATORS.keys(), limits)
+    check_supported(graph)
+    return graph
 
 
 def check_supported(graph: OnnxGraph) -> None:

@@ -19,7 +19,7 @@ from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators import HOST_OPERATORS, OPERATORS
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.schema import check_form
-from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, declared, natural
+from pellucid.exchange.onnx.values import Host, Order, Tensor, Value, declared, is_floating, natural
 from pellucid.nn.layer import Place, Shape, Stage
 from pellucid.nn.topology import INPUT
 
@@ -133,7 +133,7 @@ def compute_on_host(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, 
 
 
 class _Tracing:
-    """The state of `trace`; what `Node` knows as its program."""
+    """The state of `trace`; what a `Node` knows as its builder."""
 
     def __init__(self, graph: OnnxGraph, limits: Limits, training: bool, free_batch: int | None) -> None:
         self.graph = graph
@@ -152,12 +152,12 @@ class _Tracing:
 
     @property
     def training(self) -> bool:
-        """See `Program`."""
+        """See `Builder`."""
         return self._training
 
     @property
     def free_batch(self) -> int | None:
-        """See `Program`."""
+        """See `Builder`."""
         return self._free_batch
 
     def run(self, given: Mapping[str, Open | Host], output_order: Callable[[Tensor], Order]) -> Traced:
@@ -181,7 +181,7 @@ class _Tracing:
     def add(
         self, node: Node, part: str, sources: Sequence[Tensor], parameters: Mapping[str, Tensor], stage: Stage
     ) -> int:
-        """See `Program`."""
+        """See `Builder`."""
         base = node.spec.name.strip("/").replace("/", ".")
         name = self._unique(f"{base}.{part}" if part else base)
         kind = f"{node.op} ({part})" if part else node.op
@@ -196,7 +196,7 @@ class _Tracing:
         return len(self.places) - 1
 
     def fed(self, value: Host, *, positions: bool, extent: int | None = None) -> Tensor:
-        """See `Program`."""
+        """See `Builder`."""
         key = (id(value), positions, extent)
         if key not in self._fed:
             name = next(name for name, other in self.values.items() if other is value)
@@ -204,7 +204,7 @@ class _Tracing:
         return self._fed[key]
 
     def table(self, node: Node, part: str, indices: Array) -> Tensor:
-        """See `Program`."""
+        """See `Builder`."""
         name, number = f"{node.spec.name}.{part}", 1
         while name in self.values:
             number += 1
@@ -214,11 +214,11 @@ class _Tracing:
         return self.fed(host, positions=True)
 
     def is_read(self, name: str) -> bool:
-        """See `Program`."""
+        """See `Builder`."""
         return name in self._read
 
-    def check_size(self, shape: Shape, what: str) -> None:
-        """See `Program`."""
+    def check_size(self, shape: Shape) -> None:
+        """See `Builder`."""
         if any(extent < 0 for extent in shape):
             raise DataError(f"a result of shape {tuple(shape)} has a negative extent")
         size = 4 * prod(shape)
@@ -228,7 +228,7 @@ class _Tracing:
             )
 
     def _open(self, name: str, entry: Open) -> Tensor:
-        self.check_size(entry.shape, name)
+        self.check_size(entry.shape)
         return self._input(name, entry.shape, entry.order, entry.dtype, False)
 
     def _input(
@@ -271,8 +271,8 @@ class _Tracing:
             self.before.append(node)
         results: list[Value | None] = []
         for name, array in zip(node.spec.outputs, arrays, strict=False):
-            self.check_size(array.shape, name)
-            if varies and array.dtype.kind == "f":
+            self.check_size(array.shape)
+            if varies and is_floating(array.dtype):
                 results.append(self._input(name, array.shape, natural(array.ndim), array.dtype, False))
             else:
                 results.append(Host(array, varies))
@@ -314,8 +314,8 @@ def _is_beside(node: Node, *, training: bool) -> bool:
     present = [value for value in node.inputs if value is not None]
     hosts = [value for value in present if isinstance(value, Host)]
     of_rows = node.op in OPERATORS and bool(OPERATORS[node.op].lookups)
-    embeds = of_rows and bool(hosts) and hosts[0].dtype.kind == "f" and any(host.varies for host in hosts[1:])
-    spreads = training and node.op == "Expand" and bool(hosts) and hosts[0].dtype.kind == "f"
+    embeds = of_rows and bool(hosts) and is_floating(hosts[0].dtype) and any(host.varies for host in hosts[1:])
+    spreads = training and node.op == "Expand" and bool(hosts) and is_floating(hosts[0].dtype)
     return len(hosts) == len(present) and not embeds and not spreads
 
 

@@ -18,7 +18,7 @@ from pellucid.exchange.onnx.demand import demanded
 from pellucid.exchange.onnx.graph import Array, OnnxGraph, OnnxNode, Port
 from pellucid.exchange.onnx.reading.limits import Limits
 from pellucid.exchange.onnx.trace import Fixed, Open, Traced, trace
-from pellucid.exchange.onnx.values import Order, Tensor, channels_last, natural, pictures_last
+from pellucid.exchange.onnx.values import Order, Tensor, channels_last, is_floating, natural, pictures_last
 from pellucid.network import Graph
 from pellucid.nn.assembly import lay_out
 from pellucid.nn.layer import Place, Shape
@@ -101,7 +101,7 @@ def without_softmax(graph: OnnxGraph) -> OnnxGraph:
 
 
 def _only_input(graph: OnnxGraph) -> Port:
-    if len(graph.inputs) != 1 or graph.inputs[0].dtype.kind not in "fV":
+    if len(graph.inputs) != 1 or not is_floating(graph.inputs[0].dtype):
         told = ", ".join(f"{port.name} ({port.dtype})" for port in graph.inputs) or "none"
         raise ArgumentError(f"{graph.source}: a network to be trained has 1 input of floats; this one has {told}")
     if demanded(graph):

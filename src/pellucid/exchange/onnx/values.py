@@ -20,6 +20,7 @@ __all__ = [
     "Value",
     "channels_last",
     "declared",
+    "is_floating",
     "is_narrow",
     "natural",
     "pictures_last",
@@ -126,6 +127,11 @@ def pictures_last(x: Tensor) -> Order:
 def channels_last(rank: int) -> Order:
     """Axis 1 stands last: (batch, spatial ..., channels)."""
     return (0, *range(2, rank), 1) if rank > 2 else natural(rank)
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of this type are computed by the program: those of IEEE 754, and bfloat16."""
+    return dtype.kind == "f" or dtype == np.dtype(ml_dtypes.bfloat16)
 
 
 def is_narrow(dtype: np.dtype[Any]) -> bool:

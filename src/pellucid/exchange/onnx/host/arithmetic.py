@@ -74,7 +74,7 @@ SEVERAL: Mapping[str, _Function] = MappingProxyType({"Max": np.maximum, "Min": n
 def together(node: Node, arrays: Sequence[Array | None], least: int) -> list[Array]:
     """The inputs, so many of which must be there, when what they broadcast to is within the limits."""
     found = inputs(arrays, node, least)
-    node.program.check_size(broadcast_shape([array.shape for array in found]), node.op)
+    node.program.check_size(broadcast_shape([array.shape for array in found]))
     return found
 
 

@@ -59,7 +59,7 @@ def eye_like(node: Node) -> Host:
     x = node.value(0)
     if len(x.shape) != 2:
         node.damaged(f"input 0 must have 2 axes, has shape {x.shape}")
-    node.program.check_size(x.shape, node.op)
+    node.program.check_size(x.shape)
     kind = dtype_numbered(node, node.integer("dtype")) if node.has("dtype") else x.dtype
     return Host(np.eye(*x.shape, k=node.integer("k", 0)).astype(kind))
 
@@ -68,7 +68,7 @@ def eye_like(node: Node) -> Host:
 def constant_of_shape(node: Node, arrays: Sequence[Array | None]) -> Array:
     """An array of one number; it takes the memory of that number."""
     extents = tuple(int(extent) for extent in inputs(arrays, node, 1)[0].reshape(-1).tolist())
-    node.program.check_size(extents, node.op)
+    node.program.check_size(extents)
     value = node.spec.attributes.get("value", np.zeros(1, np.float32))
     if not isinstance(value, np.ndarray) or value.size != 1:
         node.damaged("attribute `value` must be an array of one element")
@@ -87,7 +87,7 @@ def range_of(node: Node, arrays: Sequence[Array | None]) -> Array:
         node.damaged(f"a range from {start} to {limit} in steps of {delta} has no end")
     exact = isinstance(start, int) and isinstance(limit, int) and isinstance(delta, int)
     count = max(0, int(-((start - limit) // delta)) if exact else ceil((limit - start) / delta))
-    node.program.check_size((count,), node.op)
+    node.program.check_size((count,))
     if exact:
         return (np.int64(start) + np.arange(count, dtype=np.int64) * np.int64(delta)).astype(kind)
     return (start + np.arange(count, dtype=np.float64) * delta).astype(kind)

@@ -104,7 +104,7 @@ def concat(node: Node, arrays: Sequence[Array | None]) -> Array:
     if any(array.ndim != found[0].ndim for array in found) or any(shape != rest[0] for shape in rest):
         node.damaged(f"shapes {', '.join(str(array.shape) for array in found)} do not fit along axis {axis}")
     total = sum(array.shape[axis] for array in found)
-    node.program.check_size((*found[0].shape[:axis], total, *found[0].shape[axis + 1 :]), node.op)
+    node.program.check_size((*found[0].shape[:axis], total, *found[0].shape[axis + 1 :]))
     return np.concatenate(found, axis)
 
 
@@ -158,7 +158,7 @@ def expand(node: Node, arrays: Sequence[Array | None]) -> Array:
     """Broadcast to a shape, in which 1 keeps the input's extent."""
     x, target = inputs(arrays, node, 2)
     shape = broadcast_shape((x.shape, _integers(target)))
-    node.program.check_size(shape, node.op)
+    node.program.check_size(shape)
     return np.broadcast_to(x, shape)
 
 
@@ -169,7 +169,7 @@ def tile(node: Node, arrays: Sequence[Array | None]) -> Array:
     repeats = _integers(counts)
     if len(repeats) != x.ndim or min(repeats, default=0) < 0:
         node.damaged(f"repeats {repeats} must be a number from 0 for each axis of shape {x.shape}")
-    node.program.check_size(tuple(extent * times for extent, times in zip(x.shape, repeats, strict=True)), node.op)
+    node.program.check_size(tuple(extent * times for extent, times in zip(x.shape, repeats, strict=True)))
     return np.tile(x, repeats)
 
 
@@ -204,7 +204,7 @@ def pad(node: Node, arrays: Sequence[Array | None]) -> Array:
     for number, axis in enumerate(axes):
         before[axis], after[axis] = pads[number], pads[len(axes) + number]
     shape = tuple(b + e + a for b, e, a in zip(before, x.shape, after, strict=True))
-    node.program.check_size(shape, node.op)
+    node.program.check_size(shape)
     x = x[tuple(slice(max(0, -b), e - max(0, -a)) for b, e, a in zip(before, x.shape, after, strict=True))]
     widths = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
     if mode == "constant":

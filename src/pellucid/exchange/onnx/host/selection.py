@@ -29,7 +29,7 @@ def gather(node: Node, arrays: Sequence[Array | None]) -> Array:
     """The parts at these indices of one axis, whose place the axes of the indices take."""
     x, indices = inputs(arrays, node, 2)
     axis = node.axis(x.ndim, 0)
-    node.program.check_size((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), node.op)
+    node.program.check_size((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
     return np.take(x, _indices(node, indices, x.shape[axis]), axis)
 
 
@@ -69,7 +69,7 @@ def gather_nd(node: Node, arrays: Sequence[Array | None]) -> Array:
     x, indices = inputs(arrays, node, 2)
     batch = node.integer("batch_dims", 0, least=0, most=min(x.ndim, indices.ndim - 1))
     rows = _rows(node, x, indices, batch)
-    node.program.check_size((*indices.shape[:-1], *x.shape[len(rows) :]), node.op)
+    node.program.check_size((*indices.shape[:-1], *x.shape[len(rows) :]))
     return x[rows]
 
 
@@ -179,7 +179,7 @@ def one_hot(node: Node, arrays: Sequence[Array | None]) -> Array:
     indices, depth, values = inputs(arrays, node, 3)
     extent = int(depth.reshape(()))
     axis = node.checked_axis(node.integer("axis", -1), indices.ndim + 1)
-    node.program.check_size((*indices.shape[:axis], extent, *indices.shape[axis:]), node.op)
+    node.program.check_size((*indices.shape[:axis], extent, *indices.shape[axis:]))
     if values.shape != (2,):
         node.damaged(f"values must be two, have shape {values.shape}")
     places = np.expand_dims(np.where(indices < 0, indices + extent, indices), axis)

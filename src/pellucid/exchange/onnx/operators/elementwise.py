@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid.exchange.onnx.node import Node
 from pellucid.exchange.onnx.operators.registry import operator
-from pellucid.exchange.onnx.values import Host, Value
+from pellucid.exchange.onnx.values import Host, Value, is_floating
 from pellucid.exchange.onnx.writing import broadcast_shape
 
 __all__ = ["fold"]
@@ -74,7 +74,7 @@ def _trained(op: str, operands: Mapping[str, Value]) -> dict[str, str] | None:
     for local, value in operands.items():
         if op not in _WEIGHTS or not isinstance(value, Host) or value.varies or not value.name:
             continue
-        if value.dtype.kind in "fV" and value.array.size > 1:
+        if is_floating(value.dtype) and value.array.size > 1:
             return {local: _WEIGHTS[op]}
     return None
 
@@ -103,7 +103,7 @@ def modulo(node: Node) -> Value:
     """
     x, y = node.value(0), node.value(1)
     fmod = node.truth("fmod")
-    if x.dtype.kind in "fV" and not fmod and node.version < 28:
+    if is_floating(x.dtype) and not fmod and node.version < 28:
         node.damaged("attribute `fmod` (=0) must be 1 for floating-point numbers")
     shape = broadcast_shape((x.shape, y.shape))
     if 0 in shape:

@@ -27,7 +27,7 @@ def pad(node: Node) -> Value:
     shape = tuple(extent + before + after for extent, (before, after) in zip(x.shape, pads, strict=True))
     if min(shape, default=1) < 0:
         raise ShapeError(f"`pads` {pads} leave nothing of input 0 {x.shape}")
-    node.program.check_size(shape, node.spec.title)
+    node.program.check_size(shape)
     padded = [axis for axis, sides in enumerate(pads) if any(sides)]
     constants = {f"P{axis}": pads[axis][0] for axis in padded}
     if not padded:

@@ -82,7 +82,7 @@ def affine_grid(node: Node) -> Tensor:
     if axes not in (2, 3) or theta.shape != (size[0], axes, axes + 1) or min(size) < 1:
         node.damaged(f"an input 0 of shape {theta.shape} does not fit the size {size}")
     shape = (size[0], *size[2:], axes)
-    node.program.check_size(shape, node.spec.title)
+    node.program.check_size(shape)
     whole = node.truth("align_corners")
     lines = [np.linspace(-1, 1, extent) if whole else (2 * np.arange(extent) + 1) / extent - 1 for extent in size[2:]]
     # The last axis is the first coordinate.
@@ -100,7 +100,7 @@ def _check_size(node: Node, x: Tensor, axes: dict[int, Axis]) -> None:
     shape = tuple(axes[a].after if a in axes else extent for a, extent in enumerate(x.shape))
     if not all(shape):
         raise ShapeError(f"a result of shape {shape} has no cells")
-    node.program.check_size(shape, node.spec.title)
+    node.program.check_size(shape)
 
 
 def _coordinate_modes(version: int) -> tuple[str, ...]:
@@ -243,7 +243,7 @@ def _weighed(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor
 def _multiplied(node: Node, x: Tensor, a: int, read: Taps, beyond: float) -> Tensor:
     """The same as a product with a matrix: its gradient is another product, and it needs no indices."""
     names = axis_names(x.rank, x.order)
-    node.program.check_size((len(read.cells), x.shape[a]), node.spec.title)
+    node.program.check_size((len(read.cells), x.shape[a]))
     matrix = np.zeros((len(read.cells), x.shape[a]))
     np.add.at(matrix, (np.arange(len(read.cells))[:, None], read.cells), read.weights)
     own = f"{names[a]}1"

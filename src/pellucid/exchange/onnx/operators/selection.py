@@ -50,7 +50,7 @@ def gather(node: Node) -> Value:
     elif known is not None and node.program.training:
         # A product with a matrix of ones and zeros: its gradient is another one, and it needs no indices.
         places = node.checked_indices(known.array, x.shape[axis], 1)
-        node.program.check_size((places.size, x.shape[axis]), node.spec.title)
+        node.program.check_size((places.size, x.shape[axis]))
         matrix = np.zeros((places.size, x.shape[axis]), x.dtype)
         matrix[np.arange(places.size), places.reshape(-1)] = 1
         sources["a"] = node.as_tensor(Host(matrix.reshape(*places.shape, x.shape[axis])))

@@ -106,7 +106,7 @@ def reshaped(node: Node, x: Tensor, shape: Shape) -> Tensor:
     """
     if shape == x.shape:
         return x
-    node.program.check_size(shape, node.spec.title)
+    node.program.check_size(shape)
     groups = reshape_groups(x.shape, shape)
     place = {axis: number for number, axis in enumerate(x.order)}
     groups_in_memory = sorted((pair for pair in groups if pair[0]), key=lambda pair: _place(x, pair[0], place))

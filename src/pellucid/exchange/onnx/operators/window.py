@@ -33,7 +33,7 @@ def spatial_rank(node: Node, shape: Shape) -> int:
 def kernel_shape(node: Node, rank: int) -> Shape:
     """The attribute `kernel_shape`, which pools must have."""
     kernels = node.integers("kernel_shape", length=rank, least=1, most=MOST)
-    node.program.check_size(kernels, "kernel_shape")
+    node.program.check_size(kernels)
     return kernels
 
 

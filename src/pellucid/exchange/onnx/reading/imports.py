@@ -9,10 +9,11 @@ from onnx import OperatorSetIdProto
 
 from pellucid.exchange.onnx.reading.origin import Origin, shown
 
-__all__ = ["check_ir_version", "domain_of", "read_imports", "titled"]
+__all__ = ["FIRST_OPSET", "check_ir_version", "domain_of", "read_imports", "titled"]
 
-# The first version of the format with operator sets, and the first operator set that is read.
-_FIRST_IR, _FIRST_OPSET = 3, 7
+# The first operator set that is read, and the first version of the format that has operator sets.
+FIRST_OPSET = 7
+_FIRST_IR = 3
 
 
 def check_ir_version(version: int, origin: Origin) -> None:
@@ -52,10 +53,10 @@ def read_imports(imports: Iterable[OperatorSetIdProto], where: str, origin: Orig
         version = entry.version
         if version < 1:
             raise origin.damaged(f"{where}imports version {version} of {titled(domain)}, versions begin at 1")
-        if domain == "" and not _FIRST_OPSET <= version <= newest:
+        if domain == "" and not FIRST_OPSET <= version <= newest:
             raise origin.unsupported(
                 f"{where}imports opset {version}; "
-                f"opsets {_FIRST_OPSET} to {newest} can be read with onnx {onnx.__version__}"
+                f"opsets {FIRST_OPSET} to {newest} can be read with onnx {onnx.__version__}"
             )
         if versions.setdefault(domain, version) != version:
             raise origin.damaged(
