@@ -2,19 +2,20 @@
 
 Memory is a list of spans, each with the temporary that wrote it last. All threads run a nest together and meet only at
 its end, so whatever a nest touches must lie apart, and what it reads must have been written in an earlier nest by the
-same temporary, or in this one before.
+same temporary, or in this one before. Scratch is a thread's own, who runs the statements of a nest in order: what it
+reads must have been written by the same buffer, and by no other since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 
 from network.steps import NETWORKS, assembled_step
-from pellucid.schedule.nest import Operand, Program, Store, Tile
+from pellucid.schedule.nest import For, Operand, Program, Store, Tile
 
 SIZES = {"float32": 4, "float64": 8, "int64": 8}
 
@@ -86,10 +87,47 @@ def faults(program: Program, nests: Sequence[Sequence[tuple[str, bool]]], offset
     return found
 
 
+def repeated(statement: object) -> Iterator[tuple[str, bool]]:
+    """As `touches`, with every loop run twice; of loops that hold nothing but each other the innermost."""
+    if isinstance(statement, tuple):
+        for entry in statement:
+            yield from repeated(entry)
+    elif isinstance(statement, For):
+        around = len(statement.body) == 1 and isinstance(statement.body[0], For)
+        for _ in range(1 if around else 2):
+            yield from repeated(statement.body)
+    else:
+        yield from touches(statement)
+
+
+def scratch_faults(program: Program, offsets: Mapping[str, int]) -> list[str]:
+    """What a thread reads of its scratch that another buffer has written over."""
+    tensors = {tensor.name: tensor for tensor in program.tensors}
+    span = {name: (start, start + tensors[name].size * SIZES[tensors[name].dtype]) for name, start in offsets.items()}
+    found: dict[str, None] = {}
+    for number, nest in enumerate(program.nests):
+        memory: list[tuple[int, int, str]] = []
+        for name, writes in repeated(nest.body):
+            if name not in span:
+                continue
+            start, end = span[name]
+            if writes:
+                memory = [entry for entry in memory if entry[1] <= start or end <= entry[0]] + [(start, end, name)]
+            elif (start, end, name) not in memory:
+                found[f"nest {number} reads scratch {name}, which is not, or no more, in memory"] = None
+    return list(found)
+
+
 @pytest.fixture(scope="module")
 def steps():
     made = {(name, batch): assembled_step(name, batch) for name in NETWORKS for batch in (8, 7)}
     return {key: (step.program, walked(step.program), step.arena) for key, step in made.items()}
+
+
+@pytest.fixture(scope="module")
+def scratch_of():
+    step = assembled_step("six convolutions", 8)
+    return step.program, step.scratch
 
 
 @pytest.mark.parametrize("batch", [8, 7])
@@ -150,3 +188,35 @@ def test_scratch_is_used_and_judged(steps):
     within = [{name for name, _ in nest} & scratch for nest in nests]
     for name in scratch:
         assert sum(name in names for names in within) == 1  # nobody's in another nest
+
+
+def test_scratch_is_read_as_it_was_written(scratch_of):
+    program, arena = scratch_of
+    scratch = {tensor.name: tensor for tensor in program.tensors if tensor.role == "scratch"}
+    assert arena.offsets.keys() == scratch.keys()
+    assert scratch_faults(program, arena.offsets) == []
+    assert all(offset % 64 == 0 for offset in arena.offsets.values())
+    sizes = {name: tensor.size * SIZES[tensor.dtype] for name, tensor in scratch.items()}
+    assert max(arena.offsets[name] + size for name, size in sizes.items()) <= arena.size
+    # Inside a round, too, memory is used again: no nest has as much scratch as all that it touches.
+    most = max(
+        sum(sizes[name] for name in {name for name, _ in touches(nest.body)} & sizes.keys()) for nest in program.nests
+    )
+    assert arena.size < most
+
+
+def test_the_checker_sees_scratch_that_is_needed_at_once(scratch_of):
+    """What a loop makes put where something lies that it reads, whichever it is."""
+    program, arena = scratch_of
+    seen = 0
+    for nest in program.nests:
+        (loop,) = nest.body if len(nest.body) == 1 else (None,)
+        for statement in (entry for entry in getattr(loop, "body", ()) if isinstance(entry, For)):
+            names = dict.fromkeys(touches(statement))
+            read = {name for name, writes in names if not writes} & arena.offsets.keys()
+            made = {name for name, writes in names if writes} & arena.offsets.keys() - read
+            for name, other in product(sorted(read), sorted(made)):
+                offsets = {**arena.offsets, other: arena.offsets[name]}
+                assert scratch_faults(program, offsets) != [], (name, other)
+                seen += 1
+    assert seen > 5

@@ -72,7 +72,7 @@ def test_temporaries_alive_together_share_no_byte():
 
 
 def test_what_a_run_leaves_in_the_arena_does_not_matter():
-    """NaN in every temporary before the step: the same loss and parameters."""
+    """NaN in every temporary and all scratch before the step: the same loss and parameters."""
     model, x, _ = step_program()
     twin, _, other = step_program()
     labels = np.array([1, 1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -19,6 +20,7 @@ from pellucid.emit.target import Target, check_runnable, target_machine
 from pellucid.emit.target import target as find_target
 from pellucid.errors import ArgumentError, CompileError, OutOfBoundsError
 from pellucid.schedule.bounds import prove
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Program, Tensor
 
 __all__ = ["Executable", "assembly_text", "compile_program", "generate", "load_module"]
@@ -95,6 +97,10 @@ class Executable:
         self._streamed = [place for place, tensor in enumerate(self._arguments) if tensor.streamed]
         self._entry = Entry(code, len(self._arguments))
         self._own: dict[str, NDArray[np.uint8]] = {}
+        scratch = [tensor for tensor in self._arguments if tensor.role == "scratch"]
+        ends = list(accumulate((-(-tensor.bytes // CACHE_LINE) * CACHE_LINE for tensor in scratch), initial=0))
+        self._offsets = {tensor.name: start for tensor, start in zip(scratch, ends, strict=False)}
+        self._stride = ends[-1]
         self._rules = lookup_rules(program)
 
     @property
@@ -109,9 +115,9 @@ class Executable:
     def run(self, pointers: Sequence[int | None], threads: int = 1) -> None:
         """Run on raw memory: one address for every tensor that is no table, in the program's order.
 
-        Nothing is checked but their number, and that what is streamed begins at a cache line. Scratch needs room for
-        `threads` times its size. None (or 0) for a temporary or scratch: the Executable's own memory. OutOfBoundsError
-        in checked mode.
+        Nothing is checked but their number, and that what is streamed begins at a cache line. None (or 0) for a
+        temporary or scratch: the Executable's own memory; several threads need that for scratch. OutOfBoundsError in
+        checked mode.
         """
         needed = len(self._arguments)
         if len(pointers) != needed:
@@ -124,7 +130,7 @@ class Executable:
             for place in self._streamed:
                 check_begin(self._arguments[place].name, addresses[place])
             self._entry.errors[:] = 0
-            self._entry.run(addresses, threads)
+            self._entry.run(addresses, threads, self._stride)
             if self._checked and self._entry.errors[0]:
                 self._report()
 
@@ -143,12 +149,16 @@ class Executable:
         self.run(pointers, threads)
 
     def _own_memory(self, tensor: Tensor, threads: int) -> int:
-        if tensor.role not in ("temporary", "scratch"):
-            raise ArgumentError(f"`pointers` has no address for the {tensor.role} {tensor.name}")
-        size = tensor.bytes * (threads if tensor.role == "scratch" else 1)
-        found = self._own.get(tensor.name)
+        if tensor.role == "scratch":
+            return self._memory("scratch", threads * self._stride) + self._offsets[tensor.name]
+        if tensor.role == "temporary":
+            return self._memory(f"the temporary {tensor.name}", tensor.bytes)
+        raise ArgumentError(f"`pointers` has no address for the {tensor.role} {tensor.name}")
+
+    def _memory(self, purpose: str, size: int) -> int:
+        found = self._own.get(purpose)
         if found is None or found.nbytes < size:
-            found = self._own[tensor.name] = cleared(size, f"the {tensor.role} {tensor.name}")
+            found = self._own[purpose] = cleared(size, purpose)
         return found.ctypes.data
 
     def _report(self) -> None:

@@ -80,15 +80,16 @@ class Entry:
         self.turn = new_turn()
         self.errors = np.zeros(4, np.int64)
         self._code = code
-        self._arguments = (ctypes.c_void_p * count)()
+        self._arguments = (ctypes.c_void_p * (count + 1))()
         # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
         self._addresses = (ctypes.addressof(self._arguments), self.errors.ctypes.data)
         self._workers: Workers | None = None
 
-    def run(self, addresses: Sequence[int], threads: int) -> None:
+    def run(self, addresses: Sequence[int], threads: int, stride: int) -> None:
         """Thread 0, the caller's, enters the code, and each other one that comes before all is done.
 
-        `addresses` are the arguments.
+        `addresses` are the arguments; of scratch that of thread 0, each other's is `stride` bytes behind that of the
+        one before.
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
@@ -97,7 +98,7 @@ class Entry:
         with GATE:
             pass
         with self.turn:
-            self._arguments[:] = addresses
+            self._arguments[:] = (*addresses, stride)
             arguments, errors = self._addresses
             if threads == 1:
                 self._code.entry(arguments, 0, 1, None, errors)

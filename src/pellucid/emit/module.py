@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pellucid.emit.checked import CHECKED_FUNCTIONS
 from pellucid.emit.entry import ENTRY
-from pellucid.emit.ir import BYTES, Code
+from pellucid.emit.ir import Code
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.meeting import meeting
 from pellucid.emit.nests import Emitter, Function
@@ -23,7 +23,8 @@ class Module:
     """The LLVM assembly of a program, whose entry is called `ENTRY`.
 
     The entry is `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors)`; `args` has one pointer for
-    every tensor of the program that is no table.
+    every tensor of the program that is no table, of scratch to that of thread 0, and behind them the bytes from one
+    thread's scratch to the next one's.
     """
 
     text: str
@@ -87,6 +88,12 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
         tensor.name: slot for slot, tensor in enumerate(tensor for tensor in program.tensors if tensor.role != "table")
     }
     scratch = {tensor.name for tensor in program.tensors if tensor.role == "scratch"}
+    if scratch:
+        lines += [
+            f"  %stride.slot = getelementptr ptr, ptr %args, i64 {len(slots)}",
+            "  %stride = load i64, ptr %stride.slot",
+            "  %own = mul i64 %thread, %stride",
+        ]
     for number, functions in enumerate(phases, start=1):
         used = {name for function in functions for name in function.tensors}
         # Each nest fetches its own pointers: held from the start of a step to its end, they would need registers.
@@ -96,7 +103,7 @@ def _entry(program: Program, phases: Sequence[Sequence[Function]], names: dict[s
                 pointers[tensor.name] = f"@table{place}"
             elif tensor.name in used:
                 pointers[tensor.name] = f"%p{number}.{place}"
-                fetched += _fetched(tensor, pointers[tensor.name], slots[tensor.name], floating)
+                fetched += _fetched(tensor, pointers[tensor.name], slots[tensor.name])
         lines += _phase(number, functions, names, pointers, fetched, scratch)
     return "\n".join([*lines, "  ret void", "}"])
 
@@ -178,7 +185,7 @@ def _count(phase: int, loop: str, done: str, pieces: str, loops: int) -> str:
     return f"  call void @count(ptr %record, {', '.join(arguments)})"
 
 
-def _fetched(tensor: Tensor, pointer: str, slot: int, floating: str) -> list[str]:
+def _fetched(tensor: Tensor, pointer: str, slot: int) -> list[str]:
     """A tensor's pointer; of scratch, to what belongs to this thread."""
     loaded = f"{pointer}.all" if tensor.role == "scratch" else pointer
     lines = [
@@ -186,11 +193,7 @@ def _fetched(tensor: Tensor, pointer: str, slot: int, floating: str) -> list[str
         f"  {loaded} = load ptr, ptr {pointer}.slot",
     ]
     if tensor.role == "scratch":
-        size = tensor.size * BYTES[storage_kind(tensor, floating)]
-        lines += [
-            f"  {pointer}.skip = mul i64 %thread, {size}",
-            f"  {pointer} = getelementptr i8, ptr {loaded}, i64 {pointer}.skip",
-        ]
+        lines.append(f"  {pointer} = getelementptr i8, ptr {loaded}, i64 %own")
     return lines
 
 

@@ -103,4 +103,4 @@ def _built(assembled: Assembled, chosen: Target, forms: Mapping[str, str]) -> Bu
         ]
         for name, plans in assembled.plans.items()
     }
-    return Built(tensors, assembled.arena, assembled.tensors, json.dumps(plans).encode(), code)
+    return Built(tensors, assembled.arena, assembled.scratch, assembled.tensors, json.dumps(plans).encode(), code)

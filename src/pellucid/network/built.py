@@ -24,14 +24,15 @@ class Built:
     """A compiled graph.
 
     `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
-    holds); `arena` lays out the temporaries among them, `places` says which tensor each value of the graph lies in.
-    `plan_text` is JSON: for each equation, by its output, notes on how it runs (its form and why, image by image or
-    whole, tuned or not, its pass), one a line, and behind them the printed plans. `before` makes inputs of this one
-    that do not change with every call: its outputs.
+    holds); `arena` lays out the temporaries among them, `scratch` the memory of each thread, `places` says which tensor
+    each value of the graph lies in. `plan_text` is JSON: for each equation, by its output, notes on how it runs (its
+    form and why, image by image or whole, tuned or not, its pass), one a line, and behind them the printed plans.
+    `before` makes inputs of this one that do not change with every call: its outputs.
     """
 
     tensors: tuple[Tensor, ...]
     arena: Arena
+    scratch: Arena
     places: Mapping[str, str]
     plan_text: bytes
     code: bytes
@@ -51,7 +52,7 @@ def to_bytes(built: Built) -> bytes:
         "tensors": [
             (tensor.name, tensor.dtype, tensor.shape, tensor.role, tensor.streamed) for tensor in built.tensors
         ],
-        "arena": (built.arena.size, built.arena.offsets),
+        "arenas": [(arena.size, arena.offsets) for arena in (built.arena, built.scratch)],
         "places": built.places,
         "plans": len(built.plan_text),
         "before": len(before),
@@ -67,12 +68,11 @@ def from_bytes(content: bytes) -> Built:
         Tensor(name, dtype, tuple(shape), role, streamed=streamed)
         for name, dtype, shape, role, streamed in header["tensors"]
     )
-    size, offsets = header["arena"]
+    arena, scratch = (Arena(offsets, size) for size, offsets in header["arenas"])
     plans = end + 1 + header["plans"]
     code = plans + header["before"]
     before = from_bytes(content[plans:code]) if header["before"] else None
-    arena = Arena(offsets, size)
-    return Built(tensors, arena, header["places"], content[end + 1 : plans], content[code:], before)
+    return Built(tensors, arena, scratch, header["places"], content[end + 1 : plans], content[code:], before)
 
 
 def build_key(

@@ -103,18 +103,20 @@ def _collecting_nothing() -> Generator[None]:
 
 
 class Memory:
-    """The arena of a program's temporaries and the scratch of its threads; `addresses` says where each begins.
+    """The arena of a program's temporaries and the scratch of its threads; `addresses` says where each begins, of
+    scratch that of the first thread: each other's lies `stride` bytes behind that of the one before.
 
     `arena` is the memory itself, of which nothing is promised between two runs.
     """
 
     def __init__(self, built: Built, threads: int) -> None:
-        scratch = {tensor.name: tensor.bytes * threads for tensor in built.tensors if tensor.role == "scratch"}
-        self._kept = {name: cleared(size, f"scratch for {threads} threads") for name, size in scratch.items()}
-        self.arena = cleared(built.arena.size, "memory for the temporaries of a program")
+        self.stride = built.scratch.size
+        # In one piece: large memory has few pages.
+        self.arena = cleared(built.arena.size + threads * self.stride, "memory for the temporaries of a program")
         base = address(self.arena)
         self.addresses = {name: base + offset for name, offset in built.arena.offsets.items()}
-        self.addresses |= {name: address(array) for name, array in self._kept.items()}
+        base += built.arena.size
+        self.addresses |= {name: base + offset for name, offset in built.scratch.offsets.items()}
 
 
 class CompiledEngine:
@@ -177,7 +179,7 @@ class CompiledEngine:
             pointers[place] = address(outputs[name])
         for place, name in self._streamed:
             check_begin(name, pointers[place])
-        self._entry.run(pointers, self._threads)
+        self._entry.run(pointers, self._threads, self.memory.stride)
         for name, source in self._copied.items():
             array = next(held[source] for held in (arrays, self._fixed, outputs) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)

@@ -1,23 +1,26 @@
-"""Where the temporaries of a program live: one arena, cells reused when their owner is dead.
+"""Where the temporaries and the scratch of a program live: an arena each, cells reused when their owner is dead.
 
-A buffer is alive from the first nest that writes it to the last one that touches it, both included; two buffers
-alive in the same nest never share a byte. `tests/network/test_memory.py` judges plans by an overlap checker that
-shares nothing with this file.
+A temporary is alive from the first nest that writes it to the last one that touches it, both included; scratch, in a
+pass, from the first such statement of a round to the last, so that statements which follow each other work in the same
+part of the second cache. Two buffers alive at once never share a byte. `tests/network/test_memory.py` judges plans by
+an overlap checker that shares nothing with this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.nest import For, Nest, Statement, Tensor
+from pellucid.schedule.touched import touched
 
-__all__ = ["Arena", "Lifetime", "plan_arena"]
+__all__ = ["Arena", "Lifetime", "plan_arena", "scratch_lifetimes", "temporary_lifetimes"]
 
 
 @dataclass(frozen=True)
 class Lifetime:
-    """A buffer of `size` bytes, alive in the nests numbered `first .. last`, both included."""
+    """A buffer of `size` bytes, alive in the nests or statements numbered `first .. last`, both included."""
 
     name: str
     size: int
@@ -51,6 +54,47 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
         offsets[lifetime.name] = offset
     size = max((offset + _rounded(lifetime.size) for lifetime, offset in placed), default=0)
     return Arena(offsets, size)
+
+
+def temporary_lifetimes(nests: Iterable[Nest], tensors: Iterable[Tensor]) -> list[Lifetime]:
+    """From when to when each temporary is in use, counted in nests."""
+    return _lifetimes(((nest.body, number) for number, nest in enumerate(nests)), tensors, "temporary")
+
+
+def scratch_lifetimes(nests: Iterable[Nest], tensors: Iterable[Tensor]) -> list[Lifetime]:
+    """From when to when scratch is in use, counted in the statements of a round, as each thread runs them.
+
+    Scratch of a nest without rounds lives as long as the nest.
+    """
+    return _lifetimes(_in_rounds(nests), tensors, "scratch")
+
+
+def _in_rounds(nests: Iterable[Nest]) -> Iterator[tuple[tuple[Statement, ...], int]]:
+    """The statements of each nest, one by one where they are those of a round, numbered throughout."""
+    number = 0
+    for nest in nests:
+        body = nest.body
+        for variable in nest.rounds:
+            (loop,) = body
+            assert isinstance(loop, For)
+            assert loop.variable == variable
+            body = loop.body
+        for statements in ((statement,) for statement in body) if nest.rounds else (body,):
+            yield statements, number
+            number += 1
+
+
+def _lifetimes(
+    bodies: Iterable[tuple[tuple[Statement, ...], int]], tensors: Iterable[Tensor], role: str
+) -> list[Lifetime]:
+    sizes = {tensor.name: tensor.bytes for tensor in tensors if tensor.role == role}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for body, number in bodies:
+        for name in {operand.tensor for operand in touched(body)} & sizes.keys():
+            first.setdefault(name, number)
+            last[name] = number
+    return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
 
 
 def _rounded(size: int) -> int:

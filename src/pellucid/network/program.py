@@ -10,7 +10,7 @@ from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
 from pellucid.network.images import image_values
 from pellucid.network.inplace import roots
 from pellucid.network.lowering import Lowerer
-from pellucid.network.memory import Arena, Lifetime, plan_arena
+from pellucid.network.memory import Arena, plan_arena, scratch_lifetimes, temporary_lifetimes
 from pellucid.network.phases import join_independent
 from pellucid.network.rounds import by_image
 from pellucid.network.tuned import Tuned
@@ -24,16 +24,17 @@ from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
 from pellucid.schedule.streamed import with_streamed
 from pellucid.schedule.touched import loaded, stored, touched
 
-__all__ = ["Assembled", "assemble", "equation_options", "lifetimes"]
+__all__ = ["Assembled", "assemble", "equation_options"]
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """`program`, the arena of its temporaries, the tensor that each value of the graph lies in, and for each
-    equation's output the plans of its nests, and notes on how it runs in the program."""
+    """`program`, the arena of its temporaries and that of each thread's scratch, the tensor that each value of the
+    graph lies in, and for each equation's output the plans of its nests, and notes on how it runs in the program."""
 
     program: Program
     arena: Arena
+    scratch: Arena
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
     notes: Mapping[str, Sequence[str]]
@@ -118,7 +119,14 @@ def assemble(
     prove(program)
     places |= {tensor.name: tensor.name for tensor in ahead.tensors}
     left_out = Ahead(tuple(early), tuple(panels.values()))
-    return Assembled(program, plan_arena(lifetimes(program)), places, plans, notes, left_out)
+    return Assembled(program, *_arenas(program, nests), places, plans, notes, left_out)
+
+
+def _arenas(program: Program, nests: Iterable[Nest]) -> tuple[Arena, Arena]:
+    """Where temporaries lie, and scratch. `nests` are those of the program before they were joined for fewer barriers;
+    each thread still runs one after the other."""
+    temporary = temporary_lifetimes(program.nests, program.tensors)
+    return plan_arena(temporary), plan_arena(scratch_lifetimes(nests, program.tensors))
 
 
 def _ready(waiting: list[Nest], made: Collection[str]) -> list[Nest]:
@@ -163,19 +171,6 @@ def _made_in_passes(
         if len(found) > 1:
             passes.append(sorted(found, key=outputs.index))
     return passes
-
-
-def lifetimes(program: Program) -> list[Lifetime]:
-    """From when to when each temporary of a program is in use, counted in nests."""
-    sizes = {tensor.name: tensor.bytes for tensor in program.tensors if tensor.role == "temporary"}
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for number, nest in enumerate(program.nests):
-        for name in _tensors_of(nest):
-            if name in sizes:
-                first.setdefault(name, number)
-                last[name] = number
-    return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
 
 
 def _tensors_of(nest: Nest) -> set[str]:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
-from pellucid.language.binding import names_of
 from pellucid.language.syntax import Name, Reduce, walk
 from pellucid.network.graph import Equation, Graph, Loop, Node
 from pellucid.network.images import batch_axis, image_values
@@ -19,8 +18,6 @@ __all__ = ["MOST_PARTS", "beside_loops", "by_image", "group_of", "parts_fit", "p
 
 # Parts of a sum over the batch, at most: what many threads can share, and few enough that adding them up is cheap.
 MOST_PARTS = 4
-# Bytes a cycle at which weights come back for the next image, and the part of a round's arithmetic that may cost.
-AGAIN_BYTES, AGAIN_SHARE = 20.0, 0.25
 # Bytes of a sum's parts beside those of the sum itself are worth no more than this.
 LARGEST_PARTS = 1 << 23
 # Positions of a map that a round should have, and rounds that there should be.
@@ -70,8 +67,9 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
     """How to lower an equation image by image; where it is better, or only, lowered as a whole, the reason.
 
     It runs image by image where its output has the batch axis first, or where it is a reduction over that axis. What
-    it reads beside the images (weights), or adds to in every round (a weight's gradient), comes through the caches
-    once an image: that must cost little beside the arithmetic of a round. `of_images` as `image_values` gives them.
+    it reads beside the images (weights), or adds to in every round (a weight's gradient), then comes through the caches
+    once a round: that must cost less than what it reads and makes of images costs on its way out of the caches and
+    back. `of_images` as `image_values` gives them.
     """
     axis = batch_axis(node, graph, of_images)
     if graph.images is None or graph.images < 2 or axis is None:
@@ -90,17 +88,10 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
             return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
         again += 2 * prod(shape)
     size = again * element
-    cycles = group * _cycles(node, axis, machine, element)
-    if size > machine.l1 and size / AGAIN_BYTES > AGAIN_SHARE * cycles:
-        return f"{size / 1024:,.0f} KiB would be read again each round, for {cycles:,.0f} cycles of arithmetic"
+    own = sum(graph.values[name].bytes for name in (*node.sources, node.output) if name in of_images)
+    # What a whole nest reads and makes of images is gone from the caches when the next one comes to it.
+    own = sum(graph.values[name].bytes for name in (*node.sources, node.output) if name in of_images)
+    cost, spared = size / machine.bandwidth(size), 2 * own / machine.bandwidth(own) / (graph.images // group)
+    if size > machine.l1 and cost > spared:
+        return f"{size / 1024:,.0f} KiB would be read again each round, {cost:,.0f} cycles to spare {spared:,.0f}"
     return Options(outer=axis, group=group, parts=parts)
-
-
-def _cycles(node: Equation, axis: str, machine: Machine, element_bytes: int) -> float:
-    """Cycles that one round's multiply-adds take at least."""
-    most = 0
-    for part in walk(node.formula.body):
-        if isinstance(part, Reduce):
-            names = names_of(node.formula.output.indices) | set(part.axes)
-            most = max(most, prod(node.extents.get(name, 1) for name in names - {axis}))
-    return most / machine.lanes(element_bytes) / machine.fma_rate

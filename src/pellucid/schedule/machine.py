@@ -17,8 +17,9 @@ class Machine:
     """Sizes and rates of one core. Rates are per cycle; sizes in bytes.
 
     `fma_rate` vector multiply-adds, `load_rate` vector loads and `broadcast_rate` loads of one element to all lanes
-    issue each cycle, a multiply-add takes `latency` cycles, `l2_bandwidth` is what one core reads from its second
-    cache while it multiplies.
+    issue each cycle, a multiply-add takes `latency` cycles. One core reads `l2_bandwidth` from its second cache while
+    it multiplies, `l3_bandwidth` from its share of the last one, and `memory_bandwidth` from memory while it writes
+    there as much.
     """
 
     name: str
@@ -30,8 +31,16 @@ class Machine:
     l1: int
     l2: int
     l2_bandwidth: float = 20.0
+    l3_bandwidth: float = 16.0
+    memory_bandwidth: float = 6.0
     has_fma: bool = True
     broadcast_rate: float = 2.0
+
+    def bandwidth(self, size: int) -> float:
+        """Bytes a cycle at which so many bytes, used again and again, come to the core."""
+        if size <= self.l2 * 3 // 4:
+            return self.l2_bandwidth
+        return self.l3_bandwidth if size <= FAR * self.l2 else self.memory_bandwidth
 
     def lanes(self, element_bytes: int) -> int:
         """Elements of that size in one vector register."""
