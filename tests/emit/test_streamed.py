@@ -99,22 +99,36 @@ def test_large_outputs_are_streamed() -> None:
     np.testing.assert_array_equal(relu(x=-large), 0 * large)
 
 
-def test_a_network_streams_what_only_its_caller_reads() -> None:
-    graph = Graph("float32")
-    x = graph.input("x", (LARGE, 64))
+@pytest.mark.parametrize("images", [None, LARGE])
+def test_a_network_streams_what_no_pass_reads_again(images: int | None) -> None:
+    graph = Graph("float32", images)
+    x = graph.input("x", (LARGE, 64), of_images=images is not None)
     graph.input("w", (LARGE, 64))
     a = graph.formula(parse("a[n,c] = x[n,c] * 2"), {"x": x})
     b = graph.formula(parse("b[n,c] = a[n,c] + 1"), {"a": a})
     replaced = graph.formula(parse("r[n,c] = x[n,c] - 1"), {"x": x})
     program = assemble(graph, [a, b], {replaced: "w"}, target().machine).program
     found = {tensor.name: tensor.streamed for tensor in program.tensors if tensor.role == "output"}
-    # Another equation reads `a`; `w` is memory of the caller, which begins anywhere.
-    assert found == {a: False, b: True, "w": False}
+    # Image by image `b` reads `a` right behind its being written; `w` is memory of the caller, which begins anywhere.
+    assert found == {a: images is None, b: True, "w": False}
     arrays = {"x": np.ones((LARGE, 64), np.float32)}
     for threads in (1, 3):
         got = compile_graph(graph, [a, b], threads=threads)(arrays)
         assert (got[a] == 2).all()
         assert (got[b] == 3).all()
+
+
+def test_temporaries_are_streamed() -> None:
+    graph = Graph("float32")
+    x = graph.input("x", (LARGE, 64))
+    a = graph.formula(parse("a[n,c] = x[n,c] * 2"), {"x": x})
+    b = graph.formula(parse("b[c,d] = sum(n) a[n,c] * a[n,d]"), {"a": a})
+    program = assemble(graph, [b], {}, target().machine).program
+    assert program.tensor(a).role == "temporary"
+    assert program.tensor(a).streamed
+    arrays = {"x": np.ones((LARGE, 64), np.float32)}
+    for threads in (1, 3):
+        assert (compile_graph(graph, [b], threads=threads)(arrays)[b] == 4 * LARGE).all()
 
 
 def test_a_sum_that_goes_on_is_not_streamed() -> None:

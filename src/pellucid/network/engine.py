@@ -149,7 +149,7 @@ class CompiledEngine:
         open_ = [(place, name) for place, name in enumerate(order) if name not in known]
         self._given = [(place, name) for place, name in open_ if name not in written]
         self._made = [(place, written[name]) for place, name in open_ if name in written]
-        streamed = {tensor.name for tensor in built.tensors if tensor.streamed}
+        streamed = {tensor.name for tensor in built.tensors if tensor.streamed} - memory.addresses.keys()
         self._streamed = [(place, name) for place, name in enumerate(order) if name in streamed]
 
     @property

@@ -35,8 +35,9 @@ PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
 # Bytes a cycle of what is too large for the caches' share of one core, or is not used up image by image: it goes to
 # memory and comes back. Between what was measured of large kernels, 10, and of whole batches, 3.
 FAR_BYTES = 6.0
-# Bytes a cycle of weights that come from memory once, for predictions: the form has more of them than the kernel.
-WEIGHT_BYTES = 8.0
+# Bytes a cycle of weights that are read once a call, for predictions, where the last cache does not hold those of all
+# layers; the form has more of them than the kernel, by so much at most.
+WEIGHT_BYTES, MORE_WEIGHTS = 8.0, 4
 # What the form must save: its estimate leaves out what does not show in operations.
 WORTHWHILE = 0.8
 # Products of one chain where tiles are asked for.
@@ -62,7 +63,8 @@ def with_fewer_multiplications(
     reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
-    early = follows_from(graph, kept) if kept else set[str]()
+    weights = sum(graph.values[name].bytes for name in kept)
+    early = _Early(follows_from(graph, kept) if kept else set(), _weight_bytes(MORE_WEIGHTS * weights, machine))
     return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first, early), reasons)
 
 
@@ -122,6 +124,18 @@ def _sums_products(node: Equation) -> bool:
 
 
 @dataclass(frozen=True)
+class _Early:
+    """What is made before, by name, and the bytes of it that are read in a cycle."""
+
+    values: Collection[str]
+    bandwidth: float
+
+
+def _weight_bytes(size: int, machine: Machine) -> float:
+    return machine.l3_bandwidth if size <= FAR * machine.l2 else WEIGHT_BYTES
+
+
+@dataclass(frozen=True)
 class _Found:
     """The steps, the products that are summed one after the other in them at most, and why."""
 
@@ -131,7 +145,7 @@ class _Found:
 
 
 def _rewritten(
-    node: Equation, accuracy: str, machine: Machine, first: str | None, early: Collection[str]
+    node: Equation, accuracy: str, machine: Machine, first: str | None, early: _Early
 ) -> _Found | str | None:
     """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
     is no product."""
@@ -149,10 +163,10 @@ def _rewritten(
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
     if any(not isinstance(index, Name) or index.name in moving for index in last):
         return "vectors would run along an axis of the windows"
-    made_early = correlation.taps.tensor if node.bindings[correlation.taps.tensor] in early else None
+    made_early = correlation.taps.tensor if node.bindings[correlation.taps.tensor] in early.values else None
     candidates = smaller_tiles(solved, correlation, accuracy, LARGEST_MAP)
     ways = [
-        (_cost(found, machine, first, made_early), tiles, found, chain)
+        (_cost(found, machine, first, made_early, early.bandwidth), tiles, found, chain)
         for tiles, chain in (candidates if made_early else [next(candidates)])
         if tiles
         for found in (rewrite(solved, tiles, first, _ROW),)
@@ -160,7 +174,7 @@ def _rewritten(
     if not ways:
         return f"no tile of {LARGEST_MAP} points or fewer saves products"
     cycles, tiles, found, chain = min(ways, key=lambda way: way[0])
-    cost = cycles / _direct_cost(solved, machine, correlation.taps if made_early else None)
+    cost = cycles / _direct_cost(solved, machine, correlation.taps if made_early else None, early.bandwidth)
     pairs = {pair.output: pair for pair in correlation.pairs}
     described = ", ".join(_described(pairs[axis], tile) for axis, tile in tiles.items())
     if cost >= WORTHWHILE:
@@ -175,13 +189,13 @@ def _described(pair: Pair, tile: Tile) -> str:
     return f"{pair.output} {tile.outputs} outputs of {tile.taps} taps{by} at {points} inf"
 
 
-def _direct_cost(solved: Solved, machine: Machine, weights: Access | None) -> float:
+def _direct_cost(solved: Solved, machine: Machine, weights: Access | None, bandwidth: float) -> float:
     """Cycles of the multiply-adds as written, and of reading `weights` that are made before."""
     read = 4 * prod(solved.extents[name] for name in names_of(weights.indices)) if weights is not None else 0
-    return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate + read / WEIGHT_BYTES
+    return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate + read / bandwidth
 
 
-def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str | None) -> float:
+def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str | None, bandwidth: float) -> float:
     """Cycles of the products, and of the passes over what is between the steps; of what is made of weights that are
     `made_early`, those of reading it."""
     *between, products, _ = found.steps
@@ -190,7 +204,7 @@ def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str
     cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK + PASS_COST * sum(prod(_shape(step)) for step in made)
     read = sum(4 * prod(_shape(step)) for step in early)
     far = _far_bytes(made, products, machine, first)
-    return cycles / machine.lanes(4) / machine.fma_rate + far / FAR_BYTES + read / WEIGHT_BYTES
+    return cycles / machine.lanes(4) / machine.fma_rate + far / FAR_BYTES + read / bandwidth
 
 
 def _read(step: Solved) -> set[str]:
