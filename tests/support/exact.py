@@ -87,8 +87,9 @@ _CONDITIONS = (Compare, Logic)
 
 def _holds(condition: Condition, scope: Mapping[str, int]) -> bool:
     assert isinstance(condition, Compare)
-    assert condition.op == "<"
-    return _integer(condition.left, scope) < _integer(condition.right, scope)
+    left, right = _integer(condition.left, scope), _integer(condition.right, scope)
+    assert condition.op in ("<", "==")
+    return left < right if condition.op == "<" else left == right
 
 
 def _integer(node: Expr, scope: Mapping[str, int]) -> int:

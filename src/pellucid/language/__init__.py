@@ -5,6 +5,7 @@ from pellucid.language.explain import Explanation, explain
 from pellucid.language.extents import affine, axes, infer_extents, inputs, output_shape, scalars
 from pellucid.language.gradient import Gradient, derive, gradient
 from pellucid.language.latex import to_latex
+from pellucid.language.neighbours import find_neighbours, side_by_side
 from pellucid.language.parse import parse, parse_expression, parse_system
 from pellucid.language.render import to_text
 from pellucid.language.simplify import simplify
@@ -24,6 +25,7 @@ __all__ = [
     "choose_tiles",
     "derive",
     "explain",
+    "find_neighbours",
     "gradient",
     "infer_extents",
     "inputs",
@@ -34,6 +36,7 @@ __all__ = [
     "recognise",
     "rewrite",
     "scalars",
+    "side_by_side",
     "simplify",
     "solve",
     "to_latex",

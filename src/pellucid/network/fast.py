@@ -3,7 +3,8 @@
     before:  z = conv(x, w)
     after:   z.V = transform(x);  z.U = transform(w);  z.M = products(z.V, z.U);  z = inverse transform(z.M)
 
-Forward pass, dx and dw are all equations, so each is replaced, or left, for itself.
+Forward pass, dx and dw are all equations, so each is replaced, or left, for itself. One that is left, and would leave
+most lanes of its vectors empty, gets neighbouring outputs side by side in them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
+from pellucid.errors import ArgumentError
 from pellucid.language.binding import names_of
-from pellucid.language.correlation import Pair, recognise
+from pellucid.language.correlation import Correlation, Pair, recognise
 from pellucid.language.extents import output_shape
 from pellucid.language.interpolation import default_points, largest, residues
+from pellucid.language.neighbours import find_neighbours, side_by_side
 from pellucid.language.solve import Solved, solve
 from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import smaller_tiles
@@ -40,6 +43,8 @@ FAR_BYTES = 6.0
 WEIGHT_BYTES, MORE_WEIGHTS = 8.0, 4
 # What the form must save: its estimate leaves out what does not show in operations.
 WORTHWHILE = 0.8
+# Neighbours that may stand side by side, at most, and what reducing across lanes costs beside products.
+_MOST_NEIGHBOURS, _ACROSS = 8, 1.25
 # Products of one chain where tiles are asked for.
 _CHAIN = 32
 # Transformed weights stand in rows of so many: 256 bytes, as a tile of the products reads them. One behind the other
@@ -56,9 +61,9 @@ def with_fewer_multiplications(
 ) -> Graph:
     """The graph with every equation replaced that is a correlation, in float32, where it saves time.
 
-    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" none. `reasons` gets, by the
-    output of each sum of products, its form and why. Weights that follow from the inputs `kept` alone are transformed
-    when these change, and only read each time.
+    `accuracy` is "standard", "fast" or "direct": which tiles may be used; with "direct" nothing is replaced. `reasons`
+    gets, by the output of each sum of products, its form and why. Weights that follow from the inputs `kept` alone are
+    transformed when these change, and only read each time.
     """
     reasons = {} if reasons is None else reasons
     if accuracy == "direct" or graph.dtype != "float32":
@@ -158,6 +163,15 @@ def _rewritten(
     correlation = recognise(solved)
     if isinstance(correlation, str):
         return correlation
+    found = _with_tiles(node, solved, correlation, accuracy, machine, first, early)
+    return found if isinstance(found, _Found) else _beside(solved, correlation, machine.lanes(4)) or found
+
+
+def _with_tiles(
+    node: Equation, solved: Solved, correlation: Correlation, accuracy: str, machine: Machine, first: str | None,
+    early: _Early,
+) -> _Found | str:  # fmt: skip
+    """Winograd's form, or why not."""
     # Vectors run along the last index of all that is transformed: no axis of a pair may stand there.
     last = {access.indices[-1] for access in (solved.formula.output, correlation.data, correlation.taps)}
     moving = {name for pair in correlation.pairs for name in (pair.output, pair.tap)}
@@ -180,6 +194,35 @@ def _rewritten(
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
     return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
+
+
+def _beside(solved: Solved, correlation: Correlation, lanes: int) -> _Found | None:
+    """Neighbours side by side in vectors of so many lanes, where they fill them better."""
+    by = find_neighbours(solved, correlation)
+    if isinstance(by, str):
+        return None
+    extents, taps = solved.extents, correlation.taps.indices
+    own, other, (step, stride) = extents[by.lane], extents[by.other], by.pair.steps[:: 1 if by.forward else -1]
+    cells, direct = extents[by.axis], float(-(-own // lanes))
+    across = taps[-1]
+    if correlation.data.indices[-1] == across and isinstance(across, Name) and across.name in correlation.sum.axes:
+        terms = extents[across.name]
+        direct = min(direct, _ACROSS * own * -(-terms // lanes) / terms)
+
+    def cost(count: int) -> float:
+        """Vectors of products for one output, beside those of the equation as it is."""
+        read = step * (count - 1) + stride * (other - 1) + 1
+        return read / other * -(-count * own // lanes) / count / direct
+
+    counts = [count for count in range(2, min(_MOST_NEIGHBOURS, cells) + 1) if cells % count == 0]
+    count = min(counts, key=cost, default=0)
+    if not count or cost(count) >= WORTHWHILE:
+        return None
+    try:
+        form = side_by_side(solved, correlation, by, count)
+    except ArgumentError:
+        return None
+    return _Found(form, 0, f"{count} neighbours along {by.axis} in a vector: {cost(count):.2f} of the products")
 
 
 def _described(pair: Pair, tile: Tile) -> str:
