@@ -196,3 +196,26 @@ def test_rows_of_scratch_do_not_meet_in_one_set_of_the_cache(dtype):
     _, before = run(nests, table, arrays_of(table))
     _, after = run(passes, table | {"z": scratch}, arrays_of(table))
     np.testing.assert_array_equal(before["a"], after["a"])
+
+
+def test_rows_that_a_tile_touches_at_once_lie_apart():
+    """Of a temporary between two passes: eight rows of 4096 bytes under one tile; what runs along rows stays."""
+    extents = {"a": 8, "j": 1024}
+    table = {
+        "x": Tensor("x", "float32", (1024,), "input"),
+        "z": Tensor("z", "float32", (8, 1024), "temporary"),
+        "y": Tensor("y", "float32", (8, 1024), "temporary"),
+        "u": Tensor("u", "float32", (1024,), "output"),
+        "v": Tensor("v", "float32", (8, 1024), "output"),
+    }
+    texts = ("z[a,j] = x[j] + a", "y[a,j] = x[j] * 2", "u[j] = sum(a : a < 8) z[a,j] * z[7-a,j]", "v[a,j] = y[a,j] + 1")
+    nests = []
+    for number, text in enumerate(texts):
+        options = Options(tile=(("a", 8),), block=16) if text.startswith("z") else None
+        nests += lower(parse(text), {}, extents, table, MACHINE, f"e{number}", options).nests
+    passes, apart = form_passes(nests, table)
+    assert {tensor.name: (tensor.role, tensor.shape) for tensor in apart} == {"z": ("temporary", (8, 1024 + 80))}
+    _, before = run(nests, table, arrays_of(table))
+    _, after = run(passes, table | {tensor.name: tensor for tensor in apart}, arrays_of(table))
+    for name in "uv":
+        np.testing.assert_array_equal(before[name], after[name])

@@ -12,15 +12,15 @@ inside them their images:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from math import prod
 from operator import mul
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import ELEMENT_BYTES, Bound, For, Nest, Operand, Statement, Tensor, Tile, Update
+from pellucid.schedule.nest import ELEMENT_BYTES, Bound, For, Nest, Operand, Statement, Tensor, Tile, Update, statements
 from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
 from pellucid.schedule.touched import loaded, stored, touched
 
@@ -33,6 +33,9 @@ ROUND, PART, IMAGE = "image", "image.part", "image.in"
 REACH = 4
 # Bytes between lines of memory that share a set of the first cache, and what rows get to lie apart.
 WAY, PADDING = 4096, 320
+# Rows of a temporary that a tile touches at once, so that they are worth being kept apart: what runs through images one
+# after the other is a few parts in a hundred slower for a gap behind each.
+TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class _Slot:
 
 def form_passes(nests: Iterable[Nest], tensors: Mapping[str, Tensor]) -> tuple[list[Nest], list[Tensor]]:
     """The same work in as few passes as neighbouring nests allow, in an order that keeps every dependence, and the
-    tensors that became scratch of one image."""
+    tensors that became scratch of one image or got other rows."""
     slots = list[_Slot]()
     for nest in nests:
         _place(slots, nest)
@@ -89,7 +92,10 @@ def form_passes(nests: Iterable[Nest], tensors: Mapping[str, Tensor]) -> tuple[l
         result += slot.others
         if slot.members:
             result.append(_joined(slot.members))
-    return _with_scratch(result, tensors)
+    result, scratch = _with_scratch(result, tensors)
+    kept = {name: tensor for name, tensor in tensors.items() if name not in {own.name for own in scratch}}
+    result, apart = _with_rows_apart(result, kept)
+    return result, scratch + apart
 
 
 # ---------------------------------------------------------------- which nests share a pass
@@ -230,7 +236,7 @@ def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Sta
     return [visit(statement) for statement in body]
 
 
-# ---------------------------------------------------------------- scratch
+# ---------------------------------------------------------------- scratch, and rows apart
 def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[list[Nest], list[Tensor]]:
     """Temporaries that live and die inside the rounds of one pass lose their images."""
     users: dict[str, list[int]] = {}
@@ -249,24 +255,66 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
             if tensors[name].role == "temporary" and users[name] == [number] and _is_private(member, tensors[name])
         }
         if own:
-            homes = {name: _home(member, tensors[name]) for name in sorted(own)}
-            result[number] = replace(nest, body=tuple(_in_scratch(member, homes)))
+            homes = {name: _home_of_round(member, tensors[name]) for name in sorted(own)}
+            result[number] = _moved(nest, homes, partial(_own_round_of, member))
             scratch += [replace(tensors[name], shape=home, role="scratch") for name, home in homes.items()]
     return result, scratch
 
 
-def _home(member: _Member, tensor: Tensor) -> tuple[int, ...]:
-    """The shape of a round's images in scratch: (elements,), or (rows, elements of a row and some more) where rows
-    would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of the first cache."""
-    size, element = tensor.size // member.rounds, ELEMENT_BYTES[tensor.dtype]
-    common: set[int] | None = None
-    for operand in touched(member.body):
-        if operand.tensor == tensor.name:
-            own = _in_round(member, operand)
-            assert own is not None
-            starts = set(accumulate(own.shape, mul))
-            common = starts if common is None else common & starts
-    rows = [count for count in common or () if 1 < count < size and size // count * element % WAY == 0]
+def _with_rows_apart(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[list[Nest], list[Tensor]]:
+    """Temporaries with something behind their rows, where a tile touches several that would meet in one set of the
+    first cache."""
+    operands: dict[str, list[Operand]] = {}
+    for nest in nests:
+        for operand in touched(nest.body):
+            if operand.tensor in tensors and tensors[operand.tensor].role == "temporary":
+                operands.setdefault(operand.tensor, []).append(operand)
+    homes = {
+        name: _home([operand.shape for operand in found], tensors[name], tensors[name].size)
+        for name, found in operands.items()
+        if not any(operand.lookups for operand in found)
+    }
+    homes = {name: home for name, home in homes.items() if len(home) > 1}
+    together = {
+        name
+        for nest in nests
+        for tile in statements(nest.body)
+        if isinstance(tile, Tile)
+        for name, count in _rows_together(tile, homes).items()
+        if count >= TOGETHER
+    }
+    homes = {name: home for name, home in homes.items() if name in together}
+    moved = [_moved(nest, homes, lambda operand: operand) for nest in nests] if homes else nests
+    return moved, [replace(tensors[name], shape=home) for name, home in homes.items()]
+
+
+def _rows_together(tile: Tile, homes: Mapping[str, tuple[int, ...]]) -> Mapping[str, int]:
+    """How many rows of each tensor a tile touches at once."""
+    rows: dict[str, set[Affine]] = {}
+    for operand in touched((tile,)):
+        if operand.tensor in homes:
+            cut = list(accumulate(operand.shape, mul)).index(homes[operand.tensor][0]) + 1
+            row = _flat(operand.shape[:cut], operand.index[:cut])
+            moves = any(name in row.names for name, _ in tile.points)
+            found = rows.setdefault(operand.tensor, set())
+            for number in range(tile.point_count if moves else 1):
+                found.add(row.substitute({name: Affine(value) for name, value in tile.point(number).items()}))
+    return {name: len(found) for name, found in rows.items()}
+
+
+def _home_of_round(member: _Member, tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a round's images in scratch."""
+    shapes = [_own_round_of(member, operand).shape for operand in member.operands[tensor.name]]
+    return _home(shapes, tensor, tensor.size // member.rounds)
+
+
+def _home(shapes: Iterable[tuple[int, ...]], tensor: Tensor, size: int) -> tuple[int, ...]:
+    """The shape of so many elements that are read and written as `shapes`: (elements,), or (rows, elements of a row and
+    some more) where rows would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of
+    the first cache."""
+    element = ELEMENT_BYTES[tensor.dtype]
+    common = set[int].intersection(*(set(accumulate(shape, mul)) for shape in shapes))
+    rows = [count for count in common if 1 < count < size and size // count * element % WAY == 0]
     return (max(rows), size // max(rows) + PADDING // element) if rows else (size,)
 
 
@@ -275,16 +323,21 @@ def _is_private(member: _Member, tensor: Tensor) -> bool:
     return tensor.size % member.rounds == 0 and _at_own_image(member, tensor.name)
 
 
-def _in_scratch(member: _Member, homes: Mapping[str, tuple[int, ...]]) -> list[Statement]:
-    """The nest's body with tensors replaced by their homes in scratch."""
+def _own_round_of(member: _Member, operand: Operand) -> Operand:
+    own = _in_round(member, operand)
+    assert own is not None
+    return own
+
+
+def _moved(nest: Nest, homes: Mapping[str, tuple[int, ...]], seen: Callable[[Operand], Operand]) -> Nest:
+    """The nest with tensors in their homes; `seen` gives the cells of an operand as they are counted there."""
 
     def operand(old: Operand) -> Operand:
         home = homes.get(old.tensor)
         if home is None:
             lookups = tuple(replace(lookup, operand=operand(lookup.operand)) for lookup in old.lookups)
             return replace(old, lookups=lookups) if lookups else old
-        own = _in_round(member, old)
-        assert own is not None
+        own = seen(old)
         if len(home) == 1:
             return own
         cut = list(accumulate(own.shape, mul)).index(home[0]) + 1
@@ -301,7 +354,7 @@ def _in_scratch(member: _Member, homes: Mapping[str, tuple[int, ...]]) -> list[S
             case Update():
                 return replace(statement, value=map_operands(statement.value, operand))
 
-    return [visit(statement) for statement in member.nest.body]
+    return replace(nest, body=tuple(visit(statement) for statement in nest.body))
 
 
 def _flat(shape: tuple[int, ...], index: tuple[Affine, ...]) -> Affine:
