@@ -65,17 +65,18 @@ class Neighbours:
 
 def find_neighbours(solved: Solved, found: Correlation) -> Neighbours | str:
     """The neighbours that a correlation may put side by side, or why there are none."""
-    output, taps = solved.formula.output.indices, found.taps.indices
-    lane = output[-1]
-    if not isinstance(lane, Name) or lane in found.data.indices or lane not in taps:
+    taps, outputs = found.taps.indices, solved.formula.output.indices
+    names = [index.name for index in outputs if isinstance(index, Name)]
+    if len(names) < len(outputs):
+        return "an index of the output is no bare axis"
+    lane = names[-1]
+    if lane in names_of(found.data.indices) or Name(lane) not in taps:
         return "the last axis of the output is none of the taps alone"
-    outputs, terms = {pair.output: pair for pair in found.pairs}, {pair.tap: pair for pair in found.pairs}
-    if len(output) > 1 and isinstance(output[-2], Name) and output[-2].name in outputs:
-        pair = outputs[output[-2].name]
-        return Neighbours(pair, pair.output, pair.tap, lane.name, True)
-    if len(taps) > 1 and taps[-1] == lane and isinstance(taps[-2], Name) and taps[-2].name in terms:
-        pair = terms[taps[-2].name]
-        return Neighbours(pair, pair.tap, pair.output, lane.name, False)
+    for pair in found.pairs:
+        if names[-2:] == [pair.output, lane]:
+            return Neighbours(pair, pair.output, pair.tap, lane, True)
+        if taps[-2:] == (Name(pair.tap), Name(lane)):
+            return Neighbours(pair, pair.tap, pair.output, lane, False)
     return "no axis of the windows stands before the last one"
 
 

@@ -35,9 +35,6 @@ __all__ = ["with_fewer_multiplications", "with_tiles"]
 
 # The products of the form run near the peak, and each number between two steps costs this many vector operations.
 PRODUCTS_OF_PEAK, PASS_COST = 0.85, 6.0
-# Bytes a cycle of what is too large for the caches' share of one core, or is not used up image by image: it goes to
-# memory and comes back. Between what was measured of large kernels, 10, and of whole batches, 3.
-FAR_BYTES = 6.0
 # Bytes a cycle of weights that are read once a call, for predictions, where the last cache does not hold those of all
 # layers; the form has more of them than the kernel, by so much at most.
 WEIGHT_BYTES, MORE_WEIGHTS = 8.0, 4
@@ -69,7 +66,8 @@ def with_fewer_multiplications(
     if accuracy == "direct" or graph.dtype != "float32":
         return graph
     weights = sum(graph.values[name].bytes for name in kept)
-    early = _Early(follows_from(graph, kept) if kept else set(), _weight_bytes(MORE_WEIGHTS * weights, machine))
+    near = MORE_WEIGHTS * weights <= FAR * machine.l2
+    early = _Early(follows_from(graph, kept) if kept else set(), machine.l3_bandwidth if near else WEIGHT_BYTES)
     return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first, early), reasons)
 
 
@@ -134,10 +132,6 @@ class _Early:
 
     values: Collection[str]
     bandwidth: float
-
-
-def _weight_bytes(size: int, machine: Machine) -> float:
-    return machine.l3_bandwidth if size <= FAR * machine.l2 else WEIGHT_BYTES
 
 
 @dataclass(frozen=True)
@@ -247,7 +241,7 @@ def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str
     cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK + PASS_COST * sum(prod(_shape(step)) for step in made)
     read = sum(4 * prod(_shape(step)) for step in early)
     far = _far_bytes(made, products, machine, first)
-    return cycles / machine.lanes(4) / machine.fma_rate + far / FAR_BYTES + read / bandwidth
+    return cycles / machine.lanes(4) / machine.fma_rate + far / machine.memory_bandwidth + read / bandwidth
 
 
 def _read(step: Solved) -> set[str]:
