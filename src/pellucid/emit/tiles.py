@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pellucid.emit.access import Access
 from pellucid.emit.across import Pair, across, combined
+from pellucid.emit.extreme import extreme
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import Loops
@@ -108,7 +109,7 @@ class Tiles:
             if _is_arg(tile):
                 changes = self._argued(tile, update, cell, slot, value)
             else:
-                changes = [(slot, self._extreme(tile, old, value))]
+                changes = [(slot, extreme(code, _wins(tile), old, value))]
         if tile.across and group.valid < group.width:
             exist = code.vector([lane < group.valid for lane in range(group.width)], "i1")
             changes = [(changed, code.select(exist, new, self.state[changed])) for changed, new in changes]
@@ -130,13 +131,6 @@ class Tiles:
         if len(uniform) > 0 and len(factors) == 2:
             return accumulate(code, first, factors[-1], old, values.target)
         return multiply_add(code, first, factors[-1], old, values.target.machine.has_fma)
-
-    def _extreme(self, tile: Tile, old: Register, value: Register) -> Register:
-        """The larger (smaller) of the two; NaN, once met, stays."""
-        code = self.code
-        better = code.compare(f"fcmp {_wins(tile)}", value, old)
-        best = code.select(better, value, old)
-        return code.select(code.compare("fcmp uno", value, value), value, best)
 
     def _argued(
         self, tile: Tile, update: Update, cell: Cell, slot: Slot, value: Register
@@ -183,7 +177,7 @@ class Tiles:
         if tile.reduction == "sum":
             return [code.binary("fadd", a[0], b[0])]
         if not _is_arg(tile):
-            return [self._extreme(tile, a[0], b[0])]
+            return [extreme(code, _wins(tile), a[0], b[0])]
         # Equal values, or two NaN: the smaller position is the first.
         earlier = code.compare("icmp slt", b[1], a[1])
         better = code.compare(f"fcmp {_wins(tile)}", b[0], a[0])

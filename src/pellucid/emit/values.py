@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pellucid.emit import functions
 from pellucid.emit.access import Access
+from pellucid.emit.extreme import extreme
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.kinds import converted
 from pellucid.emit.loops import floor_divide
@@ -177,8 +178,7 @@ class Values:
             a, b = b, a
         if b.is_literal:  # a number: the comparison fails for NaN, so that it stays; one instruction
             return code.select(code.compare(f"fcmp {wins}", b, a), b, a)
-        best = code.select(code.compare(f"fcmp {wins}", a, b), a, b)
-        return code.select(code.compare("fcmp uno", a, a), a, best)
+        return extreme(code, wins, a, b)
 
     def _sign(self, value: Register) -> Register:
         """-1, 0 or 1; a zero keeps its sign and NaN stays."""

@@ -1,0 +1,22 @@
+"""The larger or smaller of two numbers, where NaN spreads."""
+
+from __future__ import annotations
+
+from pellucid.emit.ir import BYTES, Code, Register
+
+__all__ = ["extreme"]
+
+
+def extreme(code: Code, wins: str, a: Register, b: Register) -> Register:
+    """The larger (`wins` is "ogt") or smaller ("olt") of two; NaN where one of them is. Of two zeros the negative one.
+
+    An instruction gives its second operand where one is NaN. So in one order or the other it gives the NaN, and in both
+    the same number where there is none: the bits of the two results together are what is wanted. A comparison with a
+    selection by its mask takes three times as long with vectors of 64 bytes.
+    """
+    integer = f"i{8 * BYTES[a.kind]}"
+    either = [
+        code.cast("bitcast", code.select(code.compare(f"fcmp {wins}", one, other), one, other), integer)
+        for one, other in ((a, b), (b, a))
+    ]
+    return code.cast("bitcast", code.binary("or", *either), a.kind)
