@@ -96,7 +96,7 @@ class Emitter:
         return replace(known[0], tensors=names)
 
     def _written(self, statement: Statement, names: tuple[str, ...], number: int, free: bool) -> Function:
-        code = Code(self._floating, self._target.convention)
+        code = Code(self._floating, self._target.convention, self._target.machine.vector_bytes)
         thread, threads = Register("%thread", "i64"), Register("%threads", "i64")
         loops = Loops(code, thread, threads)
         places = Places(code, loops, {name: self._tensors[name] for name in names})

@@ -25,7 +25,8 @@ def transpose(code: Code, rows: Sequence[Register]) -> list[Register]:
     width, kind = len(rows), rows[0].kind
     assert width == rows[0].lanes
     assert width & (width - 1) == 0
-    if width < _LEAST_CALLED:
+    # Rows of two registers each leave a function none to work with: LLVM 22 ends the process then.
+    if width < _LEAST_CALLED or width * BYTES[kind] > code.vector_bytes:
         return _turned(code, rows)
     result = _square_type(kind, width)
     code.define(_function(kind, width, code.convention))
