@@ -29,14 +29,18 @@ def pointwise_program(
 
 
 def pointwise(
-    value: Callable[..., Value], *arrays: NDArray[np.generic], result: str = "", target: Target | None = None
+    value: Callable[..., Value],
+    *arrays: NDArray[np.generic],
+    result: str = "",
+    target: Target | None = None,
+    width: int = LANES,
 ) -> NDArray[np.generic]:
-    """Run `value` over arrays of one shape, padded to whole vectors."""
+    """Run `value` over arrays of one shape, padded to whole vectors of `width` elements."""
     size = arrays[0].size
-    padded = -(-size // LANES) * LANES
+    padded = -(-size // width) * width
     given = {f"a{place}": np.resize(array, padded) for place, array in enumerate(arrays)}
     result = result or str(arrays[0].dtype)
-    program = pointwise_program(value, [str(array.dtype) for array in arrays], result, padded)
+    program = pointwise_program(value, [str(array.dtype) for array in arrays], result, padded, width)
     output = np.empty(padded, result)
     compile_program(program, target).call({**given, "z": output})
     return output[:size].reshape(arrays[0].shape)

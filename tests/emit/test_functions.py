@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emit.pointwise import function, pointwise
 from pellucid.emit import target
 from pellucid.emit.target import missing_features
+from pellucid.schedule.arithmetic import FUNCTIONS
 from pellucid.schedule.nest import Apply, Constant, Value
 
 LONG = np.longdouble
@@ -68,6 +69,25 @@ def units_off(got: NDArray[np.floating], wanted: Wide, dtype: str) -> NDArray[np
     unit = np.maximum(np.spacing(np.abs(rounded)), np.finfo(dtype).smallest_subnormal).astype(LONG)
     distance = np.abs(got.astype(LONG) - wanted) / unit
     return np.where(finite, distance, np.where(same, 0.0, np.inf)).astype(np.float64)
+
+
+@pytest.mark.parametrize("width", [1, 8], ids=["scalars", "vectors"])
+@pytest.mark.parametrize("chosen", TARGETS)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("name", "peer"), [("max", np.maximum), ("min", np.minimum)])
+def test_extremes(name: str, peer: np.ufunc, dtype: str, chosen: str, width: int) -> None:
+    """In both orders a NaN comes out, and of zeros of both signs the negative one; from the interpreter, too."""
+    special = np.array([-0.0, 0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, -math.nan], dtype)
+    a, b = (np.ravel(one) for one in np.meshgrid(special, special))
+    got = pointwise(function(name), a, b, target=target(chosen), width=width)
+    wanted = peer(a, b)
+    np.testing.assert_array_equal(got, wanted)
+    numbers = ~np.isnan(wanted)
+    signs = np.where((a == 0) & (b == 0), np.signbit(a) | np.signbit(b), np.signbit(wanted))
+    np.testing.assert_array_equal(np.signbit(got)[numbers], signs[numbers])
+    interpreted = np.array([FUNCTIONS[name](float(one), float(two)) for one, two in zip(a, b, strict=True)])
+    np.testing.assert_array_equal(interpreted, got)
+    np.testing.assert_array_equal(np.signbit(interpreted)[numbers], np.signbit(got)[numbers])
 
 
 @pytest.mark.parametrize("chosen", TARGETS)

@@ -119,15 +119,13 @@ def scratch_faults(program: Program, offsets: Mapping[str, int]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def steps():
-    made = {(name, batch): assembled_step(name, batch) for name in NETWORKS for batch in (8, 7)}
-    return {key: (step.program, walked(step.program), step.arena) for key, step in made.items()}
+def assembled():
+    return {(name, batch): assembled_step(name, batch) for name in NETWORKS for batch in (8, 7)}
 
 
 @pytest.fixture(scope="module")
-def scratch_of():
-    step = assembled_step("six convolutions", 8)
-    return step.program, step.scratch
+def steps(assembled):
+    return {key: (step.program, walked(step.program), step.arena) for key, step in assembled.items()}
 
 
 @pytest.mark.parametrize("batch", [8, 7])
@@ -190,24 +188,31 @@ def test_scratch_is_used_and_judged(steps):
         assert sum(name in names for names in within) == 1  # nobody's in another nest
 
 
-def test_scratch_is_read_as_it_was_written(scratch_of):
-    program, arena = scratch_of
+@pytest.mark.parametrize("batch", [8, 7])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scratch_is_read_as_it_was_written(assembled, name, batch):
+    program, arena = assembled[name, batch].program, assembled[name, batch].scratch
     scratch = {tensor.name: tensor for tensor in program.tensors if tensor.role == "scratch"}
     assert arena.offsets.keys() == scratch.keys()
     assert scratch_faults(program, arena.offsets) == []
     assert all(offset % 64 == 0 for offset in arena.offsets.values())
     sizes = {name: tensor.size * SIZES[tensor.dtype] for name, tensor in scratch.items()}
     assert max(arena.offsets[name] + size for name, size in sizes.items()) <= arena.size
-    # Inside a round, too, memory is used again: no nest has as much scratch as all that it touches.
-    most = max(
-        sum(sizes[name] for name in {name for name, _ in touches(nest.body)} & sizes.keys()) for nest in program.nests
-    )
-    assert arena.size < most
 
 
-def test_the_checker_sees_scratch_that_is_needed_at_once(scratch_of):
+@pytest.mark.parametrize("batch", [8, 7])
+def test_scratch_is_used_again_inside_a_round(assembled, batch):
+    """All of it is less than what one nest alone touches."""
+    step = assembled["six convolutions", batch]
+    sizes = {entry.name: entry.size * SIZES[entry.dtype] for entry in step.program.tensors if entry.role == "scratch"}
+    touched = [{name for name, _ in touches(nest.body)} & sizes.keys() for nest in step.program.nests]
+    assert step.scratch.size < max(sum(sizes[name] for name in names) for names in touched)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_checker_sees_scratch_that_is_needed_at_once(assembled, name):
     """What a loop makes put where something lies that it reads, whichever it is."""
-    program, arena = scratch_of
+    program, arena = assembled[name, 8].program, assembled[name, 8].scratch
     seen = 0
     for nest in program.nests:
         (loop,) = nest.body if len(nest.body) == 1 else (None,)
@@ -215,8 +220,8 @@ def test_the_checker_sees_scratch_that_is_needed_at_once(scratch_of):
             names = dict.fromkeys(touches(statement))
             read = {name for name, writes in names if not writes} & arena.offsets.keys()
             made = {name for name, writes in names if writes} & arena.offsets.keys() - read
-            for name, other in product(sorted(read), sorted(made)):
-                offsets = {**arena.offsets, other: arena.offsets[name]}
-                assert scratch_faults(program, offsets) != [], (name, other)
+            for first, second in product(sorted(read), sorted(made)):
+                offsets = {**arena.offsets, second: arena.offsets[first]}
+                assert scratch_faults(program, offsets) != [], (first, second)
                 seen += 1
-    assert seen > 5
+    assert seen >= 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import accumulate
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -97,10 +96,8 @@ class Executable:
         self._streamed = [place for place, tensor in enumerate(self._arguments) if tensor.streamed]
         self._entry = Entry(code, len(self._arguments))
         self._own: dict[str, NDArray[np.uint8]] = {}
-        scratch = [tensor for tensor in self._arguments if tensor.role == "scratch"]
-        ends = list(accumulate((-(-tensor.bytes // CACHE_LINE) * CACHE_LINE for tensor in scratch), initial=0))
-        self._offsets = {tensor.name: start for tensor, start in zip(scratch, ends, strict=False)}
-        self._stride = ends[-1]
+        largest = max((tensor.bytes for tensor in self._arguments if tensor.role == "scratch"), default=0)
+        self._stride = -(-largest // CACHE_LINE) * CACHE_LINE
         self._rules = lookup_rules(program)
 
     @property
@@ -149,16 +146,12 @@ class Executable:
         self.run(pointers, threads)
 
     def _own_memory(self, tensor: Tensor, threads: int) -> int:
-        if tensor.role == "scratch":
-            return self._memory("scratch", threads * self._stride) + self._offsets[tensor.name]
-        if tensor.role == "temporary":
-            return self._memory(f"the temporary {tensor.name}", tensor.bytes)
-        raise ArgumentError(f"`pointers` has no address for the {tensor.role} {tensor.name}")
-
-    def _memory(self, purpose: str, size: int) -> int:
-        found = self._own.get(purpose)
+        if tensor.role not in ("scratch", "temporary"):
+            raise ArgumentError(f"`pointers` has no address for the {tensor.role} {tensor.name}")
+        size = threads * self._stride if tensor.role == "scratch" else tensor.bytes
+        found = self._own.get(tensor.name)
         if found is None or found.nbytes < size:
-            found = self._own[purpose] = cleared(size, purpose)
+            found = self._own[tensor.name] = cleared(size, f"the {tensor.role} {tensor.name}")
         return found.ctypes.data
 
     def _report(self) -> None:

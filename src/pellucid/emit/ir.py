@@ -66,7 +66,7 @@ class Code:
     def __init__(self, floating: str, convention: str = "ccc", vector_bytes: int = 64) -> None:
         self.floating = floating  # float | double: the program's floating type
         self.convention = convention  # how functions of the module that hand each other vectors are called
-        self.vector_bytes = vector_bytes  # of a register in which they do
+        self.vector_bytes = vector_bytes  # of a register
         self.blocks: list[Block] = []
         self.declarations: set[str] = set()
         self.known: dict[str, Register] = {}

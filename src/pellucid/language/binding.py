@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from pellucid.language.syntax import Access, Name, Node, Reduce, map_children, substitute, walk
+from pellucid.language.syntax import Access, Formula, Name, Node, Reduce, map_children, substitute, walk
 
-__all__ = ["AxisCopies", "by_place", "names_of", "numbered", "reads", "separate", "tensors_of"]
+__all__ = ["AxisCopies", "Names", "by_place", "names_of", "numbered", "reads", "separate", "tensors_of"]
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
@@ -52,6 +52,25 @@ def numbered(name: str, taken: Collection[str]) -> str:
         return name
     stem = name.rstrip("0123456789") or name
     return next(candidate for number in count(1) if (candidate := f"{stem}{number}") not in taken)
+
+
+@dataclass
+class Names:
+    """Names of a derivation, and new ones that nothing else has."""
+
+    taken: set[str]
+
+    @classmethod
+    def of(cls, formula: Formula) -> Names:
+        """Those of a formula: its axes, scalars and tensors."""
+        nodes = (*formula.output.indices, formula.body)
+        return cls({*names_of(nodes), *tensors_of(nodes), formula.output.tensor})
+
+    def new(self, name: str) -> str:
+        """`name` or, where it is taken, the name with a number."""
+        found = numbered(name, self.taken)
+        self.taken.add(found)
+        return found
 
 
 @dataclass

@@ -28,7 +28,7 @@ from types import MappingProxyType
 
 from pellucid.errors import ArgumentError
 from pellucid.language.affine import Affine
-from pellucid.language.binding import names_of, numbered, tensors_of
+from pellucid.language.binding import Names, names_of
 from pellucid.language.correlation import Correlation, Pair
 from pellucid.language.index_forms import read, write
 from pellucid.language.simplify import Product
@@ -61,6 +61,12 @@ class Neighbours:
     other: str
     lane: str
     forward: bool
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How far apart the cells lie that one reads of the data who goes on by one along `axis`, and along `other`."""
+        output, tap = self.pair.steps
+        return (output, tap) if self.forward else (tap, output)
 
 
 def find_neighbours(solved: Solved, found: Correlation) -> Neighbours | str:
@@ -97,8 +103,7 @@ def side_by_side(solved: Solved, found: Correlation, neighbours: Neighbours, cou
 class _Rewrite:
     def __init__(self, solved: Solved, found: Correlation, neighbours: Neighbours, count: int) -> None:
         self.solved, self.found, self.by, self.count = solved, found, neighbours, count
-        nodes = (*solved.formula.output.indices, solved.formula.body)
-        self.taken = {*names_of(nodes), *tensors_of(nodes), solved.formula.output.tensor}
+        self.names = Names.of(solved.formula)
         self.extents = dict(solved.extents)
         form = read(found.data.indices[neighbours.pair.dimension], solved.extents)
         assert form is not None
@@ -113,13 +118,8 @@ class _Rewrite:
         self.window = Affine.of(form.const + low, {self.block: step * count, self.cell: 1})
 
     def _new(self, name: str, extent: int) -> str:
-        name = self._named(name)
+        name = self.names.new(name)
         self.extents[name] = extent
-        return name
-
-    def _named(self, name: str) -> str:
-        name = numbered(name, self.taken)
-        self.taken.add(name)
         return name
 
     def result(self) -> Rewritten:
@@ -130,7 +130,7 @@ class _Rewrite:
     def _outputs_beside(self) -> list[Formula]:
         """Taps for all neighbours, what else is read by lanes for all of them, and the sum."""
         by, found = self.by, self.found
-        taps = Access(self._named("W"), self._wide(self._axes_of(found.taps)))
+        taps = Access(self.names.new("W"), self._wide(self._axes_of(found.taps)))
         condition = Compare("==", self._written(self.reach), Name(self.cell))
         steps = [Formula(taps, Reduce("sum", (by.other,), (condition,), found.taps))]
         number = Number(self.count)
@@ -156,7 +156,7 @@ class _Rewrite:
                     return node
                 if node.indices == (Name(by.lane),):
                     if node not in copies:
-                        copies[node] = Access(self._named(node.tensor), (Name(self.place), Name(by.lane)))
+                        copies[node] = Access(self.names.new(node.tensor), (Name(self.place), Name(by.lane)))
                     return placed(copies[node])
                 raise ArgumentError(f"{node.tensor} is read neither by {by.lane} alone nor as the output is written")
             if node in (Name(by.axis), Name(by.lane)):
@@ -178,7 +178,7 @@ class _Rewrite:
         terms = replace(found.taps, indices=(*found.taps.indices[:-2], place, found.taps.indices[-1]))
         axes = tuple(self.block if axis == by.axis else axis for axis in found.sum.axes)
         names = [index.name for index in formula.output.indices if isinstance(index, Name)]
-        sums = Access(self._named("D"), self._wide(names))
+        sums = Access(self.names.new("D"), self._wide(names))
         first = Formula(sums, Reduce("sum", axes, (), Product(1, (self._windows(), terms)).expression()))
         reach = self._written(self.reach)
         read_back = replace(sums, indices=tuple(reach if i == Name(self.cell) else i for i in sums.indices))

@@ -42,7 +42,7 @@ from types import MappingProxyType
 
 from pellucid.errors import ArgumentError
 from pellucid.language.affine import Affine
-from pellucid.language.binding import names_of, numbered, tensors_of
+from pellucid.language.binding import Names
 from pellucid.language.correlation import Correlation, Pair, recognise
 from pellucid.language.index_forms import read, write
 from pellucid.language.interpolation import Matrix, cells, matrices, residues
@@ -119,19 +119,6 @@ def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None,
     return _Rewrite(solved, found, tiles, first, row).result()
 
 
-@dataclass
-class _Names:
-    """Names that nothing else has."""
-
-    taken: set[str]
-
-    def new(self, name: str) -> str:
-        """`name` or, where it is taken, the name with a number."""
-        found = numbered(name, self.taken)
-        self.taken.add(found)
-        return found
-
-
 @dataclass(frozen=True)
 class _Cut:
     """A pair with its tile, and the names of its axes and matrices; an axis that one tile covers has no block axis.
@@ -164,8 +151,7 @@ class _Rewrite:
         self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], first: str | None, row: int | None
     ) -> None:
         self.solved, self.found, self.first, self.row = solved, found, first, row
-        nodes = (*solved.formula.output.indices, solved.formula.body)
-        self.names = _Names({*names_of(nodes), *tensors_of(nodes), solved.formula.output.tensor})
+        self.names = Names.of(solved.formula)
         self.extents = dict(solved.extents)
         self.cuts = [
             self._cut(pair, tiles[pair.output], number)

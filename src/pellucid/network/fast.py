@@ -196,7 +196,7 @@ def _beside(solved: Solved, correlation: Correlation, lanes: int) -> _Found | No
     if isinstance(by, str):
         return None
     extents, taps = solved.extents, correlation.taps.indices
-    own, other, (step, stride) = extents[by.lane], extents[by.other], by.pair.steps[:: 1 if by.forward else -1]
+    own, other, (step, stride) = extents[by.lane], extents[by.other], by.steps
     cells, direct = extents[by.axis], float(-(-own // lanes))
     across = taps[-1]
     if correlation.data.indices[-1] == across and isinstance(across, Name) and across.name in correlation.sum.axes:

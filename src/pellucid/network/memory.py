@@ -1,14 +1,15 @@
 """Where the temporaries and the scratch of a program live: an arena each, cells reused when their owner is dead.
 
 A temporary is alive from the first nest that writes it to the last one that touches it, both included; scratch, in a
-pass, from the first such statement of a round to the last, so that statements which follow each other work in the same
-part of the second cache. Two buffers alive at once never share a byte. `tests/network/test_memory.py` judges plans by
-an overlap checker that shares nothing with this file.
+pass, from the first statement of a round that writes it to the last one that touches it, so that statements which
+follow each other work in the same part of the second cache. Two buffers alive at once never share a byte: judged, with
+nothing of this file, byte by byte for drawn lifetimes in `tests/network/test_memory.py`, and for whole networks by
+walking their nests in `test_memory_plan.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.schedule.machine import CACHE_LINE
@@ -58,7 +59,7 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
 
 def temporary_lifetimes(nests: Iterable[Nest], tensors: Iterable[Tensor]) -> list[Lifetime]:
     """From when to when each temporary is in use, counted in nests."""
-    return _lifetimes(((nest.body, number) for number, nest in enumerate(nests)), tensors, "temporary")
+    return _lifetimes((nest.body for nest in nests), tensors, "temporary")
 
 
 def scratch_lifetimes(nests: Iterable[Nest], tensors: Iterable[Tensor]) -> list[Lifetime]:
@@ -66,32 +67,26 @@ def scratch_lifetimes(nests: Iterable[Nest], tensors: Iterable[Tensor]) -> list[
 
     Scratch of a nest without rounds lives as long as the nest.
     """
-    return _lifetimes(_in_rounds(nests), tensors, "scratch")
+    return _lifetimes((piece for nest in nests for piece in _one_after_another(nest)), tensors, "scratch")
 
 
-def _in_rounds(nests: Iterable[Nest]) -> Iterator[tuple[tuple[Statement, ...], int]]:
-    """The statements of each nest, one by one where they are those of a round, numbered throughout."""
-    number = 0
-    for nest in nests:
-        body = nest.body
-        for variable in nest.rounds:
-            (loop,) = body
-            assert isinstance(loop, For)
-            assert loop.variable == variable
-            body = loop.body
-        for statements in ((statement,) for statement in body) if nest.rounds else (body,):
-            yield statements, number
-            number += 1
+def _one_after_another(nest: Nest) -> list[tuple[Statement, ...]]:
+    """The statements of a round, each for itself; of a nest without rounds all that it is."""
+    body = nest.body
+    for variable in nest.rounds:
+        (loop,) = body
+        assert isinstance(loop, For)
+        assert loop.variable == variable
+        body = loop.body
+    return [(statement,) for statement in body] if nest.rounds else [body]
 
 
-def _lifetimes(
-    bodies: Iterable[tuple[tuple[Statement, ...], int]], tensors: Iterable[Tensor], role: str
-) -> list[Lifetime]:
+def _lifetimes(pieces: Iterable[tuple[Statement, ...]], tensors: Iterable[Tensor], role: str) -> list[Lifetime]:
     sizes = {tensor.name: tensor.bytes for tensor in tensors if tensor.role == role}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for body, number in bodies:
-        for name in {operand.tensor for operand in touched(body)} & sizes.keys():
+    for number, piece in enumerate(pieces):
+        for name in {operand.tensor for operand in touched(piece)} & sizes.keys():
             first.setdefault(name, number)
             last[name] = number
     return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]

@@ -88,7 +88,6 @@ def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: 
             return f"{parts} parts of its sum over the images are {prod(shape) * parts:,} numbers"
         again += 2 * prod(shape)
     size = again * element
-    own = sum(graph.values[name].bytes for name in (*node.sources, node.output) if name in of_images)
     # What a whole nest reads and makes of images is gone from the caches when the next one comes to it.
     own = sum(graph.values[name].bytes for name in (*node.sources, node.output) if name in of_images)
     cost, spared = size / machine.bandwidth(size), 2 * own / machine.bandwidth(own) / (graph.images // group)

@@ -16,17 +16,22 @@ Scalar: TypeAlias = int | float | bool
 
 
 def largest(a: Scalar, b: Scalar) -> Scalar:
-    """The larger; a NaN where either is one."""
+    """The larger; a NaN where either is one, and of two zeros the negative one."""
     if math.isnan(a):
         return a
-    return b if b > a or math.isnan(b) else a
+    return b if b > a or math.isnan(b) or _zeros(a, b) else a
 
 
 def smallest(a: Scalar, b: Scalar) -> Scalar:
-    """The smaller; a NaN where either is one."""
+    """The smaller; a NaN where either is one, and of two zeros the negative one."""
     if math.isnan(a):
         return a
-    return b if b < a or math.isnan(b) else a
+    return b if b < a or math.isnan(b) or _zeros(a, b) else a
+
+
+def _zeros(a: Scalar, b: Scalar) -> bool:
+    """Whether both are zero, and the second the negative one."""
+    return a == 0 == b and math.copysign(1.0, b) < 0
 
 
 def _quotient(a: Scalar, b: Scalar) -> float:

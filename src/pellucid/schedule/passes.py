@@ -269,21 +269,20 @@ def _with_rows_apart(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[
         for operand in touched(nest.body):
             if operand.tensor in tensors and tensors[operand.tensor].role == "temporary":
                 operands.setdefault(operand.tensor, []).append(operand)
-    homes = {
-        name: _home([operand.shape for operand in found], tensors[name], tensors[name].size)
-        for name, found in operands.items()
-        if not any(operand.lookups for operand in found)
-    }
-    homes = {name: home for name, home in homes.items() if len(home) > 1}
+    possible = dict[str, tuple[int, ...]]()
+    for name, found in operands.items():
+        home = _home([operand.shape for operand in found], tensors[name], tensors[name].size)
+        if len(home) > 1 and not any(operand.lookups for operand in found):
+            possible[name] = home
     together = {
         name
         for nest in nests
         for tile in statements(nest.body)
         if isinstance(tile, Tile)
-        for name, count in _rows_together(tile, homes).items()
+        for name, count in _rows_together(tile, possible).items()
         if count >= TOGETHER
     }
-    homes = {name: home for name, home in homes.items() if name in together}
+    homes = {name: home for name, home in possible.items() if name in together}
     moved = [_moved(nest, homes, lambda operand: operand) for nest in nests] if homes else nests
     return moved, [replace(tensors[name], shape=home) for name, home in homes.items()]
 
@@ -293,7 +292,7 @@ def _rows_together(tile: Tile, homes: Mapping[str, tuple[int, ...]]) -> Mapping[
     rows: dict[str, set[Affine]] = {}
     for operand in touched((tile,)):
         if operand.tensor in homes:
-            cut = list(accumulate(operand.shape, mul)).index(homes[operand.tensor][0]) + 1
+            cut = _dimensions_of(homes[operand.tensor][0], operand)
             row = _flat(operand.shape[:cut], operand.index[:cut])
             moves = any(name in row.names for name, _ in tile.points)
             found = rows.setdefault(operand.tensor, set())
@@ -313,7 +312,7 @@ def _home(shapes: Iterable[tuple[int, ...]], tensor: Tensor, size: int) -> tuple
     some more) where rows would lie a multiple of `WAY` bytes apart: walked row by row they would all meet in one set of
     the first cache."""
     element = ELEMENT_BYTES[tensor.dtype]
-    common = set[int].intersection(*(set(accumulate(shape, mul)) for shape in shapes))
+    common = set.intersection(*(set(accumulate(shape, mul)) for shape in shapes))
     rows = [count for count in common if 1 < count < size and size // count * element % WAY == 0]
     return (max(rows), size // max(rows) + PADDING // element) if rows else (size,)
 
@@ -340,7 +339,7 @@ def _moved(nest: Nest, homes: Mapping[str, tuple[int, ...]], seen: Callable[[Ope
         own = seen(old)
         if len(home) == 1:
             return own
-        cut = list(accumulate(own.shape, mul)).index(home[0]) + 1
+        cut = _dimensions_of(home[0], own)
         inside = _flat(own.shape[cut:], own.index[cut:])
         return replace(own, shape=(*own.shape[:cut], home[1]), index=(*own.index[:cut], inside))
 
@@ -355,6 +354,11 @@ def _moved(nest: Nest, homes: Mapping[str, tuple[int, ...]], seen: Callable[[Ope
                 return replace(statement, value=map_operands(statement.value, operand))
 
     return replace(nest, body=tuple(visit(statement) for statement in nest.body))
+
+
+def _dimensions_of(rows: int, operand: Operand) -> int:
+    """How many leading dimensions of an operand count its `rows`."""
+    return list(accumulate(operand.shape, mul)).index(rows) + 1
 
 
 def _flat(shape: tuple[int, ...], index: tuple[Affine, ...]) -> Affine:

@@ -16,7 +16,7 @@ from pellucid.schedule.touched import loaded, stored
 
 __all__ = ["STREAMED_BYTES", "with_streamed"]
 
-# From here on a chain of nests, each of which reads what the one before it wrote, is no slower for it (at 16 MiB it
+# From here on a chain of calls, each of which reads what the one before it wrote, is no slower for it (at 16 MiB it
 # takes 0.6 of the time): the last cache is shared with other cores, and holds what is read, too.
 STREAMED_BYTES = 8 << 20
 
