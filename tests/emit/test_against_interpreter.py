@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pellucid.emit import compile_program, target
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from pellucid.language import infer_extents, output_shape, parse
 from pellucid.language.syntax import Reduce
 from pellucid.schedule.interpret import interpret

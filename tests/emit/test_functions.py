@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emit.pointwise import function, pointwise
 from pellucid.emit import target
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from pellucid.schedule.arithmetic import FUNCTIONS
 from pellucid.schedule.nest import Apply, Constant, Value
 

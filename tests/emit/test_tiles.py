@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pellucid.emit import Target, compile_program, target
 from pellucid.emit.compile import assembly_text
 from pellucid.emit.module import emit_module
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import (
     Accumulated,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pellucid import nn, optim
-from pellucid.emit.target import target
+from pellucid.emit.targets import target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, compile_graph
 from pellucid.network.again import LONG, compute_again

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pellucid import nn, optim
-from pellucid.emit.target import missing_features, target
+from pellucid.emit.targets import missing_features, target
 from pellucid.language.parse import parse
 from pellucid.network import Graph, build, compile_graph, engine
 from pellucid.network.built import from_bytes, to_bytes

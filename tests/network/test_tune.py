@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pellucid.emit.target import target
+from pellucid.emit.targets import target
 from pellucid.language.parse import parse
 from pellucid.network import Equation, Graph, compile_graph, engine
 from pellucid.network.images import image_values

@@ -13,7 +13,7 @@ import pytest
 
 from pellucid import nn, optim
 from pellucid.emit import target
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 
 TESTS = Path(__file__).parent.parent
 

@@ -5,6 +5,7 @@ import pytest
 
 from pellucid import nn, optim
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
+from pellucid.nn.update import COUNT
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((40, 10, 10, 1), np.float32)
@@ -52,6 +53,14 @@ def test_steps_are_counted_past_what_a_float_holds():
     model.load_state({**model.state(), "steps": np.array(2**40 + 3, np.int64)})
     steps(model, range(2))
     assert model.steps == 2**40 + 5
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_arrays_begin_at_cache_lines(name: str):
+    """A vector of weights that lies in two lines takes as long as two."""
+    arrays = build(OPTIMIZERS[name])._state.arrays
+    assert len(arrays) > 10
+    assert [key for key, array in arrays.items() if key != COUNT and array.ctypes.data % 64] == []
 
 
 def test_states_of_other_models():

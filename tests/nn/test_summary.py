@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pellucid import nn, optim
-from pellucid.emit.target import missing_features, target
+from pellucid.emit.targets import missing_features, target
 
 GOLDEN = Path(__file__).parent / "golden" / "summary.txt"
 TARGET = "x86-64-v3"
@@ -26,7 +26,7 @@ def trained():
 
 def on_the_golden_machine(patch):
     """The summary for a processor whose caches are not this one's."""
-    room = import_module("pellucid.emit.target")
+    room = import_module("pellucid.emit.targets")
     patch.setenv("PELLUCID_TARGET", TARGET)
     patch.setattr(room, "_cache_sizes", lambda: (32 << 10, 1 << 20))
     room._named.cache_clear()

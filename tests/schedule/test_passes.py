@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pellucid.emit import compile_program
-from pellucid.emit.target import target
+from pellucid.emit.targets import target
 from pellucid.language.extents import infer_extents, output_shape
 from pellucid.language.parse import parse
 from pellucid.schedule.bounds import prove

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pellucid.emit import compile_program, target
 from pellucid.emit.compile import assembly_text
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from pellucid.reference import evaluate_recurrence
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.interpret import interpret

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pellucid.emit import Target, target
 from pellucid.emit.compile import assembly_text
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from schedule.cases import EQUATIONS, Case, check_code, gradients
 from schedule.drawn import convolutions, equations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pellucid.emit import target
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from schedule.cases import MACHINES, Case, case, compiled, interpreted
 
 CONDITIONAL = {

@@ -15,8 +15,8 @@ from pellucid.emit.cache import ObjectCache, cache_folder, entry_key
 from pellucid.emit.call import check_arrays, lookup_rules
 from pellucid.emit.entry import COMPILING, Entry, LoadedCode, llvm_version, load_object
 from pellucid.emit.module import emit_module
-from pellucid.emit.target import Target, check_runnable, target_machine
-from pellucid.emit.target import target as find_target
+from pellucid.emit.targets import Target, check_runnable, target_machine
+from pellucid.emit.targets import target as find_target
 from pellucid.errors import ArgumentError, CompileError, OutOfBoundsError
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.machine import CACHE_LINE

@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from pellucid.emit.meeting import LEAD, LOBBY
-from pellucid.emit.target import Target, target_machine
+from pellucid.emit.targets import Target, target_machine
 from pellucid.emit.turns import GATE, new_turn
 from pellucid.emit.workers import Workers, shared_workers
 from pellucid.errors import ArgumentError

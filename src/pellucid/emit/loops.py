@@ -21,9 +21,6 @@ from pellucid.schedule.nest import Bound, For
 __all__ = ["Loop", "Loops", "Terms", "ceil_divide", "floor_divide"]
 
 Terms = tuple[tuple[str, int], ...]
-# Pieces that a loop is cut into for each thread but one: few enough that taking one costs nothing beside its work, many
-# enough that nobody waits long for the last of them.
-_PIECES_A_THREAD = 64
 
 
 @dataclass
@@ -57,12 +54,12 @@ class Loop:
 
 @dataclass(frozen=True)
 class Piece:
-    """The range of a piece of a loop; when none is left, how many this thread did of how many there are."""
+    """The range of a piece of a loop; when none is left, how many steps this thread did of how many there are."""
 
     low: Register
     high: Register
     done: Register
-    pieces: Register
+    steps: Register
 
 
 class Loops:
@@ -85,26 +82,24 @@ class Loops:
         """What is written inside is done for one piece of a loop's range after another, as long as this thread gets
         some of `take`, whose first arguments are `taken`."""
         code, (low, high) = self.code, self._range(loop)
-        steps = self._steps(low, high, loop.step)
-        one = code.number(1, "i64")
-        pieces = one
-        if steps != one:
-            most = code.binary("mul", code.binary("sub", self.threads, one), code.number(_PIECES_A_THREAD, "i64"))
-            pieces = code.intrinsic("smax", [code.intrinsic("smin", [steps, most]), one])
+        # Of an empty loop there is one step, too, outside of its range: so that somebody says that all are done.
+        steps = code.intrinsic("smax", [self._steps(low, high, loop.step), code.number(1, "i64")])
         before, known = code.block, dict(code.known)
         again, take, after = code.new_block("again"), code.new_block("take"), code.new_block("after")
         code.branch(again)
         code.enter(again)
-        last, piece, count = (Register(code.name(), "i64") for _ in range(3))
-        arguments = [*taken, self.thread, self.threads, pieces, last]
-        code.line(f"{piece.text} = call i64 @take({', '.join(argument.typed for argument in arguments)})")
-        code.branch_if(code.compare("icmp sge", piece, code.number(0, "i64")), take, after)
+        done = Register(code.name(), "i64")
+        arguments = [*taken, self.thread, self.threads, steps, done]
+        taken_steps = Register(code.name(), "{ i64, i64 }")
+        code.line(f"{taken_steps.text} = call {{ i64, i64 }} @take({', '.join(a.typed for a in arguments)})")
+        first, count = (code.instruction("i64", 1, f"extractvalue {taken_steps.typed}, {place}") for place in range(2))
+        code.branch_if(code.compare("icmp ne", count, code.number(0, "i64")), take, after)
         code.enter(take)
         code.forget()
-        yield Piece(*self._part(low, high, loop.step, steps, piece, pieces), count, pieces)
-        following = code.instruction("i64", 1, f"add i64 {count.text}, 1")
-        again.phis.append(_phi(last, (code.number(-1, "i64"), before), (piece, code.block)))
-        again.phis.append(_phi(count, (code.number(0, "i64"), before), (following, code.block)))
+        end = code.binary("add", first, count)
+        yield Piece(*self._between(low, high, loop.step, first, end), done, steps)
+        following = code.instruction("i64", 1, f"add i64 {done.text}, {count.text}")
+        again.phis.append(_phi(done, (code.number(0, "i64"), before), (following, code.block)))
         code.branch(again)
         code.enter(after)
         code.known = known
@@ -185,11 +180,21 @@ class Loops:
         code = self.code
         if parts == code.number(1, "i64"):
             return low, high
-        edges: list[Register] = []
-        for number in (part, code.binary("add", part, code.number(1, "i64"))):
-            first = code.binary("udiv", code.binary("mul", steps, number), parts)
-            edges.append(code.binary("add", low, code.binary("mul", first, code.number(step, "i64"))))
-        # The last step of a part may reach over the end of the whole range only in its own stride.
+        first, end = (
+            code.binary("udiv", code.binary("mul", steps, number), parts)
+            for number in (part, code.binary("add", part, code.number(1, "i64")))
+        )
+        return self._between(low, high, step, first, end)
+
+    def _between(
+        self, low: Register, high: Register, step: int, first: Register, end: Register
+    ) -> tuple[Register, Register]:
+        """The range of the steps `first` to `end` of a range."""
+        code = self.code
+        edges = [
+            code.binary("add", low, code.binary("mul", number, code.number(step, "i64"))) for number in (first, end)
+        ]
+        # The last step may reach over the end of the whole range only in its own stride.
         return edges[0], code.intrinsic("smin", [edges[1], high])
 
     # Values of affine forms

@@ -8,12 +8,16 @@ The first thread, the caller's, leads: it opens a door, runs the program, closes
 The others stand in the lobby and look at the door: who finds it open in time comes in. Nobody who is not inside touches
 a program or its memory. Who has found nothing for a while lies down, and is woken when a door is opened.
 
+A loop's steps are shared out equally. A thread takes its share in a few pieces, then helps the others with theirs: a
+loop of any length costs few visits, and nobody waits long for the last piece. What a thread counts with stands in cache
+lines of its own.
+
 Which thread does a piece changes no result: no two pieces write one cell, and no sum is cut by pieces.
 """
 
 from __future__ import annotations
 
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 
 __all__ = [
     "BOARD_WORDS",
@@ -46,12 +50,15 @@ BOARD_WORDS, CROWDED_WORD, OVER_WORD, CALLS_WORD, MUTEX_WORD, CONDITION_WORD = 2
 #   1  what they run, its arguments, its errors, the number of threads
 #   8  how many of them are through with it  16  the phases that are over    24  the address of sched_yield
 #  32  loops done in this phase, the loops of the longest phase
-#  40  for every loop of a phase: its pieces done, then for each thread the pieces taken of its share, below the phase
-#      that they count for
-# The first loop stands for all of a phase that has no pieces but parts, one for each thread; LOOPS others have pieces.
-LOOPS, YIELD_WORD, _LOOP_WORD = 32, 24, 40
-# Bits of the door that count threads.
-_DOOR_BITS = 16
+#  40  rows of 40 words: for every loop of a phase its steps done; then a row for each thread, for every loop the steps
+#      taken of its share, below the phase that they count for
+# The first loop stands for all of a phase that has no steps but parts, one for each thread; LOOPS others have steps.
+LOOPS, YIELD_WORD, _LOOP_WORD, _ROW_WORDS = 32, 24, 40, 40
+# Pieces of a share: of 32 to a share, small loops took longer. Each time half of what is left was no faster: who comes
+# first then takes more of the others' shares, whose data is in their caches.
+_PIECES = 8
+# Bits of the door that count threads, and of a thread's counter that count steps.
+_DOOR_BITS, _STEP_BITS = 16, 40
 # Some 30 microseconds: longer than threads of one program are apart, shorter than a time slice. Yielding at once would
 # give a whole slice away to whatever else spins, another framework's idle workers for one.
 _SPINS = 1000
@@ -62,10 +69,8 @@ _SPINS = 1000
 _LOOKS = 3000
 
 _FUNCTIONS = """
-define internal ptr @loop(ptr %record, i64 %threads, i64 %number) {
-  %words = add i64 %threads, 1
-  %skipped = mul i64 %words, %number
-  %word = add i64 %skipped, LOOP_WORD
+define internal ptr @loop(ptr %record, i64 %number) {
+  %word = add i64 %number, LOOP_WORD
   %found = getelementptr i64, ptr %record, i64 %word
   ret ptr %found
 }
@@ -83,62 +88,71 @@ no:
   ret i1 false
 }
 
-; The next piece of a loop for this thread, -1 when none is left; `before` is the one that it did last. Each begins with
-; its own equal share, whose results it finds in its own cache at the next loop, and then helps the others.
-define internal i64 @take(ptr %loop, i64 %phase, i64 %thread, i64 %threads, i64 %pieces, i64 %before) noinline {
+; The next steps of a loop for this thread: the first and how many, 0 when none are left; `done` is how many it did.
+; Each begins with its own equal share, whose results it finds in its own cache at the next loop, and then helps the
+; others.
+define internal { i64, i64 } @take(ptr %loop, i64 %phase, i64 %thread, i64 %threads, i64 %steps, i64 %done) noinline {
 entry:
   %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %in_order, label %ask
-in_order:
-  %following = add i64 %before, 1
-  %exists = icmp slt i64 %following, %pieces
-  %own = select i1 %exists, i64 %following, i64 -1
-  ret i64 %own
+  br i1 %alone, label %all, label %ask
+all:
+  %rest = sub i64 %steps, %done
+  %whole = insertvalue { i64, i64 } { i64 0, i64 undef }, i64 %rest, 1
+  ret { i64, i64 } %whole
 ask:
   %asked = phi i64 [ 0, %entry ], [ %more, %refused ]
   %place = add i64 %thread, %asked
   %owner = urem i64 %place, %threads
-  %scaled_low = mul i64 %pieces, %owner
+  %scaled_low = mul i64 %steps, %owner
   %low = udiv i64 %scaled_low, %threads
-  %scaled_high = add i64 %scaled_low, %pieces
+  %scaled_high = add i64 %scaled_low, %steps
   %high = udiv i64 %scaled_high, %threads
-  %word = add i64 %owner, 1
+  %row = add i64 %owner, 1
+  %word = mul i64 %row, ROW_WORDS
   %counter = getelementptr i64, ptr %loop, i64 %word
   %first = load atomic i64, ptr %counter monotonic, align 8
   br label %try
 try:
   %seen = phi i64 [ %first, %ask ], [ %changed, %swap ]
-  %counted_for = lshr i64 %seen, 32
+  %counted_for = lshr i64 %seen, STEP_BITS
   %late = icmp ugt i64 %counted_for, %phase
   br i1 %late, label %none, label %count
 count:
   %current = icmp eq i64 %counted_for, %phase
-  %low_half = and i64 %seen, 4294967295
-  %taken = select i1 %current, i64 %low_half, i64 0
-  %piece = add i64 %low, %taken
-  %left = icmp slt i64 %piece, %high
-  br i1 %left, label %swap, label %refused
+  %mark = shl i64 %phase, STEP_BITS
+  %counted = sub i64 %seen, %mark
+  %taken = select i1 %current, i64 %counted, i64 0
+  %first_step = add i64 %low, %taken
+  %left = sub i64 %high, %first_step
+  %some = icmp sgt i64 %left, 0
+  br i1 %some, label %swap, label %refused
 swap:
-  %mark = shl i64 %phase, 32
-  %one_more = add i64 %taken, 1
-  %new = or i64 %mark, %one_more
+  %share = sub i64 %high, %low
+  %rounded = add i64 %share, PIECES_LESS_1
+  %equal = udiv i64 %rounded, PIECES
+  %is_less = icmp slt i64 %left, %equal
+  %piece = select i1 %is_less, i64 %left, i64 %equal
+  %marked = add i64 %mark, %taken
+  %new = add i64 %marked, %piece
   %pair = cmpxchg ptr %counter, i64 %seen, i64 %new monotonic monotonic
   %changed = extractvalue { i64, i1 } %pair, 0
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %got, label %try
 got:
-  ret i64 %piece
+  %from = insertvalue { i64, i64 } undef, i64 %first_step, 0
+  %got_steps = insertvalue { i64, i64 } %from, i64 %piece, 1
+  ret { i64, i64 } %got_steps
 refused:
   %more = add i64 %asked, 1
   %others = icmp ult i64 %more, %threads
   br i1 %others, label %ask, label %none
 none:
-  ret i64 -1
+  ret { i64, i64 } zeroinitializer
 }
 
-; This thread did `done` pieces of a loop of `pieces`; with the last piece of the last of `loops` the phase is over.
+; This thread did `done` steps of a loop of `steps`; with the last step of the last of `loops` the phase is over.
 define internal void @count(
-  ptr %record, ptr %loop, i64 %threads, i64 %done, i64 %pieces, i64 %loops, i64 %phase
+  ptr %record, ptr %loop, i64 %threads, i64 %done, i64 %steps, i64 %loops, i64 %phase
 ) noinline {
 entry:
   %alone = icmp eq i64 %threads, 1
@@ -148,7 +162,7 @@ entry:
 add:
   %others = atomicrmw add ptr %loop, i64 %done acq_rel
   %sum = add i64 %others, %done
-  %whole = icmp eq i64 %sum, %pieces
+  %whole = icmp eq i64 %sum, %steps
   br i1 %whole, label %loop_done, label %return
 loop_done:
   store atomic i64 0, ptr %loop monotonic, align 8
@@ -253,19 +267,24 @@ run_it:
   store atomic i64 0, ptr %gate monotonic, align 8
   %most = getelementptr i64, ptr %record, i64 33
   %loops = load atomic i64, ptr %most monotonic, align 8
-  %counters = getelementptr i64, ptr %record, i64 LOOP_WORD
-  %each = add i64 %threads, 1
-  %words = mul i64 %each, %loops
   br label %clear
 clear:
-  %number = phi i64 [ 0, %run_it ], [ %next, %clear_word ]
-  %left = icmp ult i64 %number, %words
-  br i1 %left, label %clear_word, label %done
+  %row = phi i64 [ 0, %run_it ], [ %next_row, %cleared ]
+  %skipped = mul i64 %row, ROW_WORDS
+  %word = add i64 %skipped, LOOP_WORD
+  %counters = getelementptr i64, ptr %record, i64 %word
+  br label %clear_word
 clear_word:
+  %number = phi i64 [ 0, %clear ], [ %next, %clear_word ]
   %counter = getelementptr i64, ptr %counters, i64 %number
   store i64 0, ptr %counter, align 8
   %next = add i64 %number, 1
-  br label %clear
+  %left = icmp ult i64 %next, %loops
+  br i1 %left, label %clear_word, label %cleared
+cleared:
+  %next_row = add i64 %row, 1
+  %rows_left = icmp ule i64 %next_row, %threads
+  br i1 %rows_left, label %clear, label %done
 done:
   ret void
 }
@@ -382,6 +401,7 @@ def meeting(target: Target) -> str:
     pause = 'call void asm sideeffect "pause", ""()' if target.is_x86 else ""
     words = {
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
+        "STEP_BITS": _STEP_BITS, "ROW_WORDS": _ROW_WORDS, "PIECES_LESS_1": _PIECES - 1, "PIECES": _PIECES,
         "PAUSE": pause, "OVER_WORD": OVER_WORD, "CALLS_WORD": CALLS_WORD, "MUTEX_WORD": MUTEX_WORD,
         "CONDITION_WORD": CONDITION_WORD, "CROWDED_WORD": CROWDED_WORD,
     }  # fmt: skip
@@ -393,4 +413,4 @@ def meeting(target: Target) -> str:
 
 def record_words(threads: int) -> int:
     """The words of a record at which so many threads meet."""
-    return _LOOP_WORD + (LOOPS + 1) * (threads + 1)
+    return _LOOP_WORD + _ROW_WORDS * (threads + 1)

@@ -11,7 +11,7 @@ from pellucid.emit.ir import Code
 from pellucid.emit.kinds import storage_kind
 from pellucid.emit.meeting import meeting
 from pellucid.emit.nests import Emitter, Function
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Program, Tensor
 
@@ -145,32 +145,34 @@ def _phase(
     for function in filled_for(pieces_of):
         if function.free:
             place += 1
-            loop, did, done, pieces = (f"%{name}{number}.{place}" for name in ("loop", "did", "done", "pieces"))
+            loop, did, done, steps = (f"%{name}{number}.{place}" for name in ("loop", "did", "done", "steps"))
             lines += [
-                f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 {place})",
+                f"  {loop} = call ptr @loop(ptr %record, i64 {place})",
                 f"  {did} = {call(function, '%thread', f'ptr {loop}', f'i64 {number}')}",
                 f"  {done} = extractvalue {function.result} {did}, 0",
-                f"  {pieces} = extractvalue {function.result} {did}, 1",
-                _count(number, loop, done, pieces, loops),
+                f"  {steps} = extractvalue {function.result} {did}, 1",
+                _count(number, loop, done, steps, loops),
             ]
         else:
             lines.append(f"  {call(function, '%thread')}")
     if parts:
-        loop, last, part, done, more, some = (
-            f"%{name}{number}" for name in ("loop", "last", "part", "done", "more", "some")
+        loop, taken, part, one, done, more, some = (
+            f"%{name}{number}" for name in ("loop", "taken", "part", "one", "done", "more", "some")
         )
+        take = f"@take(ptr {loop}, i64 {number}, i64 %thread, i64 %threads, i64 %threads, i64 {done})"
         lines += [
-            f"  {loop} = call ptr @loop(ptr %record, i64 %threads, i64 0)",
+            f"  {loop} = call ptr @loop(ptr %record, i64 0)",
             f"  br label %parts{number}",
             f"parts{number}:",
-            f"  {last} = phi i64 [ -1, %phase{number} ], [ {part}, %mine{number} ]",
             f"  {done} = phi i64 [ 0, %phase{number} ], [ {more}, %mine{number} ]",
-            f"  {part} = call i64 @take(ptr {loop}, i64 {number}, i64 %thread, i64 %threads, i64 %threads, i64 {last})",
-            f"  {some} = icmp sge i64 {part}, 0",
+            f"  {taken} = call {{ i64, i64 }} {take}",
+            f"  {part} = extractvalue {{ i64, i64 }} {taken}, 0",
+            f"  {one} = extractvalue {{ i64, i64 }} {taken}, 1",
+            f"  {some} = icmp ne i64 {one}, 0",
             f"  br i1 {some}, label %mine{number}, label %counted{number}",
             f"mine{number}:",
             *(f"  {call(function, part)}" for function in filled_for(parts)),
-            f"  {more} = add i64 {done}, 1",
+            f"  {more} = add i64 {done}, {one}",
             f"  br label %parts{number}",
             f"counted{number}:",
             _count(number, loop, done, "%threads", loops),
@@ -180,8 +182,8 @@ def _phase(
     return [*lines, f"  br label %after{number}", f"after{number}:"]
 
 
-def _count(phase: int, loop: str, done: str, pieces: str, loops: int) -> str:
-    arguments = [f"ptr {loop}", "i64 %threads", f"i64 {done}", f"i64 {pieces}", f"i64 {loops}", f"i64 {phase}"]
+def _count(phase: int, loop: str, done: str, steps: str, loops: int) -> str:
+    arguments = [f"ptr {loop}", "i64 %threads", f"i64 {done}", f"i64 {steps}", f"i64 {loops}", f"i64 {phase}"]
     return f"  call void @count(ptr %record, {', '.join(arguments)})"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pellucid.emit.ir import BYTES, Code, Register
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 
 __all__ = ["accumulate", "multiply_add"]
 

@@ -12,7 +12,7 @@ from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
 from pellucid.emit.meeting import LOOPS
 from pellucid.emit.places import Places
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
 from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
@@ -21,7 +21,7 @@ from pellucid.schedule.touched import loaded, read_of, stored, touched
 
 __all__ = ["Emitter", "Function"]
 
-_DONE_OF_PIECES = "{ i64, i64 }"
+_DONE_OF_STEPS = "{ i64, i64 }"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Function:
     @property
     def result(self) -> str:
         """The type of what it gives."""
-        return _DONE_OF_PIECES if self.free else "void"
+        return _DONE_OF_STEPS if self.free else "void"
 
 
 class Emitter:
@@ -112,12 +112,12 @@ class Emitter:
         if free:
             assert isinstance(statement, For)
             loop, phase = Register("%loop", "ptr"), Register("%phase", "i64")
-            done, pieces = writer.pieces(statement, [loop, phase])
+            done, steps = writer.pieces(statement, [loop, phase])
             self._await_streams(code)
-            half = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} poison, {done.typed}, 0")
-            both = code.instruction("", 1, f"insertvalue {_DONE_OF_PIECES} {half.text}, {pieces.typed}, 1")
-            code.block.end = f"  ret {_DONE_OF_PIECES} {both.text}"
-            head = f'{_DONE_OF_PIECES} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
+            half = code.instruction("", 1, f"insertvalue {_DONE_OF_STEPS} poison, {done.typed}, 0")
+            both = code.instruction("", 1, f"insertvalue {_DONE_OF_STEPS} {half.text}, {steps.typed}, 1")
+            code.block.end = f"  ret {_DONE_OF_STEPS} {both.text}"
+            head = f'{_DONE_OF_STEPS} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
         else:
             writer.statements((statement,), parallel=False)
             self._await_streams(code)
@@ -152,7 +152,7 @@ class _NestWriter:
                     self._statement(statement, True)
 
     def pieces(self, loop: For, taken: Sequence[Register]) -> tuple[Register, Register]:
-        """A loop whose pieces threads take as they come; how many this one did of how many."""
+        """A loop whose steps threads take as they come; how many this one did of how many."""
         with self.loops.pieces(loop, taken) as piece:
             if _runs_once(loop):
                 self._once(loop, None, parallel=True)
@@ -161,7 +161,7 @@ class _NestWriter:
                 self._body(loop, None, parallel=True)
                 self.loops.close(())
                 self.places.loops_changed()
-        return piece.done, piece.pieces
+        return piece.done, piece.steps
 
     def _statement(self, statement: Statement, parallel: bool) -> None:
         if isinstance(statement, For):

@@ -14,7 +14,7 @@ from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.kinds import KINDS
 from pellucid.emit.meeting import meeting
 from pellucid.emit.multiply import multiply_add
-from pellucid.emit.target import Target, target
+from pellucid.emit.targets import Target, target
 from pellucid.errors import DtypeError
 from pellucid.schedule.nest import ELEMENT_BYTES
 

@@ -16,7 +16,7 @@ from pellucid.emit.kinds import converted
 from pellucid.emit.loops import floor_divide
 from pellucid.emit.multiply import multiply_add
 from pellucid.emit.places import Cell
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 from pellucid.errors import CompileError
 from pellucid.schedule.nest import COMPARISONS, Accumulated, Apply, Constant, Load, Position, Store, Value, operands
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pellucid.emit.compile import generate
-from pellucid.emit.target import Target
+from pellucid.emit.targets import Target
 from pellucid.network.again import compute_again
 from pellucid.network.built import Built
 from pellucid.network.concatenate import with_concatenations, with_copies

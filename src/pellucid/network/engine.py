@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pellucid.emit.allocation import check_begin, cleared
 from pellucid.emit.cache import ObjectCache, cache_folder
 from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
-from pellucid.emit.target import check_runnable, target
+from pellucid.emit.targets import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph

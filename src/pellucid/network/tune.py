@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pellucid.emit.compile import Executable, generate
 from pellucid.emit.entry import load_object
-from pellucid.emit.target import Target, check_runnable, target
+from pellucid.emit.targets import Target, check_runnable, target
 from pellucid.network.build import rewritten
 from pellucid.network.graph import Equation, Graph
 from pellucid.network.images import image_values

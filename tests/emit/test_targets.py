@@ -12,7 +12,7 @@ from emit.pointwise import function, pointwise_program
 from pellucid.emit import compile_program, host_target, target
 from pellucid.emit.compile import assembly_text
 from pellucid.emit.peak import measure_copy_bandwidth, measure_peak
-from pellucid.emit.target import missing_features
+from pellucid.emit.targets import missing_features
 from pellucid.errors import CompileError, DtypeError
 from pellucid.schedule.nest import Apply, Value
 
@@ -62,7 +62,7 @@ def test_another_architectures_code_is_refused() -> None:
 
 
 def test_a_missing_feature_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["pellucid.emit.target"]
+    module = sys.modules["pellucid.emit.targets"]
     monkeypatch.setattr(module, "_host_features", lambda: frozenset({"avx512f", "avx512bw", "avx512cd"}))
     assert missing_features(target("x86-64-v4")) in (("avx512dq", "avx512vl"), ("x86_64",))
 
