@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pellucid.emit.allocation import empty
 from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.language.backward import Backward
 from pellucid.language.circles import parts_of
@@ -59,8 +60,6 @@ class Kernel:
 
     def __call__(self, arrays: Arrays, threads: int = 1) -> Array:
         """The output for checked arrays of exactly the compiled shapes and types."""
-        from pellucid.emit.allocation import empty
-
         result = empty(self.shape, self.dtype)
         self.executable.call({**arrays, self._output: result}, threads)
         return result

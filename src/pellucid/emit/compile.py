@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pellucid.emit.allocation import check_begin, cleared
 from pellucid.emit.cache import ObjectCache, cache_folder, entry_key
 from pellucid.emit.call import check_arrays, lookup_rules
-from pellucid.emit.entry import COMPILING, Entry, LoadedCode, llvm_version, load_object
+from pellucid.emit.entry import COMPILING, Arguments, Entry, LoadedCode, llvm_version, load_object
 from pellucid.emit.module import emit_module
 from pellucid.emit.targets import Target, check_runnable, target_machine
 from pellucid.emit.targets import target as find_target
@@ -92,12 +92,13 @@ class Executable:
         self._code = code
         self._text = text
         self._checked = checked
-        self._arguments = [tensor for tensor in program.tensors if tensor.role != "table"]
-        self._streamed = [place for place, tensor in enumerate(self._arguments) if tensor.streamed]
-        self._entry = Entry(code, len(self._arguments))
+        self._tensors = [tensor for tensor in program.tensors if tensor.role != "table"]
+        self._streamed = [place for place, tensor in enumerate(self._tensors) if tensor.streamed]
+        self._entry = Entry(code)
         self._own: dict[str, NDArray[np.uint8]] = {}
-        largest = max((tensor.bytes for tensor in self._arguments if tensor.role == "scratch"), default=0)
+        largest = max((tensor.bytes for tensor in self._tensors if tensor.role == "scratch"), default=0)
         self._stride = -(-largest // CACHE_LINE) * CACHE_LINE
+        self._arguments = Arguments([0] * len(self._tensors), self._stride)
         self._rules = lookup_rules(program)
 
     @property
@@ -116,18 +117,18 @@ class Executable:
         temporary or scratch: the Executable's own memory; several threads need that for scratch. OutOfBoundsError in
         checked mode.
         """
-        needed = len(self._arguments)
+        needed = len(self._tensors)
         if len(pointers) != needed:
             raise ArgumentError(f"`pointers` has {len(pointers)} addresses; the program needs {needed}")
         with self._entry.turn:
             addresses = [
                 address or self._own_memory(tensor, threads)
-                for tensor, address in zip(self._arguments, pointers, strict=True)
+                for tensor, address in zip(self._tensors, pointers, strict=True)
             ]
             for place in self._streamed:
-                check_begin(self._arguments[place].name, addresses[place])
+                check_begin(self._tensors[place].name, addresses[place])
             self._entry.errors[:] = 0
-            self._entry.run(addresses, threads, self._stride)
+            self._entry.run(self._arguments, enumerate(addresses), threads)
             if self._checked and self._entry.errors[0]:
                 self._report()
 

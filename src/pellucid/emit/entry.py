@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ from pellucid.emit.turns import GATE, new_turn
 from pellucid.emit.workers import Workers, shared_workers
 from pellucid.errors import ArgumentError
 
-__all__ = ["COMPILING", "ENTRY", "Entry", "LoadedCode", "llvm_version", "load_object"]
+__all__ = ["COMPILING", "ENTRY", "Arguments", "Entry", "LoadedCode", "llvm_version", "load_object"]
 
 # The C name of what threads enter: `void program(ptr args, i64 thread, i64 threads, ptr record, ptr errors)`.
 ENTRY = "program"
@@ -70,26 +70,29 @@ def _linker(chosen: Target) -> Any:
     return llvm.create_lljit_compiler(target_machine(chosen), use_jit_link=False, suppress_errors=False)
 
 
+class Arguments:
+    """What a program is given: an address for every tensor that is no table, in its order, 0 for what is put in place
+    at each call. Of scratch it is that of thread 0; each other's is `stride` bytes behind that of the one before."""
+
+    def __init__(self, addresses: Sequence[int], stride: int) -> None:
+        self.words = (ctypes.c_void_p * (len(addresses) + 1))(*addresses, stride)
+        self.address = ctypes.addressof(self.words)
+
+
 class Entry:
-    """Loaded code with what its threads share while they are inside. Calls from several Python threads take turns.
+    """Loaded code with what its threads share while they are inside. Calls from several Python threads take turns."""
 
-    Each call gives `count` arguments.
-    """
-
-    def __init__(self, code: LoadedCode, count: int) -> None:
+    def __init__(self, code: LoadedCode) -> None:
         self.turn = new_turn()
         self.errors = np.zeros(4, np.int64)
         self._code = code
-        self._arguments = (ctypes.c_void_p * (count + 1))()
-        # Asking NumPy and ctypes for addresses takes longer than a small program runs; so once.
-        self._addresses = (ctypes.addressof(self._arguments), self.errors.ctypes.data)
+        self._errors = self.errors.ctypes.data  # NumPy takes longer to say so than a small program runs
         self._workers: Workers | None = None
 
-    def run(self, addresses: Sequence[int], threads: int, stride: int) -> None:
+    def run(self, arguments: Arguments, given: Iterable[tuple[int, int]], threads: int) -> None:
         """Thread 0, the caller's, enters the code, and each other one that comes before all is done.
 
-        `addresses` are the arguments; of scratch that of thread 0, each other's is `stride` bytes behind that of the
-        one before.
+        `given` are the places and the addresses of the arguments that come with this call.
 
         An interrupt (KeyboardInterrupt, or what else a signal's handler raises) finds the program not begun or done.
         """
@@ -98,10 +101,10 @@ class Entry:
         with GATE:
             pass
         with self.turn:
-            self._arguments[:] = (*addresses, stride)
-            arguments, errors = self._addresses
+            for place, address in given:
+                arguments.words[place] = address
             if threads == 1:
-                self._code.entry(arguments, 0, 1, None, errors)
+                self._code.entry(arguments.address, 0, 1, None, self._errors)
             else:
                 self._workers = self._workers or shared_workers()  # held from the first call that needs them
-                self._workers.run(self._code, arguments, errors, threads)
+                self._workers.run(self._code, arguments.address, self._errors, threads)

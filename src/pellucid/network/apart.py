@@ -57,6 +57,6 @@ def address(array: NDArray[Any]) -> int:
     """Where an array's memory begins."""
     try:
         # A third of the time of the other way, which serves arrays that are read-only or without elements as well.
-        return addressof(c_char.from_buffer(array.data))
+        return addressof(c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         return array.__array_interface__["data"][0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pellucid.emit.allocation import check_begin, cleared
 from pellucid.emit.cache import ObjectCache, cache_folder
-from pellucid.emit.entry import Entry, LoadedCode, llvm_version, load_object
+from pellucid.emit.entry import Arguments, Entry, LoadedCode, llvm_version, load_object
 from pellucid.emit.targets import check_runnable, target
 from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
@@ -56,8 +56,7 @@ def _engine(
             copied[name] = tensor
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
-    entry = Entry(code, sum(tensor.role != "table" for tensor in built.tensors))
-    return CompiledEngine(built, entry, Memory(built, threads), written, copied, threads)
+    return CompiledEngine(built, Entry(code), Memory(built, threads), written, copied, threads)
 
 
 # What this process has loaded already, by key: a folder that cannot be used must not make a model compile twice.
@@ -145,12 +144,14 @@ class CompiledEngine:
         self._fixed = dict(fixed or {})
         known = {**memory.addresses, **{name: address(array) for name, array in self._fixed.items()}}
         order = [tensor.name for tensor in built.tensors if tensor.role != "table"]
-        self._pointers = [known.get(name, 0) for name in order]
+        self._arguments = Arguments([known.get(name, 0) for name in order], memory.stride)
         open_ = [(place, name) for place, name in enumerate(order) if name not in known]
         self._given = [(place, name) for place, name in open_ if name not in written]
         self._made = [(place, written[name]) for place, name in open_ if name in written]
         streamed = {tensor.name for tensor in built.tensors if tensor.streamed} - memory.addresses.keys()
-        self._streamed = [(place, name) for place, name in enumerate(order) if name in streamed]
+        for name in streamed & known.keys():
+            check_begin(name, known[name])
+        self._streamed = [(place, name) for place, name in open_ if name in streamed]
 
     @property
     def plans(self) -> Mapping[str, Sequence[str]]:
@@ -172,14 +173,11 @@ class CompiledEngine:
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """See `Engine`."""
-        pointers = self._pointers.copy()
-        for place, name in self._given:
-            pointers[place] = address(arrays[name])
-        for place, name in self._made:
-            pointers[place] = address(outputs[name])
+        given = {place: address(arrays[name]) for place, name in self._given}
+        given |= {place: address(outputs[name]) for place, name in self._made}
         for place, name in self._streamed:
-            check_begin(name, pointers[place])
-        self._entry.run(pointers, self._threads, self.memory.stride)
+            check_begin(name, given[place])
+        self._entry.run(self._arguments, given.items(), self._threads)
         for name, source in self._copied.items():
             array = next(held[source] for held in (arrays, self._fixed, outputs) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)

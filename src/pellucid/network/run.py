@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.allocation import empty
 from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.network.apart import Spans, spans
 from pellucid.network.graph import Concatenation, Graph, Loop, Value, View
@@ -111,7 +112,8 @@ class CompiledGraph:
         is not C-contiguous, of the exact type, writeable, and apart from all others.
         """
         given = self._take(arrays)
-        check_lookups(self._lookups, {**self._fixed, **given} if self._lookups else {})
+        if self._lookups:
+            check_lookups(self._lookups, {**self._fixed, **given})
         made = {name: _empty(value) for name, value in self._made.items()}
         self.engine.run(given, made)
         if self._all_as_made:
@@ -163,8 +165,6 @@ class CompiledGraph:
 
 
 def _empty(value: Value) -> Array:
-    from pellucid.emit.allocation import empty
-
     try:
         return empty(value.shape, value.dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more than an address can count

@@ -251,7 +251,7 @@ class Model:
         """
         with self._lock:
             x = self._take_input(x)
-            if not self._rows_independent:
+            if len(x) == 1 or not self._rows_independent:
                 return self._predicted(x, len(x))
             parts = [self._predicted(x[part], size) for part, size in _blocks(len(x), self._rows_at_once)]
             return np.concatenate(parts) if len(parts) > 1 else parts[0]
@@ -366,7 +366,8 @@ class Model:
     def _predicted(self, x: Array, rows: int) -> Array:
         """The prediction for `x`, made by the program for `rows` rows."""
         program = self._inference(rows)
-        return program.compiled({"x": filled(x, rows)})[program.outputs["y"]][: len(x)]
+        y = program.compiled({"x": filled(x, rows)})[program.outputs["y"]]
+        return y if len(x) == rows else y[: len(x)]
 
     def _masks(self, program: Program, rows: int) -> dict[str, Array]:
         return {

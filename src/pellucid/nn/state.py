@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.allocation import aligned
 from pellucid.errors import ArgumentError, DtypeError, OutOfMemoryError, ShapeError
 from pellucid.nn.layer import Parameter
 from pellucid.nn.update import COUNT, COUNT_ROUND, moment_name
@@ -110,8 +111,6 @@ class State:
 def _from_a_line(values: Array, dtype: str) -> Array:
     """A copy that begins at a cache line. Where `numpy.array` puts one, nearly every vector of weights lies in two: a
     step of LeNet-5 takes 1.08 of the time."""
-    from pellucid.emit.allocation import aligned
-
     array = aligned(values.shape, dtype)
     array[...] = values
     return array
