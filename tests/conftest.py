@@ -10,6 +10,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+@pytest.fixture(autouse=True)
+def on_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small programs, too, run on as many threads as they are asked to: the tests' networks are small."""
+    monkeypatch.setattr("pellucid.network.engine.MEETING", 0)
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawings are empty: they take most of the time of a small training, and have tests of their own."""

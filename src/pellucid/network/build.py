@@ -103,4 +103,5 @@ def _built(assembled: Assembled, chosen: Target, forms: Mapping[str, str]) -> Bu
         ]
         for name, plans in assembled.plans.items()
     }
-    return Built(tensors, assembled.arena, assembled.scratch, assembled.tensors, json.dumps(plans).encode(), code)
+    text = json.dumps(plans).encode()
+    return Built(tensors, assembled.arena, assembled.scratch, assembled.tensors, assembled.cycles, text, code)

@@ -21,6 +21,10 @@ from pellucid.schedule.nest import Tensor
 
 __all__ = ["CompiledEngine", "EngineInTwo", "compile_engine"]
 
+# Cycles of a nest, on the average, from which on threads that meet at its end save time: two save half of them, and a
+# meeting takes a microsecond where one of them comes late.
+MEETING = 2000
+
 
 def compile_engine(
     graph: Graph,
@@ -56,7 +60,8 @@ def _engine(
             copied[name] = tensor
         elif written.setdefault(tensor, name) != name:
             copied[name] = written[tensor]
-    return CompiledEngine(built, Entry(code), Memory(built, threads), written, copied, threads)
+    own = threads if built.cycles >= MEETING else 1
+    return CompiledEngine(built, Entry(code), Memory(built, own), written, copied, own)
 
 
 # What this process has loaded already, by key: a folder that cannot be used must not make a model compile twice.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from pellucid.network.concatenate import Place, parts_in
 from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
@@ -17,7 +18,7 @@ from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.lower import Part
 from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Nest, Program, Tensor
+from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
@@ -30,7 +31,8 @@ __all__ = ["Assembled", "assemble", "equation_options"]
 @dataclass(frozen=True)
 class Assembled:
     """`program`, the arena of its temporaries and that of each thread's scratch, the tensor that each value of the
-    graph lies in, and for each equation's output the plans of its nests, and notes on how it runs in the program."""
+    graph lies in, and for each equation's output the plans of its nests, and notes on how it runs in the program; how
+    many `cycles` one of its nests takes at the peak, on the average."""
 
     program: Program
     arena: Arena
@@ -38,6 +40,7 @@ class Assembled:
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
     notes: Mapping[str, Sequence[str]]
+    cycles: float
     ahead: Ahead
 
 
@@ -119,7 +122,15 @@ def assemble(
     prove(program)
     places |= {tensor.name: tensor.name for tensor in ahead.tensors}
     left_out = Ahead(tuple(early), tuple(panels.values()))
-    return Assembled(program, *_arenas(program, nests), places, plans, notes, left_out)
+    return Assembled(
+        program, *_arenas(program, nests), places, plans, notes, _cycles(graph, program, machine), left_out
+    )
+
+
+def _cycles(graph: Graph, program: Program, machine: Machine) -> float:
+    """What the equations of a graph take at the peak, shared out to the nests of its program."""
+    terms = sum(prod(node.extents.values()) for node in graph.nodes if isinstance(node, Equation | Loop))
+    return terms / machine.lanes(ELEMENT_BYTES[graph.dtype]) / machine.fma_rate / max(1, len(program.nests))
 
 
 def _arenas(program: Program, nests: Iterable[Nest]) -> tuple[Arena, Arena]:
