@@ -514,6 +514,35 @@ def test_a_matrix_that_is_read_once_is_prefetched(images: int, rows: int, column
     assert distances == ({rows_ahead * columns} if found else set())
 
 
+CONV_1X1 = "z[n,i,j,k] = sum(c) x[n,i,j,c] * w[c,k]"
+TRANSFORMED = "z[a,o,n,l] = sum(c) v[a,n,c] * w[a,o,c,l]"
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "found", "distance"),
+    [
+        # Panels of 48 columns, one behind the other.
+        (CONV_1X1, {"x": (1, 14, 14, 256), "w": (256, 960)}, "w, 48 rounds of k ahead", 256 * 48),
+        # Panels of 32 of 64 columns, each for all `o` in turn.
+        (TRANSFORMED, {"v": (24, 28, 256), "w": (24, 4, 256, 64)}, "w, a round of o ahead", 256 * 32),
+        # Blocks of whole rows, where they stand.
+        (TRANSFORMED, {"v": (24, 28, 64), "w": (24, 4, 64, 64)}, "w, a round of o ahead", 64 * 64),
+        (CONV_1X1, {"x": (1, 14, 14, 64), "w": (64, 64)}, "", 0),  # there is one block
+        (CONV_1X1, {"x": (1, 14, 14, 48), "w": (48, 256)}, "", 0),  # a block is near
+    ],
+)
+def test_the_next_block_of_what_seldom_changes_is_prefetched(
+    equation: str, shapes: dict[str, tuple[int, ...]], found: str, distance: int
+) -> None:
+    given = case(equation, shapes)
+    assert not given.lowered(AVX512).plans[0].prefetched
+    lowered = given.lowered(AVX512, Options(seldom=frozenset({"w"})))
+    assert [str(ahead) for ahead in lowered.plans[0].prefetched] == ([found] if found else [])
+    updates = [part for nest in lowered.nests for part in statements(nest.body) if isinstance(part, Update)]
+    asked = {(o.prefetch.distance, o.prefetch.cache) for part in updates for o in operands(part.value) if o.prefetch}
+    assert asked == ({(distance, 2)} if found else set())
+
+
 def depthwise_gradient(size: int, channels: int, stride: int = 1) -> Case:
     shapes = {"x": (2, size, size, channels), "w": (3, 3, channels)}
     equation = "z[n,i,j,c] = sum(s,t) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c]"

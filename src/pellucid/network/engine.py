@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from pellucid.network.apart import address
 from pellucid.network.built import Built, build_key, from_bytes, to_bytes
 from pellucid.network.graph import Graph
 from pellucid.network.tuned import load_tuned
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Tensor
 
 __all__ = ["CompiledEngine", "EngineInTwo", "compile_engine"]
@@ -43,7 +45,9 @@ def compile_engine(
     if len(parts) == 1:
         return _engine(*parts[0], outputs, graph.inputs, threads)
     (first, first_code), (then, then_code) = parts
-    between = {tensor.name: tensor for tensor in first.tensors if tensor.role == "output"}
+    order = {tensor.name: place for place, tensor in enumerate(then.tensors)}  # in which it reads them
+    made = [tensor for tensor in first.tensors if tensor.role == "output"]
+    between = {tensor.name: tensor for tensor in sorted(made, key=lambda tensor: order.get(tensor.name, 0))}
     one = _engine(first, first_code, list(between), graph.inputs, threads)
     two = _engine(then, then_code, outputs, (*graph.inputs, *between), threads)
     return EngineInTwo(one, two, list(between.values()))
@@ -192,11 +196,12 @@ class EngineInTwo:
     """A program whose inputs are in part made by another one, `first`, which runs when what it reads has changed."""
 
     def __init__(self, first: CompiledEngine, then: CompiledEngine, between: Sequence[Tensor]) -> None:
+        # In one piece, in the order of reading: what prefetches beyond the end of one brings the next.
+        ends = list(accumulate((-(-tensor.bytes // CACHE_LINE) * CACHE_LINE for tensor in between), initial=0))
+        memory = cleared(ends[-1], "what follows from parameters alone")
         arrays = {
-            tensor.name: cleared(tensor.bytes, "what follows from parameters alone")
-            .view(tensor.dtype)[: tensor.size]
-            .reshape(tensor.shape)
-            for tensor in between
+            tensor.name: memory[start : start + tensor.bytes].view(tensor.dtype).reshape(tensor.shape)
+            for tensor, start in zip(between, ends[:-1], strict=True)
         }
         self._first, self._then, self._between = first.bound(arrays), then.bound(arrays), between
         self._stale = True

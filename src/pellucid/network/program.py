@@ -111,7 +111,7 @@ def assemble(
     # Panels alone: what makes a value, a part of one among them, has its place in the order of the values.
     copies = [nest for nest in nests if stored(nest.body).isdisjoint(places.values())]
     early = [nest for nest in copies if fixed and loaded(nest.body) and loaded(nest.body) <= fixed]
-    panels = {name: table[name] for nest in early for name in stored(nest.body)}
+    panels = {name: table[name] for nest in early for name in sorted(stored(nest.body))}
     table |= {name: replace(tensor, role="input") for name, tensor in panels.items()}
     nests, scratch = form_passes((nest for nest in nests if nest not in early), table)
     for number, names in enumerate(_made_in_passes(nests, places, inside, list(plans))):

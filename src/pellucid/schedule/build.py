@@ -257,7 +257,12 @@ class _Builder:
             if placed is None:
                 return replace(bound, prefetch=self._prefetch(operand, bound, numbers))
             inner = self._inner_name(placed, points, plan.vector)
-            return placed.operand(place.env, place.anchors[placed.name], bound, inner)
+            copy = placed.operand(place.env, place.anchors[placed.name], bound, inner)
+            ahead = self.ahead.get(operand)
+            if ahead is None or ahead.axis is None:
+                return copy
+            distance = placed.distance(ahead.axis, ahead.rounds, place.env[placed.panel.axis].piece)
+            return replace(copy, prefetch=Prefetch(distance, tuple(range(len(numbers))), cache=2))
 
         vectors = len(groups)
         reduction = Reduction(
@@ -285,6 +290,8 @@ class _Builder:
         axis, rounds = self.ahead[operand].axis, self.ahead[operand].rounds
         if axis is None:
             return self.near
+        if axis not in self.reductions:
+            return Prefetch(rounds * operand.address.coefficient(axis), tuple(range(len(points))), cache=2)
         first = set(range(len(points)))
         for index in bound.index:
             if step := index.coefficient(axis):

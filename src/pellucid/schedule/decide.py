@@ -7,7 +7,7 @@ accuracy. Nothing here knows what a convolution is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -76,7 +76,9 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = (*outer, *levels)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
-    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes)
+    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes) or choose_far(
+        nest, vector, across, tile, slabs, levels, machine, element_bytes, options
+    )
     levels += chain_levels(nest, slabs, options.chain, {vector: lanes} if across and vector else None)
     vectors = -(-min(tile.block, nest.extents[vector]) // lanes) if vector else 1
     accumulators = prod(size for _, size in tile.points) * vectors
@@ -246,6 +248,33 @@ def choose_prefetched(
         return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
 
     return tuple(Ahead(operand) for operand in nest.loads if operand not in copied and is_scattered(operand))
+
+
+def choose_far(
+    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, slabs: Iterable[tuple[str, int]],
+    levels: tuple[Level, ...], machine: Machine, element_bytes: int, options: Options,
+) -> tuple[Ahead, ...]:  # fmt: skip
+    """Operands that seldom change and are read as vectors, of which the next block is prefetched while tiles go through
+    one: the weights of a prediction. What else it reads has driven them out of the caches since the last one."""
+    if vector is None or across or not is_product(nest):
+        return ()
+    block_extents = {**nest.extents, **dict(slabs), vector: min(tile.block, nest.extents[vector])}
+    within = {vector, *(axis for axis, _ in nest.reduced)}
+    # Of loops the one that goes through what lies one behind the other; else blocks of lanes.
+    cut = [level for level in levels if level.size < nest.extents.get(level.axis, 1)]
+    result = list[Ahead]()
+    for operand in nest.loads:
+        if operand.tensor not in options.seldom or stride(operand, vector) != 1:
+            continue
+        loops, blocks = (
+            [level for level in cut if level.kind == kind and stride(operand, level.axis)]
+            for kind in ("loop", "vector")
+        )
+        block = footprint(operand, within, block_extents, element_bytes)
+        if (loops or blocks) and machine.l1 // 2 <= block < machine.l2 // 2:
+            level = min(loops or blocks, key=lambda level: stride(operand, level.axis))
+            result.append(Ahead(operand, level.axis, level.size))
+    return tuple(result)
 
 
 def _is_read_once(nest: Contraction, operand: Operand, vector: str, tile: RegisterTile) -> bool:

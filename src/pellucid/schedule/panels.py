@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Bound, For, Group, Load, Operand, Statement, Store, Tensor, Tile
@@ -71,6 +72,18 @@ class PlacedPanel:
                 axis = self.ranged.get(d)
                 index.append(own.index[d] if axis is None else own.index[d] - anchor[axis].base)
         return Operand(tensor.name, tensor.shape, (*index, axis_name), guards=own.guards, outside=own.outside)
+
+    def distance(self, axis: str, count: int, piece: int) -> int:
+        """How many elements a cell of a piece lies before the one `count` values of `axis` further; of the axis of the
+        panel, before the one in the next block."""
+        shape, first = self.tensors[piece].shape, int(self.keeps_block)
+        if axis == self.panel.axis:
+            return prod(shape[first:])
+        total = 0
+        for place, d in enumerate(self.kept, start=first):
+            step = self.panel.operand.index[d].coefficient(axis)
+            total += (bool(step) if d in self.counted else step) * count * prod(shape[place + 1 :])
+        return total
 
     def copies(self, env: Mapping[str, Binding], prefix: str) -> list[Statement]:
         """The statements that fill the panel, of every piece or of the one that `env` is in."""

@@ -38,8 +38,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ahead:
-    """An operand that is prefetched: half a line ahead, or what a later round of the reduction over `axis` reads, the
-    next one or one some `rounds` from now."""
+    """An operand that is prefetched: half a line ahead, or what is read some `rounds` of `axis` from now; where a panel
+    is blocked by that axis, from its next block."""
 
     operand: Operand
     axis: str | None = None
