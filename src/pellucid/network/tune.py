@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.emit.allocation import copied
 from pellucid.emit.compile import Executable, generate
 from pellucid.emit.entry import load_object
 from pellucid.emit.targets import Target, check_runnable, target
@@ -152,7 +153,7 @@ class _Problem:
         """Small whole numbers, so that sums come out alike in whatever order they are added; indices are 0."""
         random = np.random.default_rng(0)
         return {
-            name: random.integers(-2, 3, tensor.shape).astype(tensor.dtype)
+            name: copied(random.integers(-2, 3, tensor.shape), tensor.dtype)
             if tensor.dtype != "int64"
             else np.zeros(tensor.shape, np.int64)
             for name, tensor in self.tensors.items()
