@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -10,10 +12,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-@pytest.fixture(autouse=True)
-def on_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def on_all_threads() -> Iterator[None]:
     """Small programs, too, run on as many threads as they are asked to: the tests' networks are small."""
-    monkeypatch.setattr("pellucid.network.engine.MEETING", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pellucid.network.engine.MEETING", 0)
+        yield
 
 
 @pytest.fixture

@@ -71,10 +71,12 @@ def relay_program(nests: int, size: int) -> Program:
     return Program(tuple(tensors), tuple(steps))
 
 
+@pytest.mark.parametrize("size", [1, 5, 64, 1000])
 @pytest.mark.parametrize("threads", [1, 2, 3, 8, 17])
-def test_barriers_between_nests(threads: int) -> None:
-    """More threads than processors must get through: who waits gives its processor away."""
-    nests, size = 20, 64
+def test_barriers_between_nests(threads: int, size: int) -> None:
+    """More threads than processors must get through: who waits gives its processor away. Shares, and pieces of them,
+    need not be equal, nor every thread have one."""
+    nests = 20
     executable = compile_program(relay_program(nests, size))
     x, z = np.arange(size, dtype="float64"), np.zeros(size)
     for _ in range(3):

@@ -209,8 +209,8 @@ def test_scratch_is_used_again_inside_a_round(assembled, batch):
     assert step.scratch.size < max(sum(sizes[name] for name in names) for names in touched)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_checker_sees_scratch_that_is_needed_at_once(assembled, name):
+@pytest.mark.parametrize(("name", "least"), [(name, 5 if name == "lenet5" else 6) for name in NETWORKS])
+def test_the_checker_sees_scratch_that_is_needed_at_once(assembled, name, least):
     """What a loop makes put where something lies that it reads, whichever it is."""
     program, arena = assembled[name, 8].program, assembled[name, 8].scratch
     seen = 0
@@ -224,4 +224,4 @@ def test_the_checker_sees_scratch_that_is_needed_at_once(assembled, name):
                 offsets = {**arena.offsets, second: arena.offsets[first]}
                 assert scratch_faults(program, offsets) != [], (first, second)
                 seen += 1
-    assert seen >= 5
+    assert seen >= least

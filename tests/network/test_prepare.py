@@ -112,6 +112,24 @@ def test_panels_of_what_is_kept_are_made_with_it():
     np.testing.assert_array_equal(bound({"x": x})["y"], 2 * whole["y"])
 
 
+def test_what_is_kept_lies_in_the_order_of_reading():
+    """What u gives, and then v, and a copy of w; what is read is the copy, then what v gave, then what u."""
+    graph = Graph()
+    graph.input("x", (64, 512), of_images=False)
+    for name, shape in (("u", (64,)), ("v", (64,)), ("w", (512, 512))):
+        graph.input(name, shape)
+    of_u = graph.formula(parse("d[n] = exp(u[n])"), {"u": "u"})
+    of_v = graph.formula(parse("e[n] = exp(v[n])"), {"v": "v"})
+    y = graph.formula(parse("y[n,k] = sum(c) x[n,c]*w[c,k]"), {"x": "x", "w": "w"})
+    most = graph.formula(parse("m[n] = max(k) y[n,k]*e[n]"), {"y": y, "e": of_v})
+    least = graph.formula(parse("z = sum(n) m[n]*d[n]"), {"m": most, "d": of_u})
+    run = compile_graph(graph, [least], kept=["u", "v", "w"])
+    assert {of_u, of_v} <= run.engine.built.places.keys()
+    held = run.engine._then._fixed
+    order = sorted(held, key=lambda name: held[name].ctypes.data)
+    assert list(dict.fromkeys(re.sub(r"\.panel0.*", "", name) for name in order)) == ["n0.y", of_v, of_u]
+
+
 def test_what_is_updated_is_not_kept():
     graph = Graph("float64")
     graph.input("w", (3,))

@@ -96,7 +96,7 @@ def test_a_model_holds_its_threads_until_it_is_closed_or_gone():
 
 def test_a_small_program_runs_on_the_caller_s_thread(monkeypatch):
     """What is through sooner than threads have met; a batch through LeNet-5 is shared."""
-    monkeypatch.setattr("pellucid.network.engine.MEETING", 2000)
+    monkeypatch.setattr("pellucid.network.engine.MEETING", 5000)
     gc.collect()
     before = own_threads()
     images = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)

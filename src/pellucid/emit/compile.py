@@ -19,7 +19,7 @@ from pellucid.emit.targets import Target, check_runnable, target_machine
 from pellucid.emit.targets import target as find_target
 from pellucid.errors import ArgumentError, CompileError, OutOfBoundsError
 from pellucid.schedule.bounds import prove
-from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.machine import whole_lines
 from pellucid.schedule.nest import Program, Tensor
 
 __all__ = ["Executable", "assembly_text", "compile_program", "generate", "load_module"]
@@ -97,7 +97,7 @@ class Executable:
         self._entry = Entry(code)
         self._own: dict[str, NDArray[np.uint8]] = {}
         largest = max((tensor.bytes for tensor in self._tensors if tensor.role == "scratch"), default=0)
-        self._stride = -(-largest // CACHE_LINE) * CACHE_LINE
+        self._stride = whole_lines(largest)
         self._arguments = Arguments([0] * len(self._tensors), self._stride)
         self._rules = lookup_rules(program)
 

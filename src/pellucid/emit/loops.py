@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from pellucid.emit.ir import Block, Code, Register
+from pellucid.emit.meeting import PAIR
 from pellucid.errors import CompileError
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import Bound, For
@@ -90,8 +91,8 @@ class Loops:
         code.enter(again)
         done = Register(code.name(), "i64")
         arguments = [*taken, self.thread, self.threads, steps, done]
-        taken_steps = Register(code.name(), "{ i64, i64 }")
-        code.line(f"{taken_steps.text} = call {{ i64, i64 }} @take({', '.join(a.typed for a in arguments)})")
+        taken_steps = Register(code.name(), PAIR)
+        code.line(f"{taken_steps.text} = call {PAIR} @take({', '.join(a.typed for a in arguments)})")
         first, count = (code.instruction("i64", 1, f"extractvalue {taken_steps.typed}, {place}") for place in range(2))
         code.branch_if(code.compare("icmp ne", count, code.number(0, "i64")), take, after)
         code.enter(take)

@@ -29,6 +29,7 @@ __all__ = [
     "LOOPS",
     "MUTEX_WORD",
     "OVER_WORD",
+    "PAIR",
     "YIELD_WORD",
     "meeting",
     "record_words",
@@ -38,6 +39,8 @@ __all__ = [
 # `void lead(ptr board, ptr record, ptr program, ptr args, i64 threads, ptr errors, i64 run)`, where `run` is above 0
 # and new each time, and `void lobby(ptr board, i64 thread)`, which a thread leaves when the pool is over.
 LEAD, LOBBY = "lead", "lobby"
+# The type of what is given in pairs: the first step taken and how many; how many are done, of how many.
+PAIR = "{ i64, i64 }"
 # The board of a pool, in words of 8 bytes:
 #   0  the record of the run that was opened last
 #   1  the address of sched_yield where the pool has more threads than there are processors, else 0
@@ -50,10 +53,13 @@ BOARD_WORDS, CROWDED_WORD, OVER_WORD, CALLS_WORD, MUTEX_WORD, CONDITION_WORD = 2
 #   1  what they run, its arguments, its errors, the number of threads
 #   8  how many of them are through with it  16  the phases that are over    24  the address of sched_yield
 #  32  loops done in this phase, the loops of the longest phase
-#  40  rows of 40 words: for every loop of a phase its steps done; then a row for each thread, for every loop the steps
+#  40  rows: for every loop of a phase its steps done; then a row for each thread, for every loop the steps
 #      taken of its share, below the phase that they count for
 # The first loop stands for all of a phase that has no steps but parts, one for each thread; LOOPS others have steps.
-LOOPS, YIELD_WORD, _LOOP_WORD, _ROW_WORDS = 32, 24, 40, 40
+LOOPS, YIELD_WORD, _LOOP_WORD = 32, 24, 40
+# A row's counters, LOOPS and one, and a gap: from the last of a row to the first of the next it is a whole cache line:
+# no line holds counters of two rows, wherever the record begins.
+_ROW_WORDS = LOOPS + 8
 # Pieces of a share: of 32 to a share, small loops took longer. Each time half of what is left was no faster: who comes
 # first then takes more of the others' shares, whose data is in their caches.
 _PIECES = 8
@@ -91,14 +97,14 @@ no:
 ; The next steps of a loop for this thread: the first and how many, 0 when none are left; `done` is how many it did.
 ; Each begins with its own equal share, whose results it finds in its own cache at the next loop, and then helps the
 ; others.
-define internal { i64, i64 } @take(ptr %loop, i64 %phase, i64 %thread, i64 %threads, i64 %steps, i64 %done) noinline {
+define internal PAIR @take(ptr %loop, i64 %phase, i64 %thread, i64 %threads, i64 %steps, i64 %done) noinline {
 entry:
   %alone = icmp eq i64 %threads, 1
   br i1 %alone, label %all, label %ask
 all:
   %rest = sub i64 %steps, %done
-  %whole = insertvalue { i64, i64 } { i64 0, i64 undef }, i64 %rest, 1
-  ret { i64, i64 } %whole
+  %whole = insertvalue PAIR { i64 0, i64 undef }, i64 %rest, 1
+  ret PAIR %whole
 ask:
   %asked = phi i64 [ 0, %entry ], [ %more, %refused ]
   %place = add i64 %thread, %asked
@@ -139,15 +145,15 @@ swap:
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %got, label %try
 got:
-  %from = insertvalue { i64, i64 } undef, i64 %first_step, 0
-  %got_steps = insertvalue { i64, i64 } %from, i64 %piece, 1
-  ret { i64, i64 } %got_steps
+  %from = insertvalue PAIR undef, i64 %first_step, 0
+  %got_steps = insertvalue PAIR %from, i64 %piece, 1
+  ret PAIR %got_steps
 refused:
   %more = add i64 %asked, 1
   %others = icmp ult i64 %more, %threads
   br i1 %others, label %ask, label %none
 none:
-  ret { i64, i64 } zeroinitializer
+  ret PAIR zeroinitializer
 }
 
 ; This thread did `done` steps of a loop of `steps`; with the last step of the last of `loops` the phase is over.
@@ -403,7 +409,7 @@ def meeting(target: Target) -> str:
         "SPINS": _SPINS, "LOOKS": _LOOKS, "YIELD_WORD": YIELD_WORD, "LOOP_WORD": _LOOP_WORD, "DOOR_BITS": _DOOR_BITS,
         "STEP_BITS": _STEP_BITS, "ROW_WORDS": _ROW_WORDS, "PIECES_LESS_1": _PIECES - 1, "PIECES": _PIECES,
         "PAUSE": pause, "OVER_WORD": OVER_WORD, "CALLS_WORD": CALLS_WORD, "MUTEX_WORD": MUTEX_WORD,
-        "CONDITION_WORD": CONDITION_WORD, "CROWDED_WORD": CROWDED_WORD,
+        "CONDITION_WORD": CONDITION_WORD, "CROWDED_WORD": CROWDED_WORD, "PAIR": PAIR,
     }  # fmt: skip
     text = _FUNCTIONS
     for name, value in words.items():

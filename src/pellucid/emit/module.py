@@ -9,7 +9,7 @@ from pellucid.emit.checked import CHECKED_FUNCTIONS
 from pellucid.emit.entry import ENTRY
 from pellucid.emit.ir import Code
 from pellucid.emit.kinds import storage_kind
-from pellucid.emit.meeting import meeting
+from pellucid.emit.meeting import PAIR, meeting
 from pellucid.emit.nests import Emitter, Function
 from pellucid.emit.targets import Target
 from pellucid.errors import CompileError, DtypeError
@@ -165,9 +165,9 @@ def _phase(
             f"  br label %parts{number}",
             f"parts{number}:",
             f"  {done} = phi i64 [ 0, %phase{number} ], [ {more}, %mine{number} ]",
-            f"  {taken} = call {{ i64, i64 }} {take}",
-            f"  {part} = extractvalue {{ i64, i64 }} {taken}, 0",
-            f"  {one} = extractvalue {{ i64, i64 }} {taken}, 1",
+            f"  {taken} = call {PAIR} {take}",
+            f"  {part} = extractvalue {PAIR} {taken}, 0",
+            f"  {one} = extractvalue {PAIR} {taken}, 1",
             f"  {some} = icmp ne i64 {one}, 0",
             f"  br i1 {some}, label %mine{number}, label %counted{number}",
             f"mine{number}:",

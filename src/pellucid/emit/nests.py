@@ -10,7 +10,7 @@ from pellucid.emit.access import Access, MemoryAccess
 from pellucid.emit.checked import CheckedAccess
 from pellucid.emit.ir import BYTES, Code, Register
 from pellucid.emit.loops import Loops
-from pellucid.emit.meeting import LOOPS
+from pellucid.emit.meeting import LOOPS, PAIR
 from pellucid.emit.places import Places
 from pellucid.emit.targets import Target
 from pellucid.emit.tiles import Tiles
@@ -20,8 +20,6 @@ from pellucid.schedule.rewrite import renamed
 from pellucid.schedule.touched import loaded, read_of, stored, touched
 
 __all__ = ["Emitter", "Function"]
-
-_DONE_OF_STEPS = "{ i64, i64 }"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Function:
     @property
     def result(self) -> str:
         """The type of what it gives."""
-        return _DONE_OF_STEPS if self.free else "void"
+        return PAIR if self.free else "void"
 
 
 class Emitter:
@@ -114,10 +112,10 @@ class Emitter:
             loop, phase = Register("%loop", "ptr"), Register("%phase", "i64")
             done, steps = writer.pieces(statement, [loop, phase])
             self._await_streams(code)
-            half = code.instruction("", 1, f"insertvalue {_DONE_OF_STEPS} poison, {done.typed}, 0")
-            both = code.instruction("", 1, f"insertvalue {_DONE_OF_STEPS} {half.text}, {steps.typed}, 1")
-            code.block.end = f"  ret {_DONE_OF_STEPS} {both.text}"
-            head = f'{_DONE_OF_STEPS} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
+            half = code.instruction("", 1, f"insertvalue {PAIR} poison, {done.typed}, 0")
+            both = code.instruction("", 1, f"insertvalue {PAIR} {half.text}, {steps.typed}, 1")
+            code.block.end = f"  ret {PAIR} {both.text}"
+            head = f'{PAIR} @"NAME"({loop.typed}, {phase.typed}, {parameters})'
         else:
             writer.statements((statement,), parallel=False)
             self._await_streams(code)

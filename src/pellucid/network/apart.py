@@ -56,7 +56,7 @@ def spans(arrays: Mapping[str, NDArray[Any]], updated: Container[str], others: S
 def address(array: NDArray[Any]) -> int:
     """Where an array's memory begins."""
     try:
-        # A third of the time of the other way, which serves arrays that are read-only or without elements as well.
+        # A quarter of the time of the other way, which serves arrays that are read-only or without elements as well.
         return addressof(c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         return array.__array_interface__["data"][0]

@@ -104,4 +104,4 @@ def _built(assembled: Assembled, chosen: Target, forms: Mapping[str, str]) -> Bu
         for name, plans in assembled.plans.items()
     }
     text = json.dumps(plans).encode()
-    return Built(tensors, assembled.arena, assembled.scratch, assembled.tensors, assembled.cycles, text, code)
+    return Built(tensors, assembled.arena, assembled.scratch, assembled.tensors, assembled.cycles_a_nest, text, code)

@@ -25,7 +25,7 @@ class Built:
 
     `tensors` are the arguments of `code`, an object, in order (those of tables without their values, which the object
     holds); `arena` lays out the temporaries among them, `scratch` the memory of each thread, `places` says which tensor
-    each value of the graph lies in, and `cycles` how many a nest takes at the peak, on the average. `plan_text` is
+    each value of the graph lies in, and `cycles_a_nest` how many a nest takes at least, on the average. `plan_text` is
     JSON: for each equation, by its output, notes on how it runs (its form and why, image by image or whole, tuned or
     not, its pass), one a line, and behind them the printed plans. `before` makes inputs of this one that do not change
     with every call: its outputs.
@@ -35,7 +35,7 @@ class Built:
     arena: Arena
     scratch: Arena
     places: Mapping[str, str]
-    cycles: float
+    cycles_a_nest: float
     plan_text: bytes
     code: bytes
     before: Built | None = None
@@ -56,7 +56,7 @@ def to_bytes(built: Built) -> bytes:
         ],
         "arenas": [(arena.size, arena.offsets) for arena in (built.arena, built.scratch)],
         "places": built.places,
-        "cycles": built.cycles,
+        "cycles_a_nest": built.cycles_a_nest,
         "plans": len(built.plan_text),
         "before": len(before),
     }
@@ -76,7 +76,7 @@ def from_bytes(content: bytes) -> Built:
     code = plans + header["before"]
     before = from_bytes(content[plans:code]) if header["before"] else None
     text, code_bytes = content[end + 1 : plans], content[code:]
-    return Built(tensors, arena, scratch, header["places"], header["cycles"], text, code_bytes, before)
+    return Built(tensors, arena, scratch, header["places"], header["cycles_a_nest"], text, code_bytes, before)
 
 
 def build_key(

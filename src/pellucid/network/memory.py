@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.machine import whole_lines
 from pellucid.schedule.nest import For, Nest, Statement, Tensor
 from pellucid.schedule.touched import touched
 
@@ -46,14 +46,14 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> Arena:
     offsets: dict[str, int] = {}
     for lifetime in sorted(lifetimes, key=lambda entry: (-entry.size, entry.first, entry.name)):
         taken = sorted(
-            (offset, offset + _rounded(other.size))
+            (offset, offset + whole_lines(other.size))
             for other, offset in placed
             if other.first <= lifetime.last and lifetime.first <= other.last
         )
-        offset = _best_hole(taken, _rounded(lifetime.size))
+        offset = _best_hole(taken, whole_lines(lifetime.size))
         placed.append((lifetime, offset))
         offsets[lifetime.name] = offset
-    size = max((offset + _rounded(lifetime.size) for lifetime, offset in placed), default=0)
+    size = max((offset + whole_lines(lifetime.size) for lifetime, offset in placed), default=0)
     return Arena(offsets, size)
 
 
@@ -90,10 +90,6 @@ def _lifetimes(pieces: Iterable[tuple[Statement, ...]], tensors: Iterable[Tensor
             first.setdefault(name, number)
             last[name] = number
     return [Lifetime(name, sizes[name], first[name], last[name]) for name in first]
-
-
-def _rounded(size: int) -> int:
-    return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 def _best_hole(taken: Sequence[tuple[int, int]], size: int) -> int:

@@ -32,7 +32,7 @@ __all__ = ["Assembled", "assemble", "equation_options"]
 class Assembled:
     """`program`, the arena of its temporaries and that of each thread's scratch, the tensor that each value of the
     graph lies in, and for each equation's output the plans of its nests, and notes on how it runs in the program; how
-    many `cycles` one of its nests takes at the peak, on the average."""
+    many cycles one of its nests takes at least, on the average."""
 
     program: Program
     arena: Arena
@@ -40,7 +40,7 @@ class Assembled:
     tensors: Mapping[str, str]
     plans: Mapping[str, Sequence[Plan]]
     notes: Mapping[str, Sequence[str]]
-    cycles: float
+    cycles_a_nest: float
     ahead: Ahead
 
 
@@ -123,14 +123,20 @@ def assemble(
     places |= {tensor.name: tensor.name for tensor in ahead.tensors}
     left_out = Ahead(tuple(early), tuple(panels.values()))
     return Assembled(
-        program, *_arenas(program, nests), places, plans, notes, _cycles(graph, program, machine), left_out
+        program, *_arenas(program, nests), places, plans, notes, _cycles_a_nest(graph, program, machine), left_out
     )
 
 
-def _cycles(graph: Graph, program: Program, machine: Machine) -> float:
-    """What the equations of a graph take at the peak, shared out to the nests of its program."""
-    terms = sum(prod(node.extents.values()) for node in graph.nodes if isinstance(node, Equation | Loop))
-    return terms / machine.lanes(ELEMENT_BYTES[graph.dtype]) / machine.fma_rate / max(1, len(program.nests))
+def _cycles_a_nest(graph: Graph, program: Program, machine: Machine) -> float:
+    """What a nest takes at least, on the average: its terms at the peak, or what it touches at the rate of the caches
+    that hold so much."""
+    total = 0.0
+    for node in graph.nodes:
+        if isinstance(node, Equation | Loop):
+            terms = prod(node.extents.values()) / machine.lanes(ELEMENT_BYTES[graph.dtype]) / machine.fma_rate
+            size = sum(graph.values[name].bytes for name in {*node.sources, *node.outputs})
+            total += max(terms, size / machine.bandwidth(size))
+    return total / max(1, len(program.nests))
 
 
 def _arenas(program: Program, nests: Iterable[Nest]) -> tuple[Arena, Arena]:
@@ -184,10 +190,6 @@ def _made_in_passes(
     return passes
 
 
-def _tensors_of(nest: Nest) -> set[str]:
-    return {operand.tensor for operand in touched(nest.body)}
-
-
 def _places(graph: Graph, homes: Mapping[str, str], inside: Mapping[str, Place]) -> dict[str, str]:
     """The tensor in whose memory each value lies: views share their source's, updates their input's, parts that of the
     whole."""
@@ -224,5 +226,6 @@ def _seen_as(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _used(table: Mapping[str, Tensor], nests: Sequence[Nest]) -> tuple[Tensor, ...]:
-    used = {name for nest in nests for name in _tensors_of(nest)}
-    return tuple(tensor for name, tensor in table.items() if name in used)
+    """The tensors of a table that nests touch, in the order in which they first do."""
+    used = dict.fromkeys(operand.tensor for nest in nests for operand in touched(nest.body))
+    return tuple(table[name] for name in used)

@@ -252,17 +252,11 @@ class _Builder:
         numbers = [probe.point(number) for number in range(probe.point_count)]
 
         def bind(operand: Operand) -> Operand:
-            bound = bind_operand(operand, bindings)
-            placed = self.panel_of.get(operand)
-            if placed is None:
-                return replace(bound, prefetch=self._prefetch(operand, bound, numbers))
-            inner = self._inner_name(placed, points, plan.vector)
-            copy = placed.operand(place.env, place.anchors[placed.name], bound, inner)
-            ahead = self.ahead.get(operand)
-            if ahead is None or ahead.axis is None:
-                return copy
-            distance = placed.distance(ahead.axis, ahead.rounds, place.env[placed.panel.axis].piece)
-            return replace(copy, prefetch=Prefetch(distance, tuple(range(len(numbers))), cache=2))
+            own = bind_operand(operand, bindings)
+            if placed := self.panel_of.get(operand):
+                inner = self._inner_name(placed, points, plan.vector)
+                own = placed.operand(place.env, place.anchors[placed.name], own, inner)
+            return replace(own, prefetch=self._prefetch(operand, own, place, numbers))
 
         vectors = len(groups)
         reduction = Reduction(
@@ -281,23 +275,29 @@ class _Builder:
         position = None if nest.position is None else nest.position.substitute(bindings)
         return reduction.body(value, position, guards, axes, dict(place.ranges))
 
-    def _prefetch(self, operand: Operand, bound: Operand, points: list[dict[str, int]]) -> Prefetch | None:
-        """Half a line ahead, or what the next round of an axis reads: then by the points that it leads where no point
-        has been. Several of them read a cell, now or at the next steps, so that one does where borders leave
-        others out: a line that is not prefetched costs as much as the rest of its row."""
+    def _prefetch(self, operand: Operand, own: Operand, place: _Place, points: list[dict[str, int]]) -> Prefetch | None:
+        """Half a line ahead, or what the next round of an axis reads; `own` is what the tile reads for `operand`.
+
+        Of a sum's axis by the points that it leads where no point has been. Several of them read a cell, now or at the
+        next steps, so that one does where borders leave others out: a line that is not prefetched costs as much as the
+        rest of its row."""
         if operand not in self.ahead:
             return None
         axis, rounds = self.ahead[operand].axis, self.ahead[operand].rounds
         if axis is None:
             return self.near
-        if axis not in self.reductions:
-            return Prefetch(rounds * operand.address.coefficient(axis), tuple(range(len(points))), cache=2)
         first = set(range(len(points)))
-        for index in bound.index:
-            if step := index.coefficient(axis):
-                places = [sum(index.coefficient(name) * at for name, at in point.items()) for point in points]
-                first -= {number for number, place in enumerate(places) if place + step in places}
-        return Prefetch(rounds * bound.address.coefficient(axis), tuple(sorted(first)), cache=2)
+        if axis in self.reductions:
+            distance = rounds * own.address.coefficient(axis)
+            for index in own.index:
+                if step := index.coefficient(axis):
+                    cells = [sum(index.coefficient(name) * at for name, at in point.items()) for point in points]
+                    first -= {number for number, cell in enumerate(cells) if cell + step in cells}
+        elif placed := self.panel_of.get(operand):
+            distance = placed.distance(axis, rounds, place.env[placed.panel.axis].piece)
+        else:
+            distance = rounds * operand.address.coefficient(axis)
+        return Prefetch(distance, tuple(sorted(first)), cache=2)
 
     @staticmethod
     def _inner_name(placed: PlacedPanel, points: tuple[tuple[str, int], ...], vector: str | None) -> Affine:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CACHE_LINE", "FAR", "Machine"]
+__all__ = ["CACHE_LINE", "FAR", "Machine", "whole_lines"]
 
 # Bytes that move between memory and caches at once.
 CACHE_LINE = 64
 # Second caches that one core's share of the last one holds.
 FAR = 8
+
+
+def whole_lines(size: int) -> int:
+    """So many bytes, rounded up to whole cache lines."""
+    return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 @dataclass(frozen=True)

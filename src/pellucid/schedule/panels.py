@@ -75,12 +75,13 @@ class PlacedPanel:
 
     def distance(self, axis: str, count: int, piece: int) -> int:
         """How many elements a cell of a piece lies before the one `count` values of `axis` further; of the axis of the
-        panel, before the one in the next block."""
-        shape, first = self.tensors[piece].shape, int(self.keeps_block)
+        panel, before the one in the next block. Only of panels that hold all blocks."""
+        assert self.keeps_block
+        shape = self.tensors[piece].shape
         if axis == self.panel.axis:
-            return prod(shape[first:])
+            return prod(shape[1:])
         total = 0
-        for place, d in enumerate(self.kept, start=first):
+        for place, d in enumerate(self.kept, start=1):
             step = self.panel.operand.index[d].coefficient(axis)
             total += (bool(step) if d in self.counted else step) * count * prod(shape[place + 1 :])
         return total
