@@ -24,7 +24,9 @@ from pellucid.language.render import to_text
 from pellucid.language.solve import solve
 from pellucid.language.syntax import Access, Formula, Reduce, walk
 from pellucid.reference import evaluate_parts
+from pellucid.schedule.fetching import with_fetches
 from pellucid.schedule.lower import Lowered, lower, lower_alone
+from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
@@ -231,6 +233,8 @@ class Equation:
         return self._kernels[key], given
 
     def _schedule(self, given: Arrays, found: Extents, options: Options | None) -> LoopNest:
+        from pellucid.emit import target
+
         # Integers alone give float64: float32 holds them only up to 2**24.
         every = "float64" if given else "float32"
         dtype = next((str(array.dtype) for array in given.values() if array.dtype.kind == "f"), every)
@@ -245,13 +249,15 @@ class Equation:
             for formula in formulas_of(self.parts)
         }
         known = {**tensors, **made}
+        machine = target().machine
         nests, new, plans = list[Nest](), list[Tensor](), list[Plan]()
         for number, (part, own) in enumerate(zip(self.parts, found.parts, strict=True)):
-            lowered = self._lowered(part, own, known, f"equation{number or ''}", options)
+            lowered = self._lowered(part, own, known, f"equation{number or ''}", machine, options)
             nests += lowered.nests
             new += lowered.tensors
             plans += lowered.plans
-        return LoopNest(Program(with_streamed((*known.values(), *new), nests), tuple(nests)), tuple(plans))
+        streamed = with_streamed((*known.values(), *new), nests)
+        return LoopNest(Program(streamed, with_fetches(nests, streamed, machine)), tuple(plans))
 
     def _lowered(
         self,
@@ -259,11 +265,9 @@ class Equation:
         extents: Mapping[str, int],
         tensors: Mapping[str, Tensor],
         name: str,
+        machine: Machine,
         options: Options | None,
     ) -> Lowered:
-        from pellucid.emit import target
-
-        machine = target().machine
         if isinstance(part, Recurrence):
             own = options or recurrence_options(part, extents)
             return lower_recurrence(part, self.constants, extents, tensors, machine, name, own)

@@ -88,17 +88,14 @@ class MemoryAccess:
         return code.select(condition, code.splat(value, condition.lanes), outside)
 
     def _prefetch(self, place: Place, cell: Cell, pointer: Register) -> None:
-        """Have the line of a later cell brought nearer, where the operand asks, once in straight-line code; nobody
-        waits for it, and it need not exist."""
+        """Have the line of a later cell brought nearer, where the operand asks, once in straight-line code."""
         prefetch = place.operand.prefetch
         if prefetch is None or cell.point not in prefetch.points:
             return
-        distance, locality = prefetch.distance * BYTES[place.kind], 4 - prefetch.cache
-        ahead = self.code.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {distance}")
-        self.code.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        text = f"call void @llvm.prefetch.p0({ahead.typed}, i32 0, i32 {locality}, i32 1)"
+        ahead = self.code.further(pointer, prefetch.distance * BYTES[place.kind])
+        text = f"prefetch {ahead.text}"
         if text not in self.code.memory:
-            self.code.line(text)
+            self.code.prefetch(ahead, prefetch.cache)
             self.code.memory[text] = (place.operand.tensor, ahead)
 
     def _load_safely(self, place: Place, pointer: Register, condition: Register) -> Register:

@@ -182,6 +182,17 @@ class Code:
             found = self.known[text] = self.instruction(kind, lanes, text)
         return found
 
+    def further(self, pointer: Register, distance: int) -> Register:
+        """A pointer so many bytes further."""
+        if distance == 0:
+            return pointer
+        return self.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {distance}")
+
+    def prefetch(self, pointer: Register, cache: int) -> None:
+        """Have a line brought into the first or second cache; nobody waits for it, and it need not exist."""
+        self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0({pointer.typed}, i32 0, i32 {4 - cache}, i32 1)")
+
     def declare(self, text: str) -> None:
         """Declare an external or intrinsic function in the module."""
         self.declarations.add(f"declare {text}")

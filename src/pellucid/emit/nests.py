@@ -15,7 +15,8 @@ from pellucid.emit.places import Places
 from pellucid.emit.targets import Target
 from pellucid.emit.tiles import Tiles
 from pellucid.emit.values import Values
-from pellucid.schedule.nest import For, Program, Statement, Tile, Update, statements
+from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.nest import Fetch, For, Program, Statement, Tile, Update, statements
 from pellucid.schedule.rewrite import renamed
 from pellucid.schedule.touched import loaded, read_of, stored, touched
 
@@ -166,6 +167,8 @@ class _NestWriter:
             self._loop(statement, None, parallel)
         elif isinstance(statement, Tile):
             self.tiles.write(statement, lambda tile: self._tile_body(tile, tile.body))
+        elif isinstance(statement, Fetch):
+            self._fetch(statement)
         else:
             raise AssertionError("an Update stands outside a tile")
 
@@ -175,8 +178,19 @@ class _NestWriter:
                 self.tiles.update(tile, statement)
             elif isinstance(statement, For):
                 self._loop(statement, tile, True)
+            elif isinstance(statement, Fetch):
+                self._fetch(statement)
             else:
                 raise AssertionError("a tile stands inside a tile")
+
+    def _fetch(self, fetch: Fetch) -> None:
+        """Ask for lines one by one."""
+        code, operand = self.code, fetch.operand
+        const, terms = self.loops.split(operand.address)
+        pointer = self.loops.pointer(operand.tensor, terms)
+        first = const * BYTES[self.places.kinds[operand.tensor]]
+        for line in range(fetch.lines):
+            code.prefetch(code.further(pointer, first + line * CACHE_LINE), cache=2)
 
     def _loop(self, loop: For, tile: Tile | None, parallel: bool) -> None:
         """A loop; one that is known to run never or once becomes nothing or its body."""

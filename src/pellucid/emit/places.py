@@ -132,9 +132,7 @@ class Places:
         if shift is not None:
             kind = f"[{size} x i8]"
             pointer = self.code.pure("ptr", 1, f"getelementptr {kind}, ptr {pointer.text}, i64 {shift.text}")
-        if number == 0:
-            return pointer
-        return self.code.pure("ptr", 1, f"getelementptr i8, ptr {pointer.text}, i64 {number * size}")
+        return self.code.further(pointer, number * size)
 
     def element(self, place: Place, index: Register) -> Register:
         base = self.loops.bases[place.operand.tensor]

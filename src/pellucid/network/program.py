@@ -16,6 +16,7 @@ from pellucid.network.phases import join_independent
 from pellucid.network.rounds import by_image
 from pellucid.network.tuned import Tuned
 from pellucid.schedule.bounds import prove
+from pellucid.schedule.fetching import with_fetches
 from pellucid.schedule.lower import Part
 from pellucid.schedule.machine import Machine
 from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Program, Tensor
@@ -118,13 +119,20 @@ def assemble(
         for name in names:
             notes[name].append(f"pass {number + 1}")
     table |= {tensor.name: tensor for tensor in scratch}
-    program = Program(with_streamed(_used(table, nests), nests, graph.inputs), join_independent(nests))
-    prove(program)
+    program = _program(nests, table, graph.inputs, machine)
     places |= {tensor.name: tensor.name for tensor in ahead.tensors}
     left_out = Ahead(tuple(early), tuple(panels.values()))
     return Assembled(
         program, *_arenas(program, nests), places, plans, notes, _cycles_a_nest(graph, program, machine), left_out
     )
+
+
+def _program(nests: Sequence[Nest], table: Mapping[str, Tensor], inputs: Collection[str], machine: Machine) -> Program:
+    """The program of nests, proved to stay in bounds; `inputs` are the caller's memory."""
+    tensors = with_streamed(_used(table, nests), nests, inputs)
+    program = Program(tensors, join_independent(with_fetches(nests, tensors, machine)))
+    prove(program)
+    return program
 
 
 def _cycles_a_nest(graph: Graph, program: Program, machine: Machine) -> float:

@@ -17,6 +17,7 @@ from math import prod
 from pellucid.errors import OutOfBoundsError
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import (
+    Fetch,
     For,
     Guard,
     Lookup,
@@ -62,6 +63,8 @@ def _proved(statement: Statement, scope: Scope, nest: Nest, tensors: Mapping[str
             return _TileProof(statement, nest, tensors).count(scope)
         case Update():
             raise AssertionError(f"nest {nest.name}: an Update stands outside of every Tile")
+        case Fetch():
+            return 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ class _TileProof:
                 return sum(self.operand(operand, cells) for operand in operands(value))
             case Tile():
                 raise AssertionError(f"nest {self.nest.name}: a Tile stands inside a Tile")
+            case Fetch():
+                return 0
 
     # ------------------------------------------------------------ one access
     def operand(self, operand: Operand, cells: _Cells) -> int:

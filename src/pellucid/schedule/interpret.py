@@ -21,6 +21,7 @@ from pellucid.schedule.nest import (
     Apply,
     Bound,
     Constant,
+    Fetch,
     For,
     Load,
     Nest,
@@ -142,6 +143,8 @@ class _Thread:
                 _TileRun(self, statement).run()
             case Update():
                 raise AssertionError(f"nest {self.nest.name}: an Update stands outside of every Tile")
+            case Fetch():
+                pass
 
     def iterations(self, loop: For) -> Iterator[None]:
         """Bind the loop's variable to each of its values that is this thread's."""
@@ -294,6 +297,8 @@ class _TileRun:
                 self.update(statement)
             case Tile():
                 raise AssertionError(f"nest {self.thread.nest.name}: a Tile stands inside a Tile")
+            case Fetch():
+                pass
 
     def update(self, update: Update) -> None:
         """One term of the reduction into the accumulators of every active point and every lane."""

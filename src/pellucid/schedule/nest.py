@@ -5,6 +5,7 @@
     Statement = For(variable, low, high, step, body, parallel)     low = max, high = min of ceil(affine / divisor)
               | Tile(points, lane, groups, reduction, body, stores)
               | Update(active, value, position, chain, fence)      only inside a Tile
+              | Fetch(operand, lines)
     Value    = Constant(number) | Position(affine) | Load(operand) | Accumulated(which) | Apply(function, arguments)
     Operand  = (tensor, shape, index, guards, lookups, outside)    a cell for every point and lane
 
@@ -45,6 +46,7 @@ __all__ = [
     "Apply",
     "Bound",
     "Constant",
+    "Fetch",
     "For",
     "Group",
     "Guard",
@@ -319,7 +321,16 @@ class Tile:
         return result
 
 
-Statement: TypeAlias = For | Tile | Update
+@dataclass(frozen=True)
+class Fetch:
+    """So many cache `lines` from the operand's cell on are brought into the second cache, for later. They may lie
+    beyond the tensor; no result depends on it."""
+
+    operand: Operand
+    lines: int
+
+
+Statement: TypeAlias = For | Tile | Update | Fetch
 
 
 @dataclass(frozen=True)

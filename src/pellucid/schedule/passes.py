@@ -20,7 +20,19 @@ from math import prod
 from operator import mul
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.nest import ELEMENT_BYTES, Bound, For, Nest, Operand, Statement, Tensor, Tile, Update, statements
+from pellucid.schedule.nest import (
+    ELEMENT_BYTES,
+    Bound,
+    Fetch,
+    For,
+    Nest,
+    Operand,
+    Statement,
+    Tensor,
+    Tile,
+    Update,
+    statements,
+)
 from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
 from pellucid.schedule.touched import loaded, stored, touched
 
@@ -232,6 +244,8 @@ def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Sta
             case Update():
                 position = None if statement.position is None else statement.position.substitute(names)
                 return replace(statement, value=bind_value(statement.value, names), position=position)
+            case Fetch():
+                raise AssertionError("what is fetched is found in passes")
 
     return [visit(statement) for statement in body]
 
@@ -352,6 +366,8 @@ def _moved(nest: Nest, homes: Mapping[str, tuple[int, ...]], seen: Callable[[Ope
                 return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
             case Update():
                 return replace(statement, value=map_operands(statement.value, operand))
+            case Fetch():
+                raise AssertionError("what is fetched is found in passes")
 
     return replace(nest, body=tuple(visit(statement) for statement in nest.body))
 

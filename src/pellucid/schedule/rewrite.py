@@ -8,6 +8,7 @@ from dataclasses import replace
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import (
     Apply,
+    Fetch,
     For,
     Guard,
     Load,
@@ -136,5 +137,7 @@ def renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
                 return replace(old, body=body, stores=map_stores(old.stores, operand))
             case Update():
                 return Update(old.active, map_operands(old.value, operand), old.position, old.chain, old.fence)
+            case Fetch():
+                return Fetch(operand(old.operand), old.lines)
 
     return visit(statement)

@@ -21,6 +21,7 @@ from pellucid.schedule.nest import (
     Apply,
     Bound,
     Constant,
+    Fetch,
     For,
     Group,
     Load,
@@ -59,7 +60,7 @@ def show(what: Program | Nest | Sequence[Statement] | Statement) -> str:
             return "\n".join(_program(what))
         case Nest():
             return "\n".join(_nest(what))
-        case For() | Tile() | Update():
+        case For() | Tile() | Update() | Fetch():
             return "\n".join(_statement(what))
         case _:
             return "\n".join(line for statement in what for line in _statement(statement))
@@ -118,6 +119,8 @@ def _statement(statement: Statement, tile: Tile | None = None) -> Iterator[str]:
                 yield "  " + _store(store)
         case Update():
             yield _update(statement, tile)
+        case Fetch(operand, lines):
+            yield f"fetch {lines} line{'s' if lines > 1 else ''} of {show_operand(operand)}"
 
 
 def _tile_head(tile: Tile) -> str:

@@ -1,0 +1,329 @@
+"""What a loop reads in its next round is fetched into the second cache while it multiplies in this one.
+
+    before   for n: V = transform(x[n]);  for b, k: M[b, k] = V[b] * U[b, k];  z[n] = inverse(M)
+    after    for n: V = transform(x[n]);  for b, k: fetch a part of x[n + 1]; M[b, k] = V[b] * U[b, k];  z[n] = ...
+
+Products leave half of a processor's loads unused, and what follows them waits for memory: a processor foresees what is
+read in order, but not across the end of a page, of a map's rows or of a block of weights. So the lines that a round
+reads first are shared out to the register tiles of the round before. Of nested loops the innermost that moves an array
+does it, if there is time enough in its rounds: what it fetches is not driven out again before it is read.
+
+No result depends on it, and what is fetched need not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from pellucid.language.affine import Affine
+from pellucid.schedule.machine import CACHE_LINE, Machine
+from pellucid.schedule.nest import (
+    ELEMENT_BYTES,
+    Fetch,
+    For,
+    Nest,
+    Operand,
+    Statement,
+    Tensor,
+    Tile,
+    Update,
+    operands,
+    statements,
+)
+from pellucid.schedule.rewrite import names_of
+
+__all__ = ["with_fetches"]
+
+# Multiply-adds of vectors for each line that is fetched, at least: where there are fewer, memory bounds a loop, and
+# fetching takes turns with reading.
+LEAST_WORK = 16
+# Cycles that a round multiplies, at least: twice what a line is on its way from memory.
+LEAST_CYCLES = 1000
+# Lines at a time, at most: as many as a processor has on their way.
+MOST_LINES = 20
+# How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time.
+MOST_TIMES = 4
+# Steps of a loop that what a round reads reaches over, at most: a kernel of 7 rows does over 7. A loop over the rows of
+# a kernel itself moves a whole map by one row: little of that is new.
+WINDOW = 8
+# Multiply-adds of vectors from which on the loops in a tile are sites of their own.
+LONG = 4096
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A far operand, the loops around the tile that reads it, and the values that every name inside them takes."""
+
+    operand: Operand
+    loops: tuple[For, ...]
+    spans: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A tile of products, or a loop in one, which stands before its rounds: where a few lines are fetched each time.
+    `loops` are those around it, itself among them; `work` are the multiply-adds of vectors until the next time."""
+
+    statement: Tile | For
+    loops: tuple[For, ...]
+    work: int
+
+    def total(self, depth: int) -> int:
+        """The work in one round of its loop at `depth - 1`."""
+        return self.work * prod(map(_rounds, self.loops[depth:]))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Rows of `size` elements through which a loop moves in steps: `top` numbers the first that only the next round
+    reads. Of each row cells are read from the `first` to the `last`, so many in all."""
+
+    top: Affine
+    step: int
+    size: int
+    first: int
+    last: int
+    cells: int
+
+
+@dataclass
+class _Found:
+    """What stands in a body: what it reads, where there is time to fetch, and the tensors that are fetched."""
+
+    reads: list[_Read] = field(default_factory=list[_Read])
+    sites: list[_Site] = field(default_factory=list[_Site])
+    fetched: set[str] = field(default_factory=set[str])
+
+    def add(self, other: _Found) -> None:
+        self.reads += other.reads
+        self.sites += other.sites
+        self.fetched |= other.fetched
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What the next round of a loop reads first: so many lines of an array, from element `start` on."""
+
+    tensor: Tensor
+    start: Affine
+    lines: int
+
+
+def with_fetches(nests: Iterable[Nest], tensors: Iterable[Tensor], machine: Machine) -> tuple[Nest, ...]:
+    """The nests with `Fetch`es where they pay, of arrays that the second cache does not hold beside others."""
+    shared = (tensor for tensor in tensors if tensor.role in ("input", "output", "temporary"))
+    far = {tensor.name: tensor for tensor in shared if tensor.bytes > machine.l2 // 2}
+    return tuple(_Fetcher(far, machine).nest(nest) for nest in nests) if far else tuple(nests)
+
+
+class _Fetcher:
+    """Finds what the loops of one nest fetch: `found`, by the identity of the tile before which it stands, or of the
+    loop whose rounds begin with it."""
+
+    def __init__(self, far: Mapping[str, Tensor], machine: Machine) -> None:
+        self.far, self.machine = far, machine
+        self._lanes = min(machine.lanes(ELEMENT_BYTES[tensor.dtype]) for tensor in far.values())
+        self.found: dict[int, list[Fetch]] = {}
+
+    def nest(self, nest: Nest) -> Nest:
+        """The nest with all that is fetched in it."""
+        self._walk(nest.body, ())
+        return replace(nest, body=self._placed(nest.body)) if self.found else nest
+
+    def _placed(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        result = list[Statement]()
+        for statement in body:
+            own = self.found.get(id(statement), ())
+            match statement:
+                case For():
+                    result.append(replace(statement, body=(*own, *self._placed(statement.body))))
+                case Tile():
+                    result += (*own, replace(statement, body=self._placed(statement.body)))
+                case _:
+                    result.append(statement)
+        return tuple(result)
+
+    # ------------------------------------------------------------ from the inside out
+    def _walk(self, body: Sequence[Statement], loops: tuple[For, ...]) -> _Found:
+        """What a body reads and fetches, and its sites."""
+        found = _Found()
+        for statement in body:
+            if isinstance(statement, For):
+                inner = self._walk(statement.body, (*loops, statement))
+                if inner.sites:
+                    self._fetch((*loops, statement), inner)
+                found.add(inner)
+            elif isinstance(statement, Tile):
+                sites = self._sites(statement, statement, loops) if _multiplies(statement) else ()
+                found.add(_Found(self._reads(statement, loops), list(sites)))
+        return found
+
+    def _reads(self, tile: Tile, loops: tuple[For, ...]) -> list[_Read]:
+        inner = [statement for statement in statements(tile.body) if isinstance(statement, For)]
+        values = [store.value for store in tile.stores]
+        values += [statement.value for statement in statements(tile.body) if isinstance(statement, Update)]
+        found = dict.fromkeys(operand for operand in operands(*values) if operand.tensor in self.far)
+        spans = {name: (0, count - 1) for name, count in tile.points}
+        spans[tile.lane] = tile.groups[0].offset, tile.groups[-1].offset + tile.groups[-1].valid - 1
+        for loop in (*loops, *inner):
+            low, high = _range(loop)
+            if low < high:
+                spans[loop.variable] = low, high - 1
+        return [_Read(operand, loops, spans) for operand in found if not operand.lookups and operand.prefetch is None]
+
+    def _sites(self, tile: Tile, owner: Tile | For, loops: tuple[For, ...]) -> Iterator[_Site]:
+        """A tile, or a loop in it; where one round of that is long, the loops inside."""
+        work = sum(self._work(statement, tile) for statement in owner.body)
+        inner = [statement for statement in owner.body if isinstance(statement, For)]
+        if work > LONG and len(inner) == len(owner.body):
+            for loop in inner:
+                yield from self._sites(tile, loop, (*loops, loop))
+        elif work:
+            yield _Site(owner, loops, work)
+
+    def _work(self, statement: Statement, tile: Tile) -> int:
+        """The multiply-adds of vectors in a statement of a tile."""
+        match statement:
+            case For():
+                return _rounds(statement) * sum(self._work(inner, tile) for inner in statement.body)
+            case Update():
+                return len(statement.active) * sum(-(-group.width // self._lanes) for group in tile.groups)
+            case _:
+                return 0
+
+    # ------------------------------------------------------------ one loop
+    def _fetch(self, loops: tuple[For, ...], inside: _Found) -> None:
+        """Has the innermost of some loops fetch what it can of what is read in it and not fetched yet."""
+        depth = len(loops)
+        work = sum(site.total(depth) for site in inside.sites)
+        if _rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
+            return
+        room = self.machine.l2 // 2
+        for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
+            own = [read for read in inside.reads if read.operand.tensor == name]
+            blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
+            lines = sum(block.lines for block in blocks)
+            size = lines * CACHE_LINE
+            again = size * prod(map(_rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            if not blocks or again or size > room or lines * LEAST_WORK > work:
+                continue
+            shares = [share for block in blocks for share in _shares(block, loops, inside.sites)]
+            if max(fetch.lines for _, fetch in shares) * len(blocks) > MOST_LINES:
+                continue
+            room -= size
+            work -= lines * LEAST_WORK
+            inside.fetched.add(name)
+            for statement, fetch in shares:
+                self.found.setdefault(id(statement), []).append(fetch)
+
+
+def _shares(block: _Block, loops: tuple[For, ...], sites: Sequence[_Site]) -> Iterator[tuple[Statement, Fetch]]:
+    """Parts of a block for the sites in a loop, each as large as its part of the work, with where it is fetched."""
+    depth, done = len(loops), 0
+    work = sum(site.total(depth) for site in sites)
+    for site in sites:
+        own = -(-block.lines * site.total(depth) // work)
+        inner, statement = site.loops[depth:], site.statement
+        # Where there are fewer lines than rounds the loops outside of them fetch.
+        while inner and (prod(map(_rounds, inner)) > own or any(loop.step != 1 for loop in inner)):
+            inner = inner[:-1]
+            statement = inner[-1] if inner else loops[-1]
+        times, number = prod(map(_rounds, inner)), Affine()
+        lines = -(-own // times)
+        for loop in inner:
+            number = number * _rounds(loop) + Affine.name(loop.variable) - _range(loop)[0]
+        start = block.start + (number * lines + done) * (CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype])
+        yield statement, Fetch(Operand(block.tensor.name, (block.tensor.size,), (start,)), lines)
+        done += lines * times
+        if done >= block.lines:
+            break
+
+
+def _next_blocks(tensor: Tensor, reads: Sequence[_Read], depth: int) -> list[_Block]:
+    """What the next round of the loop at `depth - 1` reads that this one has not: rows of the array, or pieces of them;
+    nothing where the loop does not move through rows in order."""
+    rows = [_row(read, depth) for read in reads]
+    kinds = {(row.top - row.top.const, row.step, row.size) for row in rows if row is not None}
+    if None in rows or len(kinds) != 1:
+        return []
+    ((form, step, size),) = kinds
+    known = [row for row in rows if row is not None]
+    top = form + max(row.top.const for row in known)
+    first, last = min(row.first for row in known), max(row.last for row in known)
+    if 2 * sum(row.cells for row in known) < last - first + 1:
+        return []
+    element = ELEMENT_BYTES[tensor.dtype]
+    if 4 * (last - first + 1) > 3 * size:  # whole rows lie one behind the other
+        return [_Block(tensor, top * size, -(-step * size * element // CACHE_LINE))]
+    lines = -(-(last - first + 1) * element // CACHE_LINE)
+    return [_Block(tensor, (top + number) * size + first, lines) for number in range(step)]
+
+
+def _row(read: _Read, depth: int) -> _Row | None:
+    """How an operand goes through rows in the loop at `depth - 1`: it moves one dimension, at whose cells the later
+    dimensions begin; the earlier ones stand still."""
+    loop, outer = read.loops[depth - 1], {entry.variable for entry in read.loops[:depth]}
+    index, shape = read.operand.index, read.operand.shape
+    moved = [d for d, form in enumerate(index) if form.coefficient(loop.variable)]
+    step = index[moved[0]].coefficient(loop.variable) * loop.step if len(moved) == 1 else 0
+    if step <= 0:
+        return None
+    top, first, last, cells = Affine(), 0, 0, 1
+    for d, (form, extent) in enumerate(zip(index, shape, strict=True)):
+        fixed = Affine.of(0, {name: factor for name, factor in form.terms if name in outer})
+        span = _reach(form - fixed, read.spans)
+        if span is None:
+            return None
+        low, high = span
+        if d <= moved[0]:
+            if high - low >= (WINDOW * step if d == moved[0] else 1):
+                return None
+            top = top * extent + fixed + high
+        else:
+            if fixed.terms:
+                return None
+            low, high = max(low, 0), min(high, extent - 1)
+            first, last, cells = first * extent + low, last * extent + high, cells * max(0, high - low + 1)
+    return _Row(top + 1, step, prod(shape[moved[0] + 1 :]), first, last, cells)
+
+
+def _reach(form: Affine, spans: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
+    """The least and the largest value of a form; None where a name takes unknown ones."""
+    low = high = form.const
+    for name, factor in form.terms:
+        if name not in spans:
+            return None
+        ends = [factor * end for end in spans[name]]
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def _multiplies(tile: Tile) -> bool:
+    """Whether a tile sums products whose factors serve several of its points or all of its lanes."""
+    points = {name for name, _ in tile.points}
+    if tile.reduction != "sum" or tile.across or not points:
+        return False
+    names = [
+        names_of(operand)
+        for statement in statements(tile.body)
+        if isinstance(statement, Update)
+        for operand in operands(statement.value)
+    ]
+    return any(tile.lane not in own for own in names) and any(not points & own for own in names)
+
+
+def _range(loop: For) -> tuple[int, int]:
+    """The range of a loop's variable, as far as it is known beforehand: of a bound that depends on other loops its
+    constant part; an empty one where there is none."""
+    low, high = (
+        [form.const for form, divisor in bound.terms if not form.terms and divisor == 1]
+        for bound in (loop.low, loop.high)
+    )
+    return (max(low), min(high)) if low and high else (0, 0)
+
+
+def _rounds(loop: For) -> int:
+    low, high = _range(loop)
+    return max(0, -((low - high) // loop.step))

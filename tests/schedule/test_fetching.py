@@ -1,0 +1,260 @@
+"""What is fetched is what comes next: judged by walking nests statement by statement, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
+
+import numpy as np
+import pytest
+
+from pellucid.emit import compile_program, target
+from pellucid.language.affine import Affine
+from pellucid.language.parse import parse
+from pellucid.schedule.bounds import prove
+from pellucid.schedule.fetching import MOST_LINES, with_fetches
+from pellucid.schedule.lower import lower
+from pellucid.schedule.machine import Machine
+from pellucid.schedule.nest import Bound, Fetch, For, Operand, Program, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.passes import form_passes
+from pellucid.schedule.plan import Options
+from pellucid.schedule.rewrite import names_of
+from pellucid.schedule.show import show
+from schedule.cases import AVX2, TOY, Case, compiled, interpreted
+
+LINE = 16  # elements of float32
+
+
+def with_second_cache(machine: Machine, size: int) -> Machine:
+    """So small a one that arrays are too large for it whose walk takes no time."""
+    return replace(machine, l1=1024, l2=size)
+
+
+MACHINE = with_second_cache(AVX2, 4096)
+CONVOLUTION = Case(
+    parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-1,j+t-1,c] * w[s,t,c,k]"),
+    {"x": (2, 10, 8, 16), "w": (3, 3, 16, 16)},
+    given={"i": 10, "j": 8},
+)
+STRIDED = Case(
+    parse("z[n,i,j,k] = sum(s,t,c) x[n,2*i+s-1,2*j+t-1,c] * w[s,t,c,k]"),
+    {"x": (2, 20, 16, 16), "w": (3, 3, 16, 16)},
+    given={"i": 10, "j": 8},
+)
+WEIGHTS = Case(
+    parse("dw[s,t,c,k] = sum(n,i,j) x[n,i+s-1,j+t-1,c] * g[n,i,j,k]"),
+    {"x": (4, 24, 24, 8), "g": (4, 24, 24, 8), "dw": (3, 3, 8, 8)},
+)
+DENSE = Case(parse("z[n,k] = sum(c) x[n,c] * w[c,k]"), {"x": (96, 64), "w": (64, 32)})
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of an array that is read or fetched, and the round of the loop that is watched."""
+
+    round: tuple[int, ...]
+    kind: str
+    line: int
+
+
+def events(program: Program, tensor: str, watched: str) -> Iterator[Event]:
+    """All that happens to an array in the order of running: no bound but those of the loops is trusted."""
+    size = program.tensor(tensor).size
+
+    def value(form: Affine, names: Mapping[str, int]) -> int:
+        return form.const + sum(factor * names[name] for name, factor in form.terms)
+
+    def limit(bound: Bound, names: Mapping[str, int]) -> list[int]:
+        return [ceil(value(form, names) / divisor) for form, divisor in bound.terms]
+
+    def cells(operand: Operand, names: Mapping[str, int], tile: Tile, active: Iterator[int]) -> Iterator[int]:
+        lanes = [group.offset + lane for group in tile.groups for lane in range(group.valid)]
+        used = names_of(operand) | {name for guard in operand.guards for name in guard.index.names}
+        points = active if used & {name for name, _ in tile.points} else [0]
+        for point, lane in product(points, lanes if tile.lane in used else lanes[:1]):
+            inside = {**names, **tile.point(point), tile.lane: lane}
+            index = [value(form, inside) for form in operand.index]
+            if all(guard.low <= value(guard.index, inside) < guard.high for guard in operand.guards):
+                yield int(np.ravel_multi_index(index, operand.shape))
+
+    def walk(body, names: dict[str, int], seen: tuple[int, ...], around: tuple[int, ...], tile: Tile | None):
+        for statement in body:
+            match statement:
+                case For():
+                    for count in range(
+                        max(limit(statement.low, names)), min(limit(statement.high, names)), statement.step
+                    ):
+                        inner = (*around, count)
+                        here = inner if statement.variable == watched else seen
+                        yield from walk(statement.body, {**names, statement.variable: count}, here, inner, tile)
+                case Tile():
+                    yield from walk(statement.body, names, seen, around, statement)
+                    for store in statement.stores:
+                        yield from read((store.value,), names, seen, statement, range(statement.point_count))
+                case Update():
+                    yield from read((statement.value,), names, seen, tile, statement.active)
+                case Fetch(operand, lines) if operand.tensor == tensor:
+                    first = value(operand.address, names)
+                    yield from (Event(seen, "fetch", first // LINE + line) for line in range(lines))
+
+    def read(values, names, seen, tile, active):
+        for operand in operands(*values):
+            if operand.tensor == tensor:
+                for cell in cells(operand, names, tile, active):
+                    assert 0 <= cell < size
+                    yield Event(seen, "read", cell // LINE)
+
+    for nest in program.nests:
+        yield from walk(nest.body, {}, (), (), None)
+
+
+def by_round(program: Program, tensor: str, watched: str) -> dict[tuple[int, ...], dict[str, list[int]]]:
+    found: dict[tuple[int, ...], dict[str, list[int]]] = {}
+    for event in events(program, tensor, watched):
+        if event.round:
+            found.setdefault(event.round, {"read": [], "fetch": []})[event.kind].append(event.line)
+    return found
+
+
+def fetching(case: Case, machine, options: Options | None = None) -> Program:
+    program = case.program(machine, options)
+    return replace(program, nests=with_fetches(program.nests, program.tensors, machine))
+
+
+def check(program: Program, tensor: str, watched: str, share: float = 1.0, more: float = 0.25) -> None:
+    """A round fetches `share` of the lines that the next one reads and no round before did, and few `more`."""
+    rounds = by_round(program, tensor, watched)
+    before, expected, found, others = None, 0, 0, 0
+    known: set[int] = set()
+    for number, lines in rounds.items():
+        new = set(lines["read"]) - known
+        if before is not None and number[:-1] == before[:-1] and new:
+            expected += len(new)
+            fetched = set(rounds[before]["fetch"])
+            found += len(new & fetched)
+            others += len(fetched - new)
+        known |= new
+        before = number
+    assert expected > 10
+    assert found >= share * expected
+    assert others <= more * expected
+
+
+@pytest.mark.parametrize("machine", [TOY, AVX2], ids=lambda machine: machine.name)
+@pytest.mark.parametrize(("case", "size"), [(CONVOLUTION, 4096), (STRIDED, 8192)], ids=["stride 1", "stride 2"])
+def test_a_convolution_fetches_the_rows_that_the_next_round_reads_first(case, size, machine):
+    check(fetching(case, with_second_cache(machine, size)), "x", "i")
+
+
+def test_products_fetch_the_next_rows_of_a_matrix():
+    check(fetching(DENSE, with_second_cache(TOY, 8192)), "x", "n.block")
+
+
+def test_loops_in_a_tile_fetch_where_it_takes_long():
+    """A weight gradient's tile goes through all positions of its images: of the next ones each fetches a part."""
+    program = fetching(WEIGHTS, with_second_cache(AVX2, 65536), Options(slabs=(("n", 1),), chain=1000))
+    tiles = [tile for nest in program.nests for tile in statements(nest.body) if isinstance(tile, Tile)]
+    assert any(isinstance(inner, Fetch) for tile in tiles for inner in statements(tile.body))
+    # Rows in which a kernel's row leaves the map are passed over; 288 lines for 216 rows are 2 for each.
+    check(program, "x", "n.slab", share=0.95, more=0.5)
+
+
+def test_a_pass_fetches_the_next_image():
+    """Products read what the pass made of an image; what it reads of the next one is fetched by them."""
+    program = image_pass()
+    (loop,) = (statement for nest in program.nests for statement in nest.body)
+    assert isinstance(loop, For)
+    sums = [tile for tile in statements(loop.body) if isinstance(tile, Tile) and tile.reduction == "sum"]
+    assert sums
+    assert "x" not in {operand.tensor for tile in sums for inner in statements(tile.body) for operand in read_in(inner)}
+    check(program, "x", loop.variable)
+
+
+def read_in(statement) -> list[Operand]:
+    return list(operands(statement.value)) if isinstance(statement, Update) else []
+
+
+def image_pass(images: int = 4) -> Program:
+    """v = 2*x and m = v u, image by image, v in scratch."""
+    machine = with_second_cache(AVX2, 8192)
+    table = {
+        "x": Tensor("x", "float32", (images, 24, 32), "input"),
+        "u": Tensor("u", "float32", (32, 32), "input"),
+        "v": Tensor("v", "float32", (images, 24, 32), "temporary"),
+        "m": Tensor("m", "float32", (images, 24, 32), "output"),
+    }
+    formulas = {
+        "v[n,i,c] = x[n,i,c]*2": {"n": images, "i": 24, "c": 32},
+        "m[n,i,k] = sum(c) v[n,i,c]*u[c,k]": {"n": images, "i": 24, "k": 32, "c": 32},
+    }
+    nests = []
+    for number, (text, extents) in enumerate(formulas.items()):
+        lowered = lower(parse(text), {}, extents, table, machine, f"e{number}", Options(outer="n"))
+        nests += lowered.nests
+        table |= {tensor.name: tensor for tensor in lowered.tensors}
+    nests, scratch = form_passes(nests, table)
+    table |= {tensor.name: tensor for tensor in scratch}
+    return Program(tuple(table.values()), with_fetches(nests, table.values(), machine))
+
+
+@pytest.mark.parametrize("machine", [TOY, AVX2], ids=lambda machine: machine.name)
+@pytest.mark.parametrize(("case", "size"), [(CONVOLUTION, 4096), (STRIDED, 8192)])
+def test_results_are_the_same_bits(case, size, machine):
+    machine, arrays = with_second_cache(machine, size), case.arrays()
+    plain, program = case.program(machine), fetching(case, machine)
+    assert "fetch" in show(program)
+    assert prove(program) == prove(plain)
+    expected = case.expected(arrays)
+    np.testing.assert_array_equal(interpreted(program, arrays), expected)
+    np.testing.assert_array_equal(compiled(program, arrays, threads=2), expected)
+
+
+def test_lines_at_a_time():
+    for case, size in product((CONVOLUTION, STRIDED, DENSE, WEIGHTS), (4096, 8192, 65536)):
+        for nest in fetching(case, with_second_cache(AVX2, size)).nests:
+            fetches = [statement for statement in statements(nest.body) if isinstance(statement, Fetch)]
+            assert all(1 <= fetch.lines <= MOST_LINES for fetch in fetches)
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "given"),
+    [
+        ("z[n,k] = max(x[n,k], 0)", {"x": (64, 64)}, {}),
+        ("z[n,i,c] = sum(s) x[n,i+s,c] * w[s,c]", {"x": (8, 32, 32), "w": (3, 32)}, {}),
+        ("z[n,k] = max(i) x[n,i,k]", {"x": (8, 32, 32)}, {}),
+        ("z[k] = sum(n) x[n,k] * x[n,k]", {"x": (128, 32)}, {}),
+    ],
+    ids=["elementwise", "depthwise", "maximum", "squares"],
+)
+def test_what_memory_bounds_fetches_nothing(text, shapes, given):
+    program = fetching(Case(parse(text), shapes, given=given), with_second_cache(AVX2, 4096))
+    assert "fetch" not in show(program)
+
+
+def test_what_the_second_cache_holds_is_not_fetched():
+    machine = with_second_cache(AVX2, 1 << 20)
+    assert fetching(CONVOLUTION, machine) == CONVOLUTION.program(machine)
+
+
+def test_what_is_looked_up_is_not_fetched():
+    """The rows of x come in any order."""
+    machine, shapes = with_second_cache(TOY, 8192), {"x": (96, 64), "r": (96,), "w": (64, 32)}
+    case = Case(parse("z[n,k] = sum(c) x[r[n],c] * w[c,k]"), shapes, integers={"r": 96})
+    assert "of x[" in show(fetching(DENSE, machine))
+    assert "of x[" not in show(fetching(case, machine))
+
+
+def test_as_text():
+    (line, *_) = [line for line in show(fetching(CONVOLUTION, MACHINE)).splitlines() if "fetch" in line]
+    assert line.strip() == "fetch 4 lines of x[128*i + 1280*n + 256]"
+
+
+@pytest.mark.skipif(not target().is_x86, reason="the instruction's name is x86's")
+def test_in_machine_code():
+    counts = [
+        compile_program(program).assembly().count("prefetcht1")
+        for program in (CONVOLUTION.program(MACHINE), fetching(CONVOLUTION, MACHINE))
+    ]
+    assert counts == [0, 8]
