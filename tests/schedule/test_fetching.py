@@ -22,7 +22,7 @@ from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.show import show
-from schedule.cases import AVX2, TOY, Case, compiled, interpreted
+from schedule.cases import AVX2, AVX512, TOY, Case, compiled, interpreted
 
 LINE = 16  # elements of float32
 
@@ -69,6 +69,9 @@ def events(program: Program, tensor: str, watched: str) -> Iterator[Event]:
     def limit(bound: Bound, names: Mapping[str, int]) -> list[int]:
         return [ceil(value(form, names) / divisor) for form, divisor in bound.terms]
 
+    def holds(operand: Operand, names: Mapping[str, int]) -> bool:
+        return all(guard.low <= value(guard.index, names) < guard.high for guard in operand.guards)
+
     def cells(operand: Operand, names: Mapping[str, int], tile: Tile, active: Iterator[int]) -> Iterator[int]:
         lanes = [group.offset + lane for group in tile.groups for lane in range(group.valid)]
         used = names_of(operand) | {name for guard in operand.guards for name in guard.index.names}
@@ -76,7 +79,7 @@ def events(program: Program, tensor: str, watched: str) -> Iterator[Event]:
         for point, lane in product(points, lanes if tile.lane in used else lanes[:1]):
             inside = {**names, **tile.point(point), tile.lane: lane}
             index = [value(form, inside) for form in operand.index]
-            if all(guard.low <= value(guard.index, inside) < guard.high for guard in operand.guards):
+            if holds(operand, inside):
                 yield int(np.ravel_multi_index(index, operand.shape))
 
     def walk(body, names: dict[str, int], seen: tuple[int, ...], around: tuple[int, ...], tile: Tile | None):
@@ -95,7 +98,7 @@ def events(program: Program, tensor: str, watched: str) -> Iterator[Event]:
                         yield from read((store.value,), names, seen, statement, range(statement.point_count))
                 case Update():
                     yield from read((statement.value,), names, seen, tile, statement.active)
-                case Fetch(operand, lines) if operand.tensor == tensor:
+                case Fetch(operand, lines) if operand.tensor == tensor and holds(operand, names):
                     first = value(operand.address, names)
                     yield from (Event(seen, "fetch", first // LINE + line) for line in range(lines))
 
@@ -159,6 +162,17 @@ def test_loops_in_a_tile_fetch_where_it_takes_long():
     assert any(isinstance(inner, Fetch) for tile in tiles for inner in statements(tile.body))
     # Rows in which a kernel's row leaves the map are passed over; 288 lines for 216 rows are 2 for each.
     check(program, "x", "n.slab", share=0.95, more=0.5)
+
+
+def test_many_lines_are_fetched_one_by_one():
+    """96 lines for each tile: one in each of the first 96 of 256 steps."""
+    case = Case(parse("z[n,q] = sum(o) x[n,o] * w[q,o]"), {"x": (64, 512), "w": (480, 512)})
+    program = fetching(case, replace(AVX512, l2=1 << 19))
+    wanted = "fetch 1 line of w[3072*n.tile + 16*o + 1536*o.chain + 24576*q.block + 24576] if 0 <= o < 96"
+    assert wanted in show(program)
+    check(program, "w", "q.block")
+    arrays = case.arrays()
+    np.testing.assert_array_equal(compiled(program, arrays), case.expected(arrays))
 
 
 def test_a_pass_fetches_the_next_image():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -189,8 +190,14 @@ class _NestWriter:
         const, terms = self.loops.split(operand.address)
         pointer = self.loops.pointer(operand.tensor, terms)
         first = const * BYTES[self.places.kinds[operand.tensor]]
-        for line in range(fetch.lines):
-            code.prefetch(code.further(pointer, first + line * CACHE_LINE), cache=2)
+        with ExitStack() as stack:
+            for guard in operand.guards:
+                index = self.loops.integer(guard.index - guard.low)
+                stack.enter_context(
+                    code.when(code.compare("icmp ult", index, code.number(guard.high - guard.low, "i64")))
+                )
+            for line in range(fetch.lines):
+                code.prefetch(code.further(pointer, first + line * CACHE_LINE), cache=2)
 
     def _loop(self, loop: For, tile: Tile | None, parallel: bool) -> None:
         """A loop; one that is known to run never or once becomes nothing or its body."""

@@ -23,6 +23,7 @@ from pellucid.schedule.nest import (
     ELEMENT_BYTES,
     Fetch,
     For,
+    Guard,
     Nest,
     Operand,
     Statement,
@@ -44,7 +45,7 @@ LEAST_CYCLES = 1000
 # Lines at a time, at most: as many as a processor has on their way.
 MOST_LINES = 20
 # How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time.
-MOST_TIMES = 4
+MOST_TIMES = 2
 # Steps of a loop that what a round reads reaches over, at most: a kernel of 7 rows does over 7. A loop over the rows of
 # a kernel itself moves a whole map by one row: little of that is new.
 WINDOW = 8
@@ -198,7 +199,9 @@ class _Fetcher:
         """Has the innermost of some loops fetch what it can of what is read in it and not fetched yet."""
         depth = len(loops)
         work = sum(site.total(depth) for site in inside.sites)
-        if _rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
+        # Pieces of one sum go through a part of what others of their round read as well.
+        in_sum = loops[-1].variable.endswith(".chain")
+        if in_sum or _rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
             return
         room = self.machine.l2 // 2
         for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
@@ -209,8 +212,9 @@ class _Fetcher:
             again = size * prod(map(_rounds, loops)) > MOST_TIMES * self.far[name].bytes
             if not blocks or again or size > room or lines * LEAST_WORK > work:
                 continue
-            shares = [share for block in blocks for share in _shares(block, loops, inside.sites)]
-            if max(fetch.lines for _, fetch in shares) * len(blocks) > MOST_LINES:
+            most = MOST_LINES // len(blocks)
+            shares = [share for block in blocks for share in _shares(block, loops, inside.sites, most)]
+            if any(fetch.lines > most for _, fetch in shares):
                 continue
             room -= size
             work -= lines * LEAST_WORK
@@ -219,7 +223,9 @@ class _Fetcher:
                 self.found.setdefault(id(statement), []).append(fetch)
 
 
-def _shares(block: _Block, loops: tuple[For, ...], sites: Sequence[_Site]) -> Iterator[tuple[Statement, Fetch]]:
+def _shares(
+    block: _Block, loops: tuple[For, ...], sites: Sequence[_Site], most: int
+) -> Iterator[tuple[Statement, Fetch]]:
     """Parts of a block for the sites in a loop, each as large as its part of the work, with where it is fetched."""
     depth, done = len(loops), 0
     work = sum(site.total(depth) for site in sites)
@@ -231,11 +237,19 @@ def _shares(block: _Block, loops: tuple[For, ...], sites: Sequence[_Site]) -> It
             inner = inner[:-1]
             statement = inner[-1] if inner else loops[-1]
         times, number = prod(map(_rounds, inner)), Affine()
-        lines = -(-own // times)
+        lines = at_once = -(-own // times)
         for loop in inner:
             number = number * _rounds(loop) + Affine.name(loop.variable) - _range(loop)[0]
-        start = block.start + (number * lines + done) * (CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype])
-        yield statement, Fetch(Operand(block.tensor.name, (block.tensor.size,), (start,)), lines)
+        number, guards = number * lines, ()
+        if lines > most and len(inner) < len(site.loops) - depth:
+            # One in each of the first rounds of the loop inside.
+            statement = site.loops[depth + len(inner)]
+            if statement.step == 1 and lines <= _rounds(statement):
+                at_once, low = 1, _range(statement)[0]
+                guards = (Guard(Affine.name(statement.variable), low, low + lines),)
+                number = number + Affine.name(statement.variable) - low
+        start = block.start + (number + done) * (CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype])
+        yield statement, Fetch(Operand(block.tensor.name, (block.tensor.size,), (start,), guards), at_once)
         done += lines * times
         if done >= block.lines:
             break

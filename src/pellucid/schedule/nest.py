@@ -323,8 +323,8 @@ class Tile:
 
 @dataclass(frozen=True)
 class Fetch:
-    """So many cache `lines` from the operand's cell on are brought into the second cache, for later. They may lie
-    beyond the tensor; no result depends on it."""
+    """So many cache `lines` from the operand's cell on are brought into the second cache, for later, where its guards
+    hold. They may lie beyond the tensor; no result depends on it."""
 
     operand: Operand
     lines: int

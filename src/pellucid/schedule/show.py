@@ -120,7 +120,8 @@ def _statement(statement: Statement, tile: Tile | None = None) -> Iterator[str]:
         case Update():
             yield _update(statement, tile)
         case Fetch(operand, lines):
-            yield f"fetch {lines} line{'s' if lines > 1 else ''} of {show_operand(operand)}"
+            where = f" if {_guards(operand)}" if operand.guards else ""
+            yield f"fetch {lines} line{'s' if lines > 1 else ''} of {_cell(operand)}{where}"
 
 
 def _tile_head(tile: Tile) -> str:
