@@ -185,7 +185,7 @@ class _NestWriter:
                 raise AssertionError("a tile stands inside a tile")
 
     def _fetch(self, fetch: Fetch) -> None:
-        """Ask for lines one by one."""
+        """Ask for the lines, where the guards hold."""
         code, operand = self.code, fetch.operand
         const, terms = self.loops.split(operand.address)
         pointer = self.loops.pointer(operand.tensor, terms)

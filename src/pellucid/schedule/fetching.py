@@ -34,6 +34,7 @@ from pellucid.schedule.nest import (
     statements,
 )
 from pellucid.schedule.rewrite import names_of
+from pellucid.schedule.scope import Reach, box_reach
 
 __all__ = ["with_fetches"]
 
@@ -59,7 +60,7 @@ class _Read:
 
     operand: Operand
     loops: tuple[For, ...]
-    spans: Mapping[str, tuple[int, int]]
+    spans: Mapping[str, Reach]
 
 
 @dataclass(frozen=True)
@@ -258,16 +259,15 @@ def _shares(
 def _next_blocks(tensor: Tensor, reads: Sequence[_Read], depth: int) -> list[_Block]:
     """What the next round of the loop at `depth - 1` reads that this one has not: rows of the array, or pieces of them;
     nothing where the loop does not move through rows in order."""
-    rows = [_row(read, depth) for read in reads]
-    kinds = {(row.top - row.top.const, row.step, row.size) for row in rows if row is not None}
-    if None in rows or len(kinds) != 1:
+    rows = [row for read in reads if (row := _row(read, depth)) is not None]
+    kinds = {(row.top - row.top.const, row.step, row.size) for row in rows}
+    if len(rows) < len(reads) or len(kinds) != 1:
         return []
     ((form, step, size),) = kinds
-    known = [row for row in rows if row is not None]
-    top = form + max(row.top.const for row in known)
-    first, last = min(row.first for row in known), max(row.last for row in known)
-    if 2 * sum(row.cells for row in known) < last - first + 1:
-        return []
+    top = form + max(row.top.const for row in rows)
+    first, last = min(row.first for row in rows), max(row.last for row in rows)
+    if 2 * sum(row.cells for row in rows) < last - first + 1:
+        return []  # mostly what nobody reads lies between
     element = ELEMENT_BYTES[tensor.dtype]
     if 4 * (last - first + 1) > 3 * size:  # whole rows lie one behind the other
         return [_Block(tensor, top * size, -(-step * size * element // CACHE_LINE))]
@@ -287,10 +287,10 @@ def _row(read: _Read, depth: int) -> _Row | None:
     top, first, last, cells = Affine(), 0, 0, 1
     for d, (form, extent) in enumerate(zip(index, shape, strict=True)):
         fixed = Affine.of(0, {name: factor for name, factor in form.terms if name in outer})
-        span = _reach(form - fixed, read.spans)
-        if span is None:
+        inside = form - fixed
+        if any(name not in read.spans for name in inside.names):
             return None
-        low, high = span
+        low, high = box_reach(inside, read.spans)
         if d <= moved[0]:
             if high - low >= (WINDOW * step if d == moved[0] else 1):
                 return None
@@ -301,17 +301,6 @@ def _row(read: _Read, depth: int) -> _Row | None:
             low, high = max(low, 0), min(high, extent - 1)
             first, last, cells = first * extent + low, last * extent + high, cells * max(0, high - low + 1)
     return _Row(top + 1, step, prod(shape[moved[0] + 1 :]), first, last, cells)
-
-
-def _reach(form: Affine, spans: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
-    """The least and the largest value of a form; None where a name takes unknown ones."""
-    low = high = form.const
-    for name, factor in form.terms:
-        if name not in spans:
-            return None
-        ends = [factor * end for end in spans[name]]
-        low, high = low + min(ends), high + max(ends)
-    return low, high
 
 
 def _multiplies(tile: Tile) -> bool:

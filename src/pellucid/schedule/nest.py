@@ -324,7 +324,9 @@ class Tile:
 @dataclass(frozen=True)
 class Fetch:
     """So many cache `lines` from the operand's cell on are brought into the second cache, for later, where its guards
-    hold. They may lie beyond the tensor; no result depends on it."""
+    hold. They may lie beyond the tensor; no result depends on it.
+
+    It stands for itself, for what lies in one piece; a `Prefetch` goes with each load, for what is read in pieces."""
 
     operand: Operand
     lines: int
