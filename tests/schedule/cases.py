@@ -43,6 +43,11 @@ def with_tiny_caches(machine: Machine) -> Machine:
     return replace(machine, name=f"{machine.name}-tiny", l1=512, l2=2048)
 
 
+def with_second_cache(machine: Machine, size: int) -> Machine:
+    """So small a one that arrays are too large for it whose walk takes no time."""
+    return replace(machine, l1=1024, l2=size)
+
+
 @dataclass(frozen=True)
 class Case:
     """A formula with everything that fixes its loop nest but the machine. `shapes` has every input, and the output of

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from math import ceil
 
 import numpy as np
 import pytest
 
 from pellucid.emit import compile_program, target
-from pellucid.language.affine import Affine
 from pellucid.language.parse import parse
 from pellucid.schedule.bounds import prove
 from pellucid.schedule.fetching import MOST_LINES, with_fetches
 from pellucid.schedule.lower import lower
-from pellucid.schedule.machine import Machine
-from pellucid.schedule.nest import Bound, Fetch, For, Operand, Program, Tensor, Tile, Update, operands, statements
+from pellucid.schedule.nest import Fetch, For, Operand, Program, Tensor, Tile, Update, operands, statements
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options
-from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.show import show
-from schedule.cases import AVX2, AVX512, TOY, Case, compiled, interpreted
-
-LINE = 16  # elements of float32
-
-
-def with_second_cache(machine: Machine, size: int) -> Machine:
-    """So small a one that arrays are too large for it whose walk takes no time."""
-    return replace(machine, l1=1024, l2=size)
-
+from schedule.cases import AVX2, AVX512, TOY, Case, compiled, interpreted, with_second_cache
+from schedule.walk import by_round
 
 MACHINE = with_second_cache(AVX2, 4096)
 CONVOLUTION = Case(
@@ -48,77 +36,6 @@ WEIGHTS = Case(
     {"x": (4, 24, 24, 8), "g": (4, 24, 24, 8), "dw": (3, 3, 8, 8)},
 )
 DENSE = Case(parse("z[n,k] = sum(c) x[n,c] * w[c,k]"), {"x": (96, 64), "w": (64, 32)})
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of an array that is read or fetched, and the round of the loop that is watched."""
-
-    round: tuple[int, ...]
-    kind: str
-    line: int
-
-
-def events(program: Program, tensor: str, watched: str) -> Iterator[Event]:
-    """All that happens to an array in the order of running: no bound but those of the loops is trusted."""
-    size = program.tensor(tensor).size
-
-    def value(form: Affine, names: Mapping[str, int]) -> int:
-        return form.const + sum(factor * names[name] for name, factor in form.terms)
-
-    def limit(bound: Bound, names: Mapping[str, int]) -> list[int]:
-        return [ceil(value(form, names) / divisor) for form, divisor in bound.terms]
-
-    def holds(operand: Operand, names: Mapping[str, int]) -> bool:
-        return all(guard.low <= value(guard.index, names) < guard.high for guard in operand.guards)
-
-    def cells(operand: Operand, names: Mapping[str, int], tile: Tile, active: Iterator[int]) -> Iterator[int]:
-        lanes = [group.offset + lane for group in tile.groups for lane in range(group.valid)]
-        used = names_of(operand) | {name for guard in operand.guards for name in guard.index.names}
-        points = active if used & {name for name, _ in tile.points} else [0]
-        for point, lane in product(points, lanes if tile.lane in used else lanes[:1]):
-            inside = {**names, **tile.point(point), tile.lane: lane}
-            index = [value(form, inside) for form in operand.index]
-            if holds(operand, inside):
-                yield int(np.ravel_multi_index(index, operand.shape))
-
-    def walk(body, names: dict[str, int], seen: tuple[int, ...], around: tuple[int, ...], tile: Tile | None):
-        for statement in body:
-            match statement:
-                case For():
-                    for count in range(
-                        max(limit(statement.low, names)), min(limit(statement.high, names)), statement.step
-                    ):
-                        inner = (*around, count)
-                        here = inner if statement.variable == watched else seen
-                        yield from walk(statement.body, {**names, statement.variable: count}, here, inner, tile)
-                case Tile():
-                    yield from walk(statement.body, names, seen, around, statement)
-                    for store in statement.stores:
-                        yield from read((store.value,), names, seen, statement, range(statement.point_count))
-                case Update():
-                    yield from read((statement.value,), names, seen, tile, statement.active)
-                case Fetch(operand, lines) if operand.tensor == tensor and holds(operand, names):
-                    first = value(operand.address, names)
-                    yield from (Event(seen, "fetch", first // LINE + line) for line in range(lines))
-
-    def read(values, names, seen, tile, active):
-        for operand in operands(*values):
-            if operand.tensor == tensor:
-                for cell in cells(operand, names, tile, active):
-                    assert 0 <= cell < size
-                    yield Event(seen, "read", cell // LINE)
-
-    for nest in program.nests:
-        yield from walk(nest.body, {}, (), (), None)
-
-
-def by_round(program: Program, tensor: str, watched: str) -> dict[tuple[int, ...], dict[str, list[int]]]:
-    found: dict[tuple[int, ...], dict[str, list[int]]] = {}
-    for event in events(program, tensor, watched):
-        if event.round:
-            found.setdefault(event.round, {"read": [], "fetch": []})[event.kind].append(event.line)
-    return found
 
 
 def fetching(case: Case, machine, options: Options | None = None) -> Program:

@@ -90,7 +90,8 @@ class MemoryAccess:
     def _prefetch(self, place: Place, cell: Cell, pointer: Register) -> None:
         """Have the line of a later cell brought nearer, where the operand asks, once in straight-line code."""
         prefetch = place.operand.prefetch
-        if prefetch is None or cell.point not in prefetch.points:
+        begins_line = cell.group.offset * BYTES[place.kind] % CACHE_LINE == 0
+        if prefetch is None or cell.point not in prefetch.points or not begins_line:
             return
         ahead = self.code.further(pointer, prefetch.distance * BYTES[place.kind])
         text = f"prefetch {ahead.text}"

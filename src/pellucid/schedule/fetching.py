@@ -33,8 +33,8 @@ from pellucid.schedule.nest import (
     operands,
     statements,
 )
-from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.scope import Reach, box_reach
+from pellucid.schedule.prefetching import multiplies, with_prefetches
+from pellucid.schedule.scope import Reach, box_reach, rounds, span
 
 __all__ = ["with_fetches"]
 
@@ -74,7 +74,7 @@ class _Site:
 
     def total(self, depth: int) -> int:
         """The work in one round of its loop at `depth - 1`."""
-        return self.work * prod(map(_rounds, self.loops[depth:]))
+        return self.work * prod(map(rounds, self.loops[depth:]))
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,13 @@ class _Block:
 
 
 def with_fetches(nests: Iterable[Nest], tensors: Iterable[Tensor], machine: Machine) -> tuple[Nest, ...]:
-    """The nests with `Fetch`es where they pay, of arrays that the second cache does not hold beside others."""
+    """The nests with `Fetch`es where they pay, of arrays that the second cache does not hold beside others, and with
+    prefetches where memory bounds a loop."""
     shared = (tensor for tensor in tensors if tensor.role in ("input", "output", "temporary"))
     far = {tensor.name: tensor for tensor in shared if tensor.bytes > machine.l2 // 2}
-    return tuple(_Fetcher(far, machine).nest(nest) for nest in nests) if far else tuple(nests)
+    if not far:
+        return tuple(nests)
+    return tuple(with_prefetches(_Fetcher(far, machine).nest(nest), far) for nest in nests)
 
 
 class _Fetcher:
@@ -158,7 +161,7 @@ class _Fetcher:
                     self._fetch((*loops, statement), inner)
                 found.add(inner)
             elif isinstance(statement, Tile):
-                sites = self._sites(statement, statement, loops) if _multiplies(statement) else ()
+                sites = self._sites(statement, statement, loops) if multiplies(statement) else ()
                 found.add(_Found(self._reads(statement, loops), list(sites)))
         return found
 
@@ -170,7 +173,7 @@ class _Fetcher:
         spans = {name: (0, count - 1) for name, count in tile.points}
         spans[tile.lane] = tile.groups[0].offset, tile.groups[-1].offset + tile.groups[-1].valid - 1
         for loop in (*loops, *inner):
-            low, high = _range(loop)
+            low, high = span(loop)
             if low < high:
                 spans[loop.variable] = low, high - 1
         return [_Read(operand, loops, spans) for operand in found if not operand.lookups and operand.prefetch is None]
@@ -189,7 +192,7 @@ class _Fetcher:
         """The multiply-adds of vectors in a statement of a tile."""
         match statement:
             case For():
-                return _rounds(statement) * sum(self._work(inner, tile) for inner in statement.body)
+                return rounds(statement) * sum(self._work(inner, tile) for inner in statement.body)
             case Update():
                 return len(statement.active) * sum(-(-group.width // self._lanes) for group in tile.groups)
             case _:
@@ -202,7 +205,7 @@ class _Fetcher:
         work = sum(site.total(depth) for site in inside.sites)
         # Pieces of one sum go through a part of what others of their round read as well.
         in_sum = loops[-1].variable.endswith(".chain")
-        if in_sum or _rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
+        if in_sum or rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
             return
         room = self.machine.l2 // 2
         for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
@@ -210,7 +213,7 @@ class _Fetcher:
             blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
             lines = sum(block.lines for block in blocks)
             size = lines * CACHE_LINE
-            again = size * prod(map(_rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            again = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
             if not blocks or again or size > room or lines * LEAST_WORK > work:
                 continue
             most = MOST_LINES // len(blocks)
@@ -234,19 +237,19 @@ def _shares(
         own = -(-block.lines * site.total(depth) // work)
         inner, statement = site.loops[depth:], site.statement
         # Where there are fewer lines than rounds the loops outside of them fetch.
-        while inner and (prod(map(_rounds, inner)) > own or any(loop.step != 1 for loop in inner)):
+        while inner and (prod(map(rounds, inner)) > own or any(loop.step != 1 for loop in inner)):
             inner = inner[:-1]
             statement = inner[-1] if inner else loops[-1]
-        times, number = prod(map(_rounds, inner)), Affine()
+        times, number = prod(map(rounds, inner)), Affine()
         lines = at_once = -(-own // times)
         for loop in inner:
-            number = number * _rounds(loop) + Affine.name(loop.variable) - _range(loop)[0]
+            number = number * rounds(loop) + Affine.name(loop.variable) - span(loop)[0]
         number, guards = number * lines, ()
         if lines > most and len(inner) < len(site.loops) - depth:
             # One in each of the first rounds of the loop inside.
             statement = site.loops[depth + len(inner)]
-            if statement.step == 1 and lines <= _rounds(statement):
-                at_once, low = 1, _range(statement)[0]
+            if statement.step == 1 and lines <= rounds(statement):
+                at_once, low = 1, span(statement)[0]
                 guards = (Guard(Affine.name(statement.variable), low, low + lines),)
                 number = number + Affine.name(statement.variable) - low
         start = block.start + (number + done) * (CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype])
@@ -301,32 +304,3 @@ def _row(read: _Read, depth: int) -> _Row | None:
             low, high = max(low, 0), min(high, extent - 1)
             first, last, cells = first * extent + low, last * extent + high, cells * max(0, high - low + 1)
     return _Row(top + 1, step, prod(shape[moved[0] + 1 :]), first, last, cells)
-
-
-def _multiplies(tile: Tile) -> bool:
-    """Whether a tile sums products whose factors serve several of its points or all of its lanes."""
-    points = {name for name, _ in tile.points}
-    if tile.reduction != "sum" or tile.across or not points:
-        return False
-    names = [
-        names_of(operand)
-        for statement in statements(tile.body)
-        if isinstance(statement, Update)
-        for operand in operands(statement.value)
-    ]
-    return any(tile.lane not in own for own in names) and any(not points & own for own in names)
-
-
-def _range(loop: For) -> tuple[int, int]:
-    """The range of a loop's variable, as far as it is known beforehand: of a bound that depends on other loops its
-    constant part; an empty one where there is none."""
-    low, high = (
-        [form.const for form, divisor in bound.terms if not form.terms and divisor == 1]
-        for bound in (loop.low, loop.high)
-    )
-    return (max(low), min(high)) if low and high else (0, 0)
-
-
-def _rounds(loop: For) -> int:
-    low, high = _range(loop)
-    return max(0, -((low - high) // loop.step))

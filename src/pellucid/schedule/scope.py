@@ -18,7 +18,7 @@ from pellucid.language.affine import Affine
 from pellucid.schedule.inequalities import largest, related, smallest
 from pellucid.schedule.nest import Bound, For
 
-__all__ = ["Reach", "Scope", "box_reach"]
+__all__ = ["Reach", "Scope", "box_reach", "rounds", "span"]
 
 Reach: TypeAlias = tuple[int, int]
 
@@ -94,6 +94,22 @@ def box_reach(form: Affine, box: Mapping[str, Reach]) -> Reach:
         low += coefficient * (below if coefficient > 0 else above)
         high += coefficient * (above if coefficient > 0 else below)
     return low, high
+
+
+def span(loop: For) -> Reach:
+    """The range of a loop's variable, as far as it is known beforehand: of a bound that depends on other loops its
+    constant part; an empty one where there is none."""
+    low, high = (
+        [form.const for form, divisor in bound.terms if not form.terms and divisor == 1]
+        for bound in (loop.low, loop.high)
+    )
+    return (max(low), min(high)) if low and high else (0, 0)
+
+
+def rounds(loop: For) -> int:
+    """How often a loop runs, as far as that is known beforehand."""
+    low, high = span(loop)
+    return max(0, -((low - high) // loop.step))
 
 
 def _folded(bound: Bound, choose: Callable[[Iterable[int]], int]) -> tuple[tuple[Affine, int], ...]:

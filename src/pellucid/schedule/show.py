@@ -37,6 +37,7 @@ from pellucid.schedule.nest import (
     Update,
     Value,
 )
+from pellucid.schedule.touched import touched
 
 __all__ = ["show", "show_operand", "show_value"]
 
@@ -129,6 +130,9 @@ def _tile_head(tile: Tile) -> str:
     lanes = f"{tile.lane} in {' | '.join(_group(group) for group in tile.groups)}"
     marks = [f"{tile.chains} chains"] if tile.chains > 1 else []
     marks += ["lanes reduced"] if tile.across else []
+    marks += dict.fromkeys(
+        f"{operand.tensor} {operand.prefetch.distance} ahead" for operand in touched((tile,)) if operand.prefetch
+    )
     return f"tile {', '.join([*points, lanes])}: {', '.join([tile.reduction or 'each', *marks])}"
 
 
