@@ -92,6 +92,50 @@ def test_many_lines_are_fetched_one_by_one():
     np.testing.assert_array_equal(compiled(program, arrays), case.expected(arrays))
 
 
+def test_pieces_of_a_sum_leave_fetching_to_the_loop_around_them():
+    """Each of the three reads a row of the input: the next one's is near, but for one."""
+    check(fetching(CONVOLUTION, MACHINE, Options(chain=48)), "x", "i", more=0.5)
+
+
+def test_the_rows_of_a_kernel_leave_fetching_to_the_images():
+    """A round over `s` reads a whole image, and the next one all of it but a row."""
+    options = Options(tile=(("t", 3),), block=8, slabs=(("n", 1),), chain=1000)
+    check(fetching(WEIGHTS, with_second_cache(AVX2, 65536), options), "x", "n.slab", share=0.95)
+
+
+def test_pieces_of_rows_are_not_fetched():
+    program = fetching(DENSE, with_second_cache(TOY, 8192), Options(slabs=(("c", 16),)))
+    assert "of w[" in show(program)
+    assert "of x[" not in show(program)
+
+
+FORWARD = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-P,j+t-P,c] * w[s,t,c,k]")
+TOWARDS_W = parse("dw[s,t,c,k] = sum(n,i,j) x[n,S*i+s-1,S*j+t-1,c] * g[n,i,j,k]")
+
+
+@pytest.mark.parametrize(
+    ("formula", "constants", "x", "others", "fetched"),
+    [
+        (FORWARD, {"P": 1}, (64, 32, 32, 32), {"w": (3, 3, 32, 64)}, {"x"}),
+        # The weights come again for each image: they are near.
+        (FORWARD, {"P": 1}, (64, 8, 8, 256), {"w": (3, 3, 256, 256)}, {"x"}),
+        # A row takes 448 cycles.
+        (FORWARD, {"P": 0}, (8, 56, 56, 64), {"w": (1, 1, 64, 256)}, set()),
+        # The second cache does not hold the next slab of both.
+        (TOWARDS_W, {"S": 1}, (64, 8, 8, 256), {"g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"x"}),
+        # The plan has x prefetched.
+        (TOWARDS_W, {"S": 2}, (8, 56, 56, 128), {"g": (8, 28, 28, 128), "dw": (3, 3, 128, 128)}, {"g"}),
+    ],
+    ids=["rows", "weights", "short rounds", "no room", "prefetched"],
+)
+def test_what_is_fetched_in_layers_of_real_sizes(formula, constants, x, others, fetched):
+    size = x[1] + 2 * constants["P"] - others["w"][0] + 1 if "w" in others else 0
+    given = {"i": size, "j": size} if size else {}
+    program = fetching(Case(formula, {"x": x, **others}, constants, given), AVX512)
+    found = [statement for nest in program.nests for statement in statements(nest.body) if isinstance(statement, Fetch)]
+    assert {fetch.operand.tensor for fetch in found} == fetched
+
+
 def test_a_pass_fetches_the_next_image():
     """Products read what the pass made of an image; what it reads of the next one is fetched by them."""
     program = image_pass()
@@ -152,10 +196,10 @@ def test_lines_at_a_time():
 @pytest.mark.parametrize(
     ("text", "shapes", "given"),
     [
-        ("z[n,k] = max(x[n,k], 0)", {"x": (64, 64)}, {}),
-        ("z[n,i,c] = sum(s) x[n,i+s,c] * w[s,c]", {"x": (8, 32, 32), "w": (3, 32)}, {}),
-        ("z[n,k] = max(i) x[n,i,k]", {"x": (8, 32, 32)}, {}),
-        ("z[k] = sum(n) x[n,k] * x[n,k]", {"x": (128, 32)}, {}),
+        ("z[n,k] = max(x[n,k], 0)", {"x": (64, 6400)}, {}),
+        ("z[n,i,j,c] = sum(s,t) x[n,i+s,j+t,c] * w[s,t,c]", {"x": (8, 64, 64, 64), "w": (3, 3, 64)}, {}),
+        ("z[n,k] = max(i) x[n,i,k]", {"x": (8, 1000, 64)}, {}),
+        ("z[n,k] = sum(i) x[n,i,k] * x[n,i,k]", {"x": (8, 1000, 64)}, {}),
     ],
     ids=["elementwise", "depthwise", "maximum", "squares"],
 )

@@ -38,9 +38,6 @@ from pellucid.schedule.scope import Reach, box_reach, rounds, span
 
 __all__ = ["with_fetches"]
 
-# Multiply-adds of vectors for each line that is fetched, at least: where there are fewer, memory bounds a loop, and
-# fetching takes turns with reading.
-LEAST_WORK = 16
 # Cycles that a round multiplies, at least: twice what a line is on its way from memory.
 LEAST_CYCLES = 1000
 # Lines at a time, at most: as many as a processor has on their way.
@@ -80,14 +77,13 @@ class _Site:
 @dataclass(frozen=True)
 class _Row:
     """Rows of `size` elements through which a loop moves in steps: `top` numbers the first that only the next round
-    reads. Of each row cells are read from the `first` to the `last`, so many in all."""
+    reads. Of each row cells are read from the `first` to the `last`."""
 
     top: Affine
     step: int
     size: int
     first: int
     last: int
-    cells: int
 
 
 @dataclass
@@ -214,14 +210,13 @@ class _Fetcher:
             lines = sum(block.lines for block in blocks)
             size = lines * CACHE_LINE
             again = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
-            if not blocks or again or size > room or lines * LEAST_WORK > work:
+            if not blocks or again or size > room:
                 continue
             most = MOST_LINES // len(blocks)
             shares = [share for block in blocks for share in _shares(block, loops, inside.sites, most)]
             if any(fetch.lines > most for _, fetch in shares):
                 continue
             room -= size
-            work -= lines * LEAST_WORK
             inside.fetched.add(name)
             for statement, fetch in shares:
                 self.found.setdefault(id(statement), []).append(fetch)
@@ -269,8 +264,6 @@ def _next_blocks(tensor: Tensor, reads: Sequence[_Read], depth: int) -> list[_Bl
     ((form, step, size),) = kinds
     top = form + max(row.top.const for row in rows)
     first, last = min(row.first for row in rows), max(row.last for row in rows)
-    if 2 * sum(row.cells for row in rows) < last - first + 1:
-        return []  # mostly what nobody reads lies between
     element = ELEMENT_BYTES[tensor.dtype]
     if 4 * (last - first + 1) > 3 * size:  # whole rows lie one behind the other
         return [_Block(tensor, top * size, -(-step * size * element // CACHE_LINE))]
@@ -287,7 +280,7 @@ def _row(read: _Read, depth: int) -> _Row | None:
     step = index[moved[0]].coefficient(loop.variable) * loop.step if len(moved) == 1 else 0
     if step <= 0:
         return None
-    top, first, last, cells = Affine(), 0, 0, 1
+    top, first, last = Affine(), 0, 0
     for d, (form, extent) in enumerate(zip(index, shape, strict=True)):
         fixed = Affine.of(0, {name: factor for name, factor in form.terms if name in outer})
         inside = form - fixed
@@ -302,5 +295,5 @@ def _row(read: _Read, depth: int) -> _Row | None:
             if fixed.terms:
                 return None
             low, high = max(low, 0), min(high, extent - 1)
-            first, last, cells = first * extent + low, last * extent + high, cells * max(0, high - low + 1)
-    return _Row(top + 1, step, prod(shape[moved[0] + 1 :]), first, last, cells)
+            first, last = first * extent + low, last * extent + high
+    return _Row(top + 1, step, prod(shape[moved[0] + 1 :]), first, last)
