@@ -92,21 +92,25 @@ def test_many_lines_are_fetched_one_by_one():
     np.testing.assert_array_equal(compiled(program, arrays), case.expected(arrays))
 
 
-def test_pieces_of_a_sum_leave_fetching_to_the_loop_around_them():
-    """Each of the three reads a row of the input: the next one's is near, but for one."""
-    check(fetching(CONVOLUTION, MACHINE, Options(chain=48)), "x", "i", more=0.5)
-
-
 def test_the_rows_of_a_kernel_leave_fetching_to_the_images():
     """A round over `s` reads a whole image, and the next one all of it but a row."""
     options = Options(tile=(("t", 3),), block=8, slabs=(("n", 1),), chain=1000)
     check(fetching(WEIGHTS, with_second_cache(AVX2, 65536), options), "x", "n.slab", share=0.95)
 
 
-def test_pieces_of_rows_are_not_fetched():
-    program = fetching(DENSE, with_second_cache(TOY, 8192), Options(slabs=(("c", 16),)))
-    assert "of w[" in show(program)
-    assert "of x[" not in show(program)
+def test_one_of_several_blocks_in_each_row_is_not_fetched():
+    """Rounds over `p` read half of `u[p]`: what lies behind it is another round's of `o`."""
+    case = Case(parse("m[p,n,o,l] = sum(c) v[p,n,c] * u[p,o,c,l]"), {"v": (16, 64, 32), "u": (16, 2, 32, 16)})
+    program = fetching(case, with_second_cache(AVX2, 1 << 16), Options(order=("o", "p")))
+    loops = [
+        statement.variable
+        for nest in program.nests
+        for statement in statements(nest.body)
+        if isinstance(statement, For)
+    ]
+    assert loops[:2] == ["o", "p"]
+    assert "of v[" in show(program)
+    assert "of u[" not in show(program)
 
 
 FORWARD = parse("z[n,i,j,k] = sum(s,t,c) x[n,i+s-P,j+t-P,c] * w[s,t,c,k]")
@@ -134,6 +138,13 @@ def test_what_is_fetched_in_layers_of_real_sizes(formula, constants, x, others, 
     program = fetching(Case(formula, {"x": x, **others}, constants, given), AVX512)
     found = [statement for nest in program.nests for statement in statements(nest.body) if isinstance(statement, Fetch)]
     assert {fetch.operand.tensor for fetch in found} == fetched
+
+
+def test_pieces_of_a_sum_leave_fetching_to_the_loop_around_them():
+    """Each of the three reads a row of the input, of which the next one's is near; each fetches a part of a new one."""
+    case = Case(FORWARD, {"x": (1, 56, 56, 64), "w": (3, 3, 64, 64)}, {"P": 1}, {"i": 56, "j": 56})
+    wanted = "fetch 10 lines of x[3584*i + 960*j.tile + 480*k.block + 160*s + 160*s.chain + 8128]"
+    assert wanted in show(fetching(case, replace(AVX512, l2=1 << 19)))
 
 
 def test_a_pass_fetches_the_next_image():
@@ -204,7 +215,7 @@ def test_lines_at_a_time():
     ids=["elementwise", "depthwise", "maximum", "squares"],
 )
 def test_what_memory_bounds_fetches_nothing(text, shapes, given):
-    program = fetching(Case(parse(text), shapes, given=given), with_second_cache(AVX2, 4096))
+    program = fetching(Case(parse(text), shapes, given=given), with_second_cache(AVX2, 1 << 17))
     assert "fetch" not in show(program)
 
 
