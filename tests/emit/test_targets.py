@@ -18,19 +18,20 @@ from pellucid.schedule.nest import Apply, Value
 
 
 @pytest.mark.parametrize(
-    ("name", "vector_bytes", "registers", "has_fma"),
+    ("name", "vector_bytes", "registers", "has_fma", "rates"),
     [
-        ("x86-64-v2", 16, 16, False),
-        ("x86-64-v3", 32, 16, True),
-        ("x86-64-v4", 64, 32, True),
-        ("haswell", 32, 16, True),
-        ("znver4", 64, 32, True),
-        ("aarch64", 16, 32, True),
+        ("x86-64-v2", 16, 16, False, (2.0, 20.0)),
+        ("x86-64-v3", 32, 16, True, (2.0, 20.0)),
+        ("x86-64-v4", 64, 32, True, (2.0, 28.0)),
+        ("haswell", 32, 16, True, (2.0, 20.0)),
+        ("znver4", 64, 32, True, (1.0, 20.0)),
+        ("aarch64", 16, 32, True, (2.0, 20.0)),
     ],
 )
-def test_machine_data(name: str, vector_bytes: int, registers: int, has_fma: bool) -> None:
+def test_machine_data(name: str, vector_bytes: int, registers: int, has_fma: bool, rates: tuple[float, float]) -> None:
     machine = target(name).machine
     assert (machine.vector_bytes, machine.registers, machine.has_fma) == (vector_bytes, registers, has_fma)
+    assert (machine.fma_rate, machine.l2_bandwidth) == rates
     assert machine.l1 < machine.l2
 
 

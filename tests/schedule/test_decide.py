@@ -543,6 +543,17 @@ def test_the_next_block_of_what_seldom_changes_is_prefetched(
     assert asked == ({(distance, 2)} if found else set())
 
 
+def test_tiles_are_as_wide_as_the_cache_that_feeds_them_allows() -> None:
+    """A panel of 64 columns needs 256 bytes for 12 cycles of multiply-adds; what comes through the second cache from
+    the last one is read by more points."""
+    layer = case(CONV_1X1, {"x": (1, 28, 28, 256), "w": (256, 256)})
+    fast, weights = replace(AVX512, l2_bandwidth=28.0), Options(seldom=frozenset({"w"}))
+    blocks = [
+        layer.lowered(machine, options).plans[0].block for machine in (AVX512, fast) for options in (None, weights)
+    ]
+    assert blocks == [48, 48, 64, 48]
+
+
 def depthwise_gradient(size: int, channels: int, stride: int = 1) -> Case:
     shapes = {"x": (2, size, size, channels), "w": (3, 3, channels)}
     equation = "z[n,i,j,c] = sum(s,t) x[n,S*i+s-1,S*j+t-1,c] * w[s,t,c]"

@@ -82,7 +82,7 @@ def choose_product_tile(
         held = count * vectors + (vectors if count > 1 and not is_streamed else 1) + 1
         if held > machine.registers and options.block is None and (count > 1 or vectors > 1):
             continue
-        cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors)
+        cycles = _product_cycles(nest, vector, lanes, machine, element_bytes, points, vectors, options.seldom)
         if best is None or cycles < best.cycles:
             best = RegisterTile(points, vectors * lanes, cycles)
     assert best is not None
@@ -152,7 +152,7 @@ def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> It
 
 def _product_cycles(
     nest: Contraction, vector: str | None, lanes: int, machine: Machine, element_bytes: int,
-    points: tuple[tuple[str, int], ...], vectors: int,
+    points: tuple[tuple[str, int], ...], vectors: int, seldom: frozenset[str],
 ) -> float:  # fmt: skip
     extents = nest.extents
     steps = prod(extent for _, extent in nest.reduced)
@@ -160,6 +160,9 @@ def _product_cycles(
     vector_operands = [operand for operand in nest.loads if stride(operand, vector)]
     shared = [operand for operand in vector_operands if not tiled & names_of(operand)]
     broadcast = len(nest.loads) - len(vector_operands)
+    # What changes seldom was driven out of the second cache since it was read, and passes through it.
+    is_far = any(operand.tensor in seldom for operand in shared)
+    bandwidth = machine.l3_bandwidth if is_far else machine.l2_bandwidth
     blocks = near_equal(-(-extents[vector] // lanes), vectors) if vector else [(0, 1, 1)]
     cycles = 0.0
     # Partial accumulators take turns in straight-line code; a loop whose bounds other loops set has none.
@@ -178,9 +181,7 @@ def _product_cycles(
             vector_loads = width * (len(shared) + count * moving * line)
             loading = vector_loads / machine.load_rate + count * broadcast / machine.broadcast_rate
             panel = steps * width * lanes * element_bytes * len(shared)
-            streamed = (
-                width * lanes * element_bytes * len(shared) / machine.l2_bandwidth if panel > machine.l1 / 2 else 0
-            )
+            streamed = width * lanes * element_bytes * len(shared) / bandwidth if panel > machine.l1 / 2 else 0
             step = max(multiply_adds / machine.fma_rate, loading, streamed)
             step += LOAD_SLOT * (vector_loads + count * broadcast) + STREAM_SLOT * streamed
             step *= 1 + SURPLUS_SLOT * max(0, count * width - 4 * machine.latency * machine.fma_rate)
