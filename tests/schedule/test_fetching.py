@@ -123,7 +123,7 @@ TOWARDS_W = parse("dw[s,t,c,k] = sum(n,i,j) x[n,S*i+s-1,S*j+t-1,c] * g[n,i,j,k]"
         (FORWARD, {"P": 1}, (64, 32, 32, 32), {"w": (3, 3, 32, 64)}, {"x"}),
         # The weights come again for each image: they are near.
         (FORWARD, {"P": 1}, (64, 8, 8, 256), {"w": (3, 3, 256, 256)}, {"x"}),
-        # A row takes 448 cycles.
+        # A round is one tile: 768 cycles.
         (FORWARD, {"P": 0}, (8, 56, 56, 64), {"w": (1, 1, 64, 256)}, set()),
         # The second cache does not hold the next slab of both.
         (TOWARDS_W, {"S": 1}, (64, 8, 8, 256), {"g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"x"}),

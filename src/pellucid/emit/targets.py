@@ -148,12 +148,12 @@ def _is_x86(triple: str) -> bool:
 
 
 def _machine(name: str, vector_bytes: int, registers: int, has_fma: bool) -> Machine:
-    # Zen 4 halves the rate of 512-bit arithmetic and loads; others of that width issue two, and read more of the second
-    # cache beside them: with 28 bytes a cycle in place of 20 tiles of a Zen 5 are 64 lanes wide, weight gradients run
-    # 2 to 6 % faster, a 1x1 gradient 14 %. With 32 bytes tiles of 96 lanes wait for that cache.
+    # Zen 4 halves the rate of 512-bit arithmetic and loads; others of that width issue two. A Zen 5, the only one
+    # measured of them, reads more of the second cache meanwhile: with 28 bytes a cycle in place of 20 its tiles are 64
+    # lanes wide and most weight gradients 2 to 6 % faster. With 32 bytes tiles of 96 lanes wait for that cache.
     half_rate = vector_bytes == 64 and name == "znver4"
     rate = 1.0 if half_rate else 2.0
-    l2_bandwidth = 28.0 if vector_bytes == 64 and not half_rate else 20.0
+    l2_bandwidth = 28.0 if vector_bytes == 64 and not half_rate else Machine.l2_bandwidth
     level1, level2 = _cache_sizes()
     return Machine(
         name=name,

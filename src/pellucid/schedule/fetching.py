@@ -111,7 +111,7 @@ class _Block:
 
 def with_fetches(nests: Iterable[Nest], tensors: Iterable[Tensor], machine: Machine) -> tuple[Nest, ...]:
     """The nests with `Fetch`es where they pay, of arrays that the second cache does not hold beside others, and with
-    prefetches where memory bounds a loop."""
+    prefetches of windows."""
     shared = (tensor for tensor in tensors if tensor.role in ("input", "output", "temporary"))
     far = {tensor.name: tensor for tensor in shared if tensor.bytes > machine.l2 // 2}
     if not far:

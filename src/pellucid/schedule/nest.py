@@ -136,8 +136,8 @@ class Lookup:
 @dataclass(frozen=True)
 class Prefetch:
     """With the cells of some `points` of a tile those `distance` elements further are brought into the first or second
-    `cache`, for later: of lanes every vector, of one cell for all lanes that one; of points that read one cell only one
-    does. They may lie beyond the tensor."""
+    `cache`, for later: of lanes every vector that begins a line, of one cell for all lanes that one; of points that
+    read one cell only one does. They may lie beyond the tensor."""
 
     distance: int
     points: tuple[int, ...]
