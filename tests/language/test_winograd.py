@@ -314,10 +314,8 @@ def in_rows(text: str, wrt: str = "", outputs: int = 6, channels: int = 4, row: 
     """The steps with transformed taps in rows, which compute the same exactly."""
     extents = {"n": 2, "i": 5, "j": 6, "k": outputs, "s": 3, "t": 3, "c": channels}
     (case,) = cases(text, extents, (2, 5, 6, channels), wrt, P=1)
-    tiles = dict(zip({"": "ij", "x": "yx", "w": "st"}[wrt], (Tile(2, 3), Tile(4, 3)), strict=True))
-    if wrt == "w":
-        tiles = {"s": Tile(3, 2), "t": Tile(3, 4)}
-    rewritten = rewrite(case.solved, tiles, "n", row)
+    tiles = dict(zip({"": "ij", "x": "yx"}[wrt], (Tile(2, 3), Tile(4, 3)), strict=True))
+    rewritten = rewrite(case.solved, tiles, row)
     arrays = {name: array(case.shapes[name], cells) for name, cells in case.arrays(0).items()}
     assert rewritten_exactly(rewritten, arrays) == exact(case.solved, arrays)
     return rewritten
@@ -327,8 +325,8 @@ def test_rows_forward() -> None:
     *_, taps, products, outputs = rewritten = in_rows(PLAIN).steps
     assert [to_text(step.formula) for step in (taps, products, outputs)] == [
         "U[a,b,K,c,l] = sum(s,t) G0[a,s] * G1[b,t] * w[s,t,c,2*K+l]",
-        "M[n,a,b,I,J,2*K+l] = sum(c) V[n,a,b,I,J,c] * U[a,b,K,c,l]",
-        "z[n,i,j,k] = sum(a,b) A0[i%2,a] * A1[j%4,b] * M[n,a,b,i//2,j//4,k]",
+        "M[a,b,n,I,J,2*K+l] = sum(c) V[a,b,n,I,J,c] * U[a,b,K,c,l]",
+        "z[n,i,j,k] = sum(a,b) A0[i%2,a] * A1[j%4,b] * M[a,b,n,i//2,j//4,k]",
     ]
     assert len(rewritten) == 4
     assert {name: products.extents[name] for name in "Kl"} == {"K": 3, "l": 2}
@@ -340,7 +338,7 @@ def test_rows_towards_the_input() -> None:
     assert [to_text(step.formula) for step in (turned, taps, products)] == [
         "T[s,t,k,c] = w[s,t,c,k]",
         "U[a,b,C,k,l] = sum(s,t) G0[a,s] * G1[b,t] * T[s,t,k,2*C+l]",
-        "M[n,a,b,Y,X,2*C+l] = sum(k) V[n,a,b,Y,X,k] * U[a,b,C,k,l]",
+        "M[a,b,n,Y,X,2*C+l] = sum(k) V[a,b,n,Y,X,k] * U[a,b,C,k,l]",
     ]
     assert dict(turned.extents) == {"s": 3, "t": 3, "k": 6, "c": 4}
 
@@ -349,7 +347,7 @@ def test_rows_towards_the_input() -> None:
 def test_no_rows_where_not_several_whole_ones_fit(outputs: int, row: int) -> None:
     _, taps, products, _ = in_rows(PLAIN, outputs=outputs, row=row).steps
     assert to_text(taps.formula) == "U[a,b,c,k] = sum(s,t) G0[a,s] * G1[b,t] * w[s,t,c,k]"
-    assert to_text(products.formula) == "M[n,a,b,I,J,k] = sum(c) V[n,a,b,I,J,c] * U[a,b,c,k]"
+    assert to_text(products.formula) == "M[a,b,n,I,J,k] = sum(c) V[a,b,n,I,J,c] * U[a,b,c,k]"
 
 
 def test_no_rows_towards_the_input_where_the_channels_are_not_whole_ones() -> None:
@@ -358,15 +356,9 @@ def test_no_rows_towards_the_input_where_the_channels_are_not_whole_ones() -> No
     assert to_text(taps.formula) == "U[a,b,k,c] = sum(s,t) G0[a,s] * G1[b,t] * T[s,t,k,c]"
 
 
-def test_no_rows_where_the_taps_are_of_images() -> None:
-    """In the gradient towards the weights the taps are the upstream gradient, which comes image by image."""
-    _, taps, _, _ = in_rows(PLAIN, "w").steps
-    assert to_text(taps.formula) == "U[n,a,b,I,J,k] = sum(i,j) G0[a,i] * G1[b,j] * g[n,2*I+i,4*J+j,k]"
-
-
 def test_no_rows_where_the_data_have_the_axis_too() -> None:
     (case,) = cases(DEPTHWISE, {"n": 1, "i": 5, "j": 6, "s": 3, "t": 3, "c": 4}, (1, 5, 6, 4), P=1)
-    rewritten = rewrite(case.solved, {"i": Tile(2, 3), "j": Tile(2, 3)}, "n", 2)
+    rewritten = rewrite(case.solved, {"i": Tile(2, 3), "j": Tile(2, 3)}, 2)
     assert texts(rewritten)[1] == "U[a,b,c] = sum(s,t) G0[a,s] * G1[b,t] * w[s,t,c]"
 
 

@@ -11,6 +11,7 @@ from pellucid.emit import target
 from pellucid.language.parse import parse
 from pellucid.network import Equation, Graph, compile_graph, engine, fast
 from pellucid.network.fast import with_fewer_multiplications
+from pellucid.network.images import image_values
 from pellucid.reference import evaluate
 
 SMALL = target("x86-64-v3").machine
@@ -56,10 +57,26 @@ def test_what_a_rewrite_adds():
     assert made == [f"{z}.V", f"{z}.U", f"{z}.M", z]
     assert own.values[z] == graph.values[z]
     # 2x4 outputs a tile: 3 by 2 tiles of 4 by 6 points
-    assert own.values[f"{z}.M"].shape == (8, 4, 6, 3, 2, 64)
+    assert own.values[f"{z}.M"].shape == (4, 6, 8, 3, 2, 64)
     chains = {node.output: node.chain for node in own.nodes if isinstance(node, Equation)}
     assert {name for name, chain in chains.items() if chain} == {f"{name}.M" for name in rewritten(graph)}
     assert {f"{z}.{table}" for table in ("A0", "A1", "B0", "B1", "G0", "G1")} <= own.tables.keys()
+
+
+def test_transformed_weights_stand_in_rows_and_gradients_do_not():
+    """What is transformed in the gradient towards the weights is the upstream gradient, of images."""
+    graph, (z, dx, dw) = accuracy.graph_of(accuracy.Shape(128, 8, 8), "standard")
+    own = with_fewer_multiplications(graph, "standard", SMALL)
+    assert own.values[f"{z}.U"].shape == (4, 6, 2, 128, 64)
+    assert own.values[f"{dx}.U"].shape == (6, 6, 2, 128, 64)
+    assert own.values[f"{dw}.U"].shape == (4, 4, 8, 4, 4, 128)
+
+
+def test_of_what_is_transformed_the_images_are_known():
+    graph, (z, dx, dw) = accuracy.graph_of(accuracy.Shape(64, 6, 8), "standard")
+    found = image_values(with_fewer_multiplications(graph, "standard", SMALL))
+    transformed = [f"{z}.V", f"{z}.M", f"{dx}.V", f"{dx}.M", f"{dw}.V", f"{dw}.U"]
+    assert found == dict.fromkeys(["x", "g", z, "d.z.dz", dx], 0) | dict.fromkeys(transformed, 2)
 
 
 @pytest.mark.parametrize(

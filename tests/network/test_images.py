@@ -54,10 +54,14 @@ def test_parts_are_the_largest_divisor_up_to_four(images, parts):
         ("y[i] = max(n) x[n,i]", {"x": (8, 5)}, (None, False)),
         # what follows from such a sum belongs to no image
         ("m[i] = sum(n) x[n,i]; y[i] = 2 * m[i]", {"x": (8, 5)}, (None, False)),
-        # images that meet, or stand elsewhere
+        # images that meet
         ("y[n,m] = sum(i) x[n,i] * x[m,i]", {"x": (8, 5)}, (None, False)),
         ("y[n,i] = x[7-n,i]", {"x": (8, 5)}, (None, False)),
-        ("y[i,n] = x[n,i]", {"x": (8, 5)}, (4, False)),
+        ("y[n,m] = x[n,m] * x[m,n]", {"x": (8, 8)}, (None, False)),
+        # images that do not stand first
+        ("y[i,n] = x[n,i]", {"x": (8, 5)}, (1, True)),
+        ("y[i,n] = x[n,i]; m[i] = sum(n) y[i,n]", {"x": (8, 5)}, (4, False)),
+        ("y[i,n] = x[n,i]; z[n,m] = sum(i) y[i,n] * y[i,m]", {"x": (8, 5)}, (None, False)),
         # another axis of the same extent is no batch
         ("y[a,b] = sum(c) v[a,c] * w[c,b]", {"v": (8, 8), "w": (8, 8)}, (None, False)),
     ],
@@ -76,10 +80,25 @@ def test_images_that_stay_apart_and_images_that_meet():
     assert images_stay_apart(graph)
     graph.formula(parse("m[k] = sum(n,i) z[n,i,k]"), known)
     assert not images_stay_apart(graph)
+    turned = Graph(images=2)
+    turned.input("x", (2, 7), of_images=True)
+    turned.formula(parse("y[i,n] = x[n,i]"), {"x": "x"})
+    assert not images_stay_apart(turned)  # for who reads the first rows of y
     shifted = Graph(images=4)
     shifted.input("x", (4, 2), of_images=True)
     shifted.formula(parse("z[n,k] = x[n-1,k]"), {"x": "x"}, extents={"n": 4})
     assert not images_stay_apart(shifted)
+
+
+def test_which_axis_counts_the_images():
+    graph = Graph(images=4)
+    known = {"x": graph.input("x", (4, 3, 5), of_images=True), "w": graph.input("w", (3, 3, 5))}
+    for text in ("V[a,n,c] = sum(i) w[a,i,c] * x[n,i,c]", "M[a,c,n] = V[a,n,c] + 1", "z[n,a] = sum(c) M[a,c,n]"):
+        formula = parse(text)
+        known[formula.output.tensor] = graph.formula(formula, known)
+    known["v"] = graph.view(known["V"], (3, 20))
+    known["u"] = graph.view(known["z"], (4, 3, 1))
+    assert image_values(graph) == {"x": 0, "V": 1, "M": 2, "z": 0, known["u"]: 0}
 
 
 def test_one_image_and_an_odd_number():

@@ -279,10 +279,10 @@ def test_a_loops_value_takes_the_place_of_an_input(backend):
 
 def test_images_of_a_loop():
     graph = around()
-    assert image_values(graph) == {"x", "u", "a", "c", "h", "y", "z"}
+    assert image_values(graph) == dict.fromkeys(["x", "u", "a", "c", "h", "y", "z"], 0)
     assert images_stay_apart(graph)
     mixed = graph_of("h[n,t] = x[n,t] + m[t-1]\nm[t] = sum(n) h[n,t]", {"x": (4, 3)}, "h", 4)
-    assert image_values(mixed) == {"x"}
+    assert image_values(mixed) == {"x": 0}
     assert not images_stay_apart(mixed)
     turned = graph_of("h[t,n] = x[n,t] + h[t-1,n]", {"x": (4, 3)}, "h", 4)
     assert not images_stay_apart(turned)
@@ -291,7 +291,7 @@ def test_images_of_a_loop():
 def test_a_loop_of_which_nothing_depends_on_images():
     text = "g[t,k] = b[t,k] + (sum(j) g[t-1,j]*w[j,k])\nh[n,t,k] = x[n,t,k]*g[t,k] + h[n,t-1,k]"
     graph = graph_of(text, {"b": (3, 5), "w": (5, 5), "x": (4, 3, 5)}, "h", 4)
-    assert image_values(graph) == {"x", "h"}
+    assert image_values(graph) == {"x": 0, "h": 0}
     assert images_stay_apart(graph)
     check_outputs(graph, ["g", "h"])
 

@@ -118,6 +118,53 @@ def test_what_reads_other_images_waits(reader):
     np.testing.assert_array_equal(before["q"], after["q"])
 
 
+def by_image(texts, shapes, extents, temporary, group=1):
+    """The formulas, image by image, as nests over one table."""
+    table = {name: Tensor(name, "float32", shape, "input") for name, shape in shapes.items()}
+    nests = []
+    for number, text in enumerate(texts):
+        formula = parse(text)
+        name = formula.output.tensor
+        role = "temporary" if name in temporary else "output"
+        table[name] = Tensor(name, "float32", output_shape(formula, {}, extents), role)
+        own = {axis: extent for axis, extent in extents.items() if axis in text}
+        lowered = lower(formula, {}, own, table, MACHINE, f"e{number}", Options(outer="n", group=group))
+        nests += lowered.nests
+        table |= {tensor.name: tensor for tensor in lowered.tensors}
+    return nests, table
+
+
+@pytest.mark.parametrize("group", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("texts", "scratch"),
+    [
+        # images behind the points, and last
+        (("v[a,n,i,c] = x[n,i,c] * u[a,c]", "y[n,i,c] = sum(a) v[a,n,i,c] * u[a,c]"), {"v"}),
+        (("v[a,n,i,c] = x[n,i,c] * u[a,c]", "y[a,n,i,c] = v[a,n,i,c] + v[a,n,i,c]*u[a,c]"), {"v"}),
+        (("v[a,i,c,n] = x[n,i,c] * u[a,c]", "y[n,i] = sum(a,c) v[a,i,c,n]"), {"v"}),
+        (("v[a,n,i,c] = x[n,i,c] * u[a,c]", "m[n,a,i] = sum(c) v[a,n,i,c]", "y[n,i] = sum(a) m[n,a,i]"), {"v", "m"}),
+        (("t[a,n] = x[a,0,0] * x[n,1,1]", "y[n] = t[n,n]"), {"t"}),
+        # another image, in such a place; or another place
+        (("v[a,n,i,c] = x[n,i,c] * u[a,c]", "y[n,i,c] = sum(a) v[a,5-n,i,c] * u[a,c]"), set()),
+        (("t[a,n] = x[a,0,0] * x[n,1,1]", "y[n] = sum(a) t[n,a]"), set()),
+    ],
+)
+def test_images_may_stand_anywhere_but_always_at_the_same_place(texts, scratch, group):
+    extents = {"n": IMAGES, "i": 4, "c": 5, "a": 6 if texts[0].startswith("t") else 3}
+    shapes = {"x": (IMAGES, 4, 5), "u": (3, 5)}
+    nests, table = by_image(texts, shapes, extents, {text[0] for text in texts} - {"y"}, group)
+    passes, own = form_passes(nests, table)
+    assert {tensor.name for tensor in own} == scratch
+    assert (len(passes) == 1) == bool(scratch)
+    assert all(tensor.size == table[tensor.name].size // (IMAGES // group) for tensor in own)
+    _, before = run(nests, table, arrays_of(table))
+    program, after = run(passes, table | {tensor.name: tensor for tensor in own}, arrays_of(table))
+    compiled = arrays_of(table)
+    compile_program(program).call(compiled, 2)
+    np.testing.assert_array_equal(before["y"], after["y"])
+    np.testing.assert_array_equal(before["y"], compiled["y"])
+
+
 def test_what_is_looked_up_becomes_scratch_too():
     """The winners of an image are read as indices in the pass that finds them, and nowhere else."""
     table = {

@@ -99,11 +99,11 @@ class Rewritten:
     tables: Mapping[str, Matrix]
 
 
-def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None, row: int | None = None) -> Rewritten:
+def rewrite(solved: Solved, tiles: Mapping[str, Tile], row: int | None = None) -> Rewritten:
     """The steps that compute `solved` with those tiles, by the output axis of each pair; others stay as they are.
 
-    What is between has its point axes first, or behind the axis `first` where it has that one (the images of a batch).
-    With `row` the taps at the points stand in rows of so many of the output's last axis, where there are several whole
+    What is between has its point axes first: the matrix products of one point read and write what lies together. With
+    `row` the taps at the points stand in rows of so many of the output's last axis, where there are several whole
     ones. The denominators of the matrices go to the taps or to the outputs, whichever are fewer numbers. ArgumentError
     where the rule does not apply, a tile names an axis of no pair, or is larger than the extents of its axes.
     """
@@ -116,7 +116,7 @@ def rewrite(solved: Solved, tiles: Mapping[str, Tile], first: str | None = None,
     for axis in tiles:
         if axis not in known:
             raise ArgumentError(f"`tiles` (={axis!r}) must be one of {', '.join(sorted(known))}")
-    return _Rewrite(solved, found, tiles, first, row).result()
+    return _Rewrite(solved, found, tiles, row).result()
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,8 @@ class _Cut:
 class _Rewrite:
     """One formula being rewritten; every method makes one step."""
 
-    def __init__(
-        self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], first: str | None, row: int | None
-    ) -> None:
-        self.solved, self.found, self.first, self.row = solved, found, first, row
+    def __init__(self, solved: Solved, found: Correlation, tiles: Mapping[str, Tile], row: int | None) -> None:
+        self.solved, self.found, self.row = solved, found, row
         self.names = Names.of(solved.formula)
         self.extents = dict(solved.extents)
         self.cuts = [
@@ -179,13 +177,13 @@ class _Rewrite:
         return _Cut(pair, tile, point, cell, blocks[0], blocks[1], MappingProxyType(tables))
 
     def _lane(self) -> str | None:
-        """The last axis of the output, where it is the taps' alone and all theirs are bare; no axis of images is."""
+        """The last axis of the output, where it is the taps' alone and all theirs are bare."""
         last, taps = self.solved.formula.output.indices[-1], self.found.taps.indices
         if not isinstance(last, Name) or not all(isinstance(index, Name) for index in taps):
             return None
         elsewhere = {*self.blocks, *_axes(self.found.data.indices, self.extents)}
         own = {index.name for index in taps if isinstance(index, Name)}
-        return last.name if last.name in own - elsewhere and self.first not in own else None
+        return last.name if last.name in own - elsewhere else None
 
     def _new(self, name: str, extent: int) -> str:
         name = self.names.new(name)
@@ -290,13 +288,9 @@ class _Rewrite:
         pairs = zip(self.cuts, summed, strict=True)
         factors = [cut.access(matrix, Name(cut.point), Name(axis)) for cut, axis in pairs]
         body = Product(1, (*factors, replace(access, indices=tuple(indices)))).expression()
-        axes = self._in_order({**{point: Name(point) for point in self.points}, **axes})
+        axes = {**{point: Name(point) for point in self.points}, **axes}
         target = Access(name, tuple(Name(axis) for axis in axes))
         return Formula(target, Reduce("sum", tuple(summed), conditions, body)), Access(name, tuple(axes.values()))
-
-    def _in_order(self, axes: dict[str, Expr]) -> dict[str, Expr]:
-        """The axes with `first` before all others."""
-        return {axis: axes[axis] for axis in sorted(axes, key=lambda axis: axis != self.first)}
 
     def _form(self, index: Expr) -> Affine:
         form = read(index, self.solved.extents)
@@ -312,7 +306,7 @@ class _Rewrite:
         """`M[a, ..] = sum(.., O, R) V[a, ..] * U[a, ..]`."""
         held = {*_axes((data, filter_), self.extents)}
         outputs = self._blocked(_axes(self.solved.formula.output.indices, self.extents))
-        axes = self._in_order({axis: Name(axis) for axis in (*self.points, *outputs) if axis in held})
+        axes = {axis: Name(axis) for axis in (*self.points, *outputs) if axis in held}
         target = Access(name, tuple(axes.values()))
         summed = tuple(self._blocked(self.found.sum.axes))
         body = Product(1, (data, filter_)).expression()

@@ -25,7 +25,7 @@ from pellucid.language.syntax import Access, Name, Reduce, walk
 from pellucid.language.tiles import smaller_tiles
 from pellucid.language.winograd import Rewritten, Tile, rewrite
 from pellucid.network.graph import Equation, Graph, Node, Value
-from pellucid.network.images import image_values
+from pellucid.network.images import batch_axis, image_values
 from pellucid.network.prepare import follows_from
 from pellucid.network.rounds import MOST_PARTS, group_of, parts_fit
 from pellucid.schedule.machine import FAR, Machine
@@ -68,7 +68,7 @@ def with_fewer_multiplications(
     weights = sum(graph.values[name].bytes for name in kept)
     near = MORE_WEIGHTS * weights <= FAR * machine.l2
     early = _Early(follows_from(graph, kept) if kept else set(), machine.l3_bandwidth if near else WEIGHT_BYTES)
-    return _replaced(graph, lambda node, first: _rewritten(node, accuracy, machine, first, early), reasons)
+    return _replaced(graph, lambda node, images: _rewritten(node, accuracy, machine, images, early), reasons)
 
 
 def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
@@ -77,9 +77,11 @@ def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
     ArgumentError where `rewrite` does not apply.
     """
 
-    def rewritten(node: Equation, first: str | None) -> _Found:
+    def rewritten(node: Equation, images: str | None) -> _Found:
         (solved,) = solve(node.formula, node.constants, node.extents)
-        return _Found(rewrite(solved, tiles, first, _ROW), _CHAIN, "asked for")
+        correlation = recognise(solved)
+        row = None if isinstance(correlation, str) else _row_of(correlation, images)
+        return _Found(rewrite(solved, tiles, row), _CHAIN, "asked for")
 
     return _replaced(graph, rewritten, {})
 
@@ -89,12 +91,12 @@ def _replaced(
     rewritten: Callable[[Equation, str | None], _Found | str | None],
     reasons: dict[str, str],
 ) -> Graph:
-    """The graph with the steps that `rewritten` gives for an equation and the axis of images in it, if any, or the
-    reason why there are none."""
+    """The graph with the steps that `rewritten` gives for an equation and the axis of its images, if any, or the reason
+    why there are none."""
     of_images = image_values(graph)
     nodes, made, tables = list[Node](), dict[str, Value](), dict[str, tuple[float, ...]]()
     for node in graph.nodes:
-        found = rewritten(node, _first_axis(node, of_images)) if isinstance(node, Equation) else None
+        found = rewritten(node, batch_axis(node, graph, of_images)) if isinstance(node, Equation) else None
         if not isinstance(found, _Found):
             nodes.append(node)
             if found is not None:
@@ -108,16 +110,6 @@ def _replaced(
         made |= {value.name: value for value in steps.values}
         tables |= steps.tables
     return graph.replace_nodes(tuple(nodes), made, tables)
-
-
-def _first_axis(node: Equation, of_images: frozenset[str]) -> str | None:
-    """The axis that is the first index of the data, where that belongs to images."""
-    for local, value in node.bindings.items():
-        if value in of_images:
-            for part in walk(node.formula.body):
-                if isinstance(part, Access) and part.tensor == local and isinstance(part.indices[0], Name):
-                    return part.indices[0].name
-    return None
 
 
 def _sums_products(node: Equation) -> bool:
@@ -144,7 +136,7 @@ class _Found:
 
 
 def _rewritten(
-    node: Equation, accuracy: str, machine: Machine, first: str | None, early: _Early
+    node: Equation, accuracy: str, machine: Machine, images: str | None, early: _Early
 ) -> _Found | str | None:
     """The steps for one equation; the reason where it is no such correlation, or where they cost more; None where it
     is no product."""
@@ -157,12 +149,12 @@ def _rewritten(
     correlation = recognise(solved)
     if isinstance(correlation, str):
         return correlation
-    found = _with_tiles(node, solved, correlation, accuracy, machine, first, early)
+    found = _with_tiles(node, solved, correlation, accuracy, machine, images, early)
     return found if isinstance(found, _Found) else _beside(solved, correlation, machine.lanes(4)) or found
 
 
 def _with_tiles(
-    node: Equation, solved: Solved, correlation: Correlation, accuracy: str, machine: Machine, first: str | None,
+    node: Equation, solved: Solved, correlation: Correlation, accuracy: str, machine: Machine, images: str | None,
     early: _Early,
 ) -> _Found | str:  # fmt: skip
     """Winograd's form, or why not."""
@@ -174,10 +166,10 @@ def _with_tiles(
     made_early = correlation.taps.tensor if node.bindings[correlation.taps.tensor] in early.values else None
     candidates = smaller_tiles(solved, correlation, accuracy, LARGEST_MAP)
     ways = [
-        (_cost(found, machine, first, made_early, early.bandwidth), tiles, found, chain)
+        (_cost(found, machine, images, made_early, early.bandwidth), tiles, found, chain)
         for tiles, chain in (candidates if made_early else [next(candidates)])
         if tiles
-        for found in (rewrite(solved, tiles, first, _ROW),)
+        for found in (rewrite(solved, tiles, _row_of(correlation, images)),)
     ]
     if not ways:
         return f"no tile of {LARGEST_MAP} points or fewer saves products"
@@ -188,6 +180,11 @@ def _with_tiles(
     if cost >= WORTHWHILE:
         return f"Winograd's form would take {cost:.2f} of the cycles ({described})"
     return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
+
+
+def _row_of(correlation: Correlation, images: str | None) -> int | None:
+    """The length of a row of the transformed taps; those of images stay as they are."""
+    return None if images in names_of(correlation.taps.indices) else _ROW
 
 
 def _beside(solved: Solved, correlation: Correlation, lanes: int) -> _Found | None:
@@ -232,7 +229,7 @@ def _direct_cost(solved: Solved, machine: Machine, weights: Access | None, bandw
     return prod(solved.extents.values()) / machine.lanes(4) / machine.fma_rate + read / bandwidth
 
 
-def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str | None, bandwidth: float) -> float:
+def _cost(found: Rewritten, machine: Machine, images: str | None, made_early: str | None, bandwidth: float) -> float:
     """Cycles of the products, and of the passes over what is between the steps; of what is made of weights that are
     `made_early`, those of reading it."""
     *between, products, _ = found.steps
@@ -240,7 +237,7 @@ def _cost(found: Rewritten, machine: Machine, first: str | None, made_early: str
     made = [step for step in (*between, products) if step not in early]
     cycles = prod(products.extents.values()) / PRODUCTS_OF_PEAK + PASS_COST * sum(prod(_shape(step)) for step in made)
     read = sum(4 * prod(_shape(step)) for step in early)
-    far = _far_bytes(made, products, machine, first)
+    far = _far_bytes(made, products, machine, images)
     return cycles / machine.lanes(4) / machine.fma_rate + far / machine.memory_bandwidth + read / bandwidth
 
 
@@ -248,14 +245,14 @@ def _read(step: Solved) -> set[str]:
     return {part.tensor for part in walk(step.formula.body) if isinstance(part, Access)}
 
 
-def _far_bytes(made: Sequence[Solved], products: Solved, machine: Machine, first: str | None) -> float:
+def _far_bytes(made: Sequence[Solved], products: Solved, machine: Machine, images: str | None) -> float:
     """Bytes of what is between the steps that go to memory and come back, beyond what the caches hold.
 
-    What belongs to images, the axis `first`, is used up image by image, unless it becomes a sum over them whose parts
-    are too large for that.
+    What belongs to `images`, by the name of their axis, is used up image by image, unless it becomes a sum over them
+    whose parts are too large for that.
     """
-    by_image = _has_axis(products, first) or parts_fit(4 * prod(_shape(products)), MOST_PARTS)
-    sizes = [4 * prod(_shape(step)) for step in made if not (by_image and _has_axis(step, first))]
+    by_image = _has_axis(products, images) or parts_fit(4 * prod(_shape(products)), MOST_PARTS)
+    sizes = [4 * prod(_shape(step)) for step in made if not (by_image and _has_axis(step, images))]
     return 2 * sum(max(0, size - FAR * machine.l2) for size in sizes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pellucid.language.syntax import Access, Name, walk
 from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
@@ -10,29 +10,32 @@ from pellucid.network.graph import Concatenation, Equation, Graph, Loop, View
 __all__ = ["batch_axis", "image_values", "images_stay_apart", "loop_axis"]
 
 
-def image_values(graph: Graph) -> frozenset[str]:
-    """The values whose first axis is the batch: each of their images is made from the same image of such values."""
-    found = set(graph.image_inputs)
+def image_values(graph: Graph) -> Mapping[str, int]:
+    """The values that have an axis of images, and which of their axes it is: each image is made from the same image of
+    such values. It is the first one of what networks read and give; in transformed images the points come before it."""
+    found = dict.fromkeys(graph.image_inputs, 0)
     for node in graph.nodes:
+        places = [found.get(source) for source in node.sources]
         if isinstance(node, View):
-            if node.source in found and graph.values[node.output].shape[:1] == (graph.images,):
-                found.add(node.output)
+            if places == [0] and graph.values[node.output].shape[:1] == (graph.images,):
+                found[node.output] = 0
         elif isinstance(node, Concatenation):
-            if node.axis and found.issuperset(node.sources):
-                found.add(node.output)
+            if len(set(places)) == 1 and places[0] not in (None, node.axis):
+                found[node.output] = places[0]
         elif isinstance(node, Loop):
-            if loop_axis(node, graph, found) is not None:
-                found.update(node.outputs)
-        elif (axis := batch_axis(node, graph, found)) and node.formula.output.indices[:1] == (Name(axis),):
-            found.add(node.output)
-    return frozenset(found)
+            if {*places} <= {None, 0} and loop_axis(node, graph, found) is not None:
+                found |= dict.fromkeys(node.outputs, 0)
+        elif (axis := batch_axis(node, graph, found)) and Name(axis) in node.formula.output.indices:
+            found[node.output] = node.formula.output.indices.index(Name(axis))
+    return found
 
 
 def images_stay_apart(graph: Graph) -> bool:
-    """Whether all that depends on images belongs to images: more or fewer of them then change no other. The answer may
-    be no for a graph that keeps them apart in another way."""
+    """Whether all that depends on images has them as its first axis: more or fewer of them then change no other. The
+    answer may be no for a graph that keeps them apart in another way."""
     of_images = image_values(graph)
-    return all(of_images.issuperset(node.outputs) for node in graph.nodes if of_images.intersection(node.sources))
+    made = (name for node in graph.nodes if not of_images.keys().isdisjoint(node.sources) for name in node.outputs)
+    return all(of_images.get(name) == 0 for name in made)
 
 
 def loop_axis(node: Loop, graph: Graph, of_images: Collection[str]) -> str | None:
@@ -50,12 +53,12 @@ def loop_axis(node: Loop, graph: Graph, of_images: Collection[str]) -> str | Non
     return axis
 
 
-def batch_axis(node: Equation, graph: Graph, of_images: Collection[str]) -> str | None:
-    """The axis that is the bare first index of every access to a value of images."""
+def batch_axis(node: Equation, graph: Graph, of_images: Mapping[str, int]) -> str | None:
+    """The axis that counts the images, bare, of every value of images that is read."""
     axes = set[str | None]()
     for part in walk(node.formula.body):
         if isinstance(part, Access) and node.bindings[part.tensor] in of_images:
-            index = part.indices[0] if part.indices else None
+            index = part.indices[of_images[node.bindings[part.tensor]]]
             axes.add(index.name if isinstance(index, Name) else None)
     if len(axes) != 1:
         return None

@@ -161,7 +161,7 @@ def _ready(waiting: list[Nest], made: Collection[str]) -> list[Nest]:
     return ready
 
 
-def equation_options(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | None:
+def equation_options(node: Equation, graph: Graph, of_images: Mapping[str, int], machine: Machine) -> Options | None:
     """What the network decides about an equation."""
     return _options(node, by_image(node, graph, of_images, machine))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
@@ -34,12 +34,13 @@ def parts_fit(size: int, parts: int) -> bool:
     return size * parts <= LARGEST_PARTS
 
 
-def group_of(node: Equation, graph: Graph, of_images: Collection[str]) -> int:
+def group_of(node: Equation, graph: Graph, of_images: Mapping[str, int]) -> int:
     """How many images make a round: so many that small maps fill the loops as a large one does, and that `LEAST_ROUNDS`
     are left for threads to share."""
     assert graph.images is not None
-    shapes = [graph.values[name].shape for name in (*node.sources, node.output) if name in of_images]
-    positions = max((prod(shape[1:-1]) for shape in shapes), default=1)
+    own = {name: graph.values[name].shape for name in (*node.sources, node.output) if name in of_images}
+    maps = [(*shape[: of_images[name]], *shape[of_images[name] + 1 :]) for name, shape in own.items()]
+    positions = max((prod(shape[:-1]) for shape in maps), default=1)
     return _largest_divisor(graph.images, max(1, min(POSITIONS // positions, graph.images // LEAST_ROUNDS)))
 
 
@@ -50,7 +51,7 @@ def beside_loops(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node, Loop):
             group = recurrence_options(node.recurrence, node.extents).group
-            groups |= dict.fromkeys(of_images.intersection((*node.sources, *node.outputs)), group)
+            groups |= dict.fromkeys(of_images.keys() & {*node.sources, *node.outputs}, group)
 
     def grouped(node: Node) -> Node:
         found = [groups[name] for name in (node.output, *node.sources) if name in groups]
@@ -63,22 +64,22 @@ def _largest_divisor(number: int, most: int) -> int:
     return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
 
 
-def by_image(node: Equation, graph: Graph, of_images: Collection[str], machine: Machine) -> Options | str:
+def by_image(node: Equation, graph: Graph, of_images: Mapping[str, int], machine: Machine) -> Options | str:
     """How to lower an equation image by image; where it is better, or only, lowered as a whole, the reason.
 
-    It runs image by image where its output has the batch axis first, or where it is a reduction over that axis. What
-    it reads beside the images (weights), or adds to in every round (a weight's gradient), then comes through the caches
-    once a round: that must cost less than what it reads and makes of images costs on its way out of the caches and
-    back. `of_images` as `image_values` gives them.
+    It runs image by image where its output has the batch axis, or where it is a reduction over that axis. What it reads
+    beside the images (weights), or adds to in every round (a weight's gradient), then comes through the caches once a
+    round: that must cost less than what it reads and makes of images costs on its way out of the caches and back.
+    `of_images` as `image_values` gives them.
     """
     axis = batch_axis(node, graph, of_images)
     if graph.images is None or graph.images < 2 or axis is None:
-        return "no axis of images stands first in all that it reads of them"
+        return "no axis of images stands in all that it reads of them"
     shape = graph.values[node.output].shape
     again = sum(graph.values[value].size for value in node.sources if value not in of_images)
     parts, group = 1, node.group or group_of(node, graph, of_images)
     element = ELEMENT_BYTES[graph.dtype]
-    if node.formula.output.indices[:1] != (Name(axis),):
+    if Name(axis) not in node.formula.output.indices:
         reductions = [part for part in walk(node.formula.body) if isinstance(part, Reduce) and axis in part.axes]
         other = next((part.op for part in reductions if part.op != "sum"), None)
         if other is not None:

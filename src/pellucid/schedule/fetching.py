@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from math import prod
 
 from pellucid.language.affine import Affine
@@ -40,15 +41,13 @@ __all__ = ["with_fetches"]
 
 # Cycles that a round multiplies, at least: twice what a line is on its way from memory.
 LEAST_CYCLES = 1000
-# Lines at a time, at most: as many as a processor has on their way.
-MOST_LINES = 20
+# Lines at a time: so few are worth no loop of their own, and so many at most, as a processor has on their way.
+FEW_LINES, MOST_LINES = 4, 20
 # How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time.
 MOST_TIMES = 2
 # Steps of a loop that what a round reads reaches over, at most: a kernel of 7 rows does over 7. A loop over the rows of
 # a kernel itself moves a whole map by one row: little of that is new.
 WINDOW = 8
-# Multiply-adds of vectors from which on the loops in a tile are sites of their own.
-LONG = 4096
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,21 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Site:
-    """A tile of products, or a loop in one, which stands before its rounds: where a few lines are fetched each time.
-    `loops` are those around it, itself among them; `work` are the multiply-adds of vectors until the next time."""
+    """Products in a tile, in the last of the `loops` around them, `outside` of which are around the tile; `work` are
+    the multiply-adds of vectors of one round of all."""
 
-    statement: Tile | For
+    tile: Tile
     loops: tuple[For, ...]
+    outside: int
     work: int
 
     def total(self, depth: int) -> int:
         """The work in one round of its loop at `depth - 1`."""
         return self.work * prod(map(rounds, self.loops[depth:]))
+
+    def place(self, depth: int) -> Statement:
+        """What a fetch stands before, or is the beginning of, that is run in every round of the first `depth` loops."""
+        return self.tile if depth == self.outside else self.loops[depth - 1]
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class _Fetcher:
                     self._fetch((*loops, statement), inner)
                 found.add(inner)
             elif isinstance(statement, Tile):
-                sites = self._sites(statement, statement, loops) if multiplies(statement) else ()
+                sites = self._sites(statement, statement.body, loops, len(loops)) if multiplies(statement) else ()
                 found.add(_Found(self._reads(statement, loops), list(sites)))
         return found
 
@@ -174,15 +178,14 @@ class _Fetcher:
                 spans[loop.variable] = low, high - 1
         return [_Read(operand, loops, spans) for operand in found if not operand.lookups and operand.prefetch is None]
 
-    def _sites(self, tile: Tile, owner: Tile | For, loops: tuple[For, ...]) -> Iterator[_Site]:
-        """A tile, or a loop in it; where one round of that is long, the loops inside."""
-        work = sum(self._work(statement, tile) for statement in owner.body)
-        inner = [statement for statement in owner.body if isinstance(statement, For)]
-        if work > LONG and len(inner) == len(owner.body):
+    def _sites(self, tile: Tile, body: Sequence[Statement], loops: tuple[For, ...], outside: int) -> Iterator[_Site]:
+        """The innermost loops of a tile, or what has none inside."""
+        inner = [statement for statement in body if isinstance(statement, For)]
+        if inner and len(inner) == len(body):
             for loop in inner:
-                yield from self._sites(tile, loop, (*loops, loop))
-        elif work:
-            yield _Site(owner, loops, work)
+                yield from self._sites(tile, loop.body, (*loops, loop), outside)
+        elif work := sum(self._work(statement, tile) for statement in body):
+            yield _Site(tile, loops, outside, work)
 
     def _work(self, statement: Statement, tile: Tile) -> int:
         """The multiply-adds of vectors in a statement of a tile."""
@@ -203,7 +206,7 @@ class _Fetcher:
         in_sum = loops[-1].variable.endswith(".chain")
         if in_sum or rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
             return
-        room = self.machine.l2 // 2
+        room = 5 * self.machine.l2 // 8  # two blocks of a quarter each, and what lies between their rows
         for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
             own = [read for read in inside.reads if read.operand.tensor == name]
             blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
@@ -227,29 +230,31 @@ def _shares(
 ) -> Iterator[tuple[Statement, Fetch]]:
     """Parts of a block for the sites in a loop, each as large as its part of the work, with where it is fetched."""
     depth, done = len(loops), 0
+    cells = CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype]
     work = sum(site.total(depth) for site in sites)
     for site in sites:
         own = -(-block.lines * site.total(depth) // work)
-        inner, statement = site.loops[depth:], site.statement
-        # Where there are fewer lines than rounds the loops outside of them fetch.
-        while inner and (prod(map(rounds, inner)) > own or any(loop.step != 1 for loop in inner)):
-            inner = inner[:-1]
-            statement = inner[-1] if inner else loops[-1]
-        times, number = prod(map(rounds, inner)), Affine()
-        lines = at_once = -(-own // times)
-        for loop in inner:
+        inside = site.loops[depth:]
+        # A few lines at a time: where loops outside have that, there; never in more rounds than there are lines.
+        counted = len(list(takewhile(lambda loop: loop.step == 1, inside)))
+        times = [prod(map(rounds, inside[:number])) for number in range(counted + 1)]
+        times = [count for count in times if count <= own]
+        deep = next((n for n, count in enumerate(times) if own <= FEW_LINES * count), len(times) - 1)
+        lines = at_once = -(-own // times[deep])
+        number, first, guards = Affine(), Affine(done * cells), ()
+        for loop in inside[:deep]:
             number = number * rounds(loop) + Affine.name(loop.variable) - span(loop)[0]
-        number, guards = number * lines, ()
-        if lines > most and len(inner) < len(site.loops) - depth:
+        statement = site.place(depth + deep)
+        if lines > FEW_LINES and deep < len(inside):
             # One in each of the first rounds of the loop inside.
-            statement = site.loops[depth + len(inner)]
-            if statement.step == 1 and lines <= rounds(statement):
-                at_once, low = 1, span(statement)[0]
-                guards = (Guard(Affine.name(statement.variable), low, low + lines),)
-                number = number + Affine.name(statement.variable) - low
-        start = block.start + (number + done) * (CACHE_LINE // ELEMENT_BYTES[block.tensor.dtype])
+            loop = inside[deep]
+            if lines <= rounds(loop) and cells % loop.step == 0:
+                statement, at_once, low = site.place(depth + deep + 1), 1, span(loop)[0]
+                guards = (Guard(Affine.name(loop.variable), low, low + lines * loop.step),)
+                first = first + (Affine.name(loop.variable) - low) * (cells // loop.step)
+        start = block.start + number * (lines * cells) + first
         yield statement, Fetch(Operand(block.tensor.name, (block.tensor.size,), (start,), guards), at_once)
-        done += lines * times
+        done += lines * times[deep]
         if done >= block.lines:
             break
 

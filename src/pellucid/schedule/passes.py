@@ -3,9 +3,9 @@
     before   for n (parallel): z[n] = conv(x[n])      | barrier |   for n (parallel): a[n] = relu(z[n])
     after    for n (parallel): z = conv(x[n]);  a[n] = relu(z)
 
-Legal where whatever one member writes and another touches is touched at the round's own image. A tensor that is used in
-one pass alone becomes scratch of one image. Where a member sums over images in parts, the pass walks the parts, and
-inside them their images:
+Legal where whatever one member writes and another touches is touched at the round's own image, whichever dimensions of
+it count the images. A tensor that is used in one pass alone becomes scratch of one image. Where a member sums over
+images in parts, the pass walks the parts, and inside them their images:
 
     for p (parallel): for m: z = conv(x[B*p + m]);  dw.parts[p] += x[B*p + m] * z
 """
@@ -165,35 +165,46 @@ def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -
     if not shared:
         return True
     every = (*slot.members, member)
-    return all(_at_own_image(entry, name) for entry in every for name in shared)
+    return all(_before_images(every, name) is not None for name in shared)
 
 
-def _at_own_image(member: _Member, tensor: str) -> bool:
-    """Whether the member touches a tensor only at the images of its own round."""
-    return all(_in_round(member, operand) is not None for operand in member.operands.get(tensor, ()))
+def _before_images(members: Iterable[_Member], tensor: str) -> int | None:
+    """What the dimensions before those that count a tensor's images count, where every operand of the members is a cell
+    of its own round's images if seen so; None where one may be another round's."""
+    found: set[int] | None = None
+    for member in members:
+        for operand in member.operands.get(tensor, ()):
+            places = _own_rounds(member, operand).keys()
+            found = set(places) if found is None else found & places
+    return min(found) if found else None
 
 
-def _in_round(member: _Member, operand: Operand) -> Operand | None:
-    """The operand as a cell of its round's images alone; None where it may be another round's.
+def _own_rounds(member: _Member, operand: Operand) -> Mapping[int, Operand]:
+    """The operand as a cell of its round's images alone, by what `_before_images` gives; none where it may be another
+    round's.
 
-    The leading dimensions count the rounds, and their indices are the own round; or they count the images. The nest
+    Neighbouring dimensions count the rounds, and their indices are the own round; or they count the images. The nest
     will be proved in bounds in the first round and in the last: what is added to the first image of a round is then
     0 .. group - 1, as long as it does not depend on the round.
     """
     if operand.lookups:
-        return None
-    own, group = _own_round(member), member.nest.group
-    places = list(accumulate(operand.shape, mul))
-    if member.rounds in places:
-        first = places.index(member.rounds) + 1
-        if _flat(operand.shape[:first], operand.index[:first]) == own:
-            return replace(operand, shape=operand.shape[first:] or (1,), index=operand.index[first:] or (Affine(),))
-    if group > 1 and member.images in places:
-        first = places.index(member.images) + 1
-        rest = _flat(operand.shape[:first], operand.index[:first]) - own * group
-        if not set(rest.names) & set(member.names):
-            return replace(operand, shape=(group, *operand.shape[first:]), index=(rest, *operand.index[first:]))
-    return None
+        return {}
+    own, found = _own_round(member), dict[int, Operand]()
+    for low, before in enumerate(accumulate((1, *operand.shape[:-1]), mul)):
+        counts = list(accumulate(operand.shape[low:], mul))
+        for group in sorted({1, member.nest.group}):
+            if before in found or member.rounds * group not in counts:
+                continue
+            high = low + counts.index(member.rounds * group) + 1
+            inside = _flat(operand.shape[low:high], operand.index[low:high]) - own * group
+            if inside == Affine() or (group > 1 and set(inside.names).isdisjoint(member.names)):
+                kept = ((group,), (inside,)) if group > 1 else ((), ())
+                shape, index = (
+                    (*entries[:low], *part, *entries[high:])
+                    for entries, part in zip((operand.shape, operand.index), kept, strict=True)
+                )
+                found[before] = replace(operand, shape=shape or (1,), index=index or (Affine(),))
+    return found
 
 
 def _own_round(member: _Member) -> Affine:
@@ -263,14 +274,17 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
         member = _member(nest)
         if member is None:
             continue
-        own = {
-            name
-            for name in stored(nest.body)
-            if tensors[name].role == "temporary" and users[name] == [number] and _is_private(member, tensors[name])
+        places = {
+            name: before
+            for name in sorted(stored(nest.body))
+            if tensors[name].role == "temporary" and users[name] == [number]
+            if tensors[name].size % member.rounds == 0
+            if (before := _before_images((member,), name)) is not None
         }
-        if own:
-            homes = {name: _home_of_round(member, tensors[name]) for name in sorted(own)}
-            result[number] = _moved(nest, homes, partial(_own_round_of, member))
+        if places:
+            own_round = partial(_own_round_of, member, places)
+            homes = {name: _home_of_round(member, tensors[name], own_round) for name in places}
+            result[number] = _moved(nest, homes, own_round)
             scratch += [replace(tensors[name], shape=home, role="scratch") for name, home in homes.items()]
     return result, scratch
 
@@ -315,10 +329,14 @@ def _rows_together(tile: Tile, homes: Mapping[str, tuple[int, ...]]) -> Mapping[
     return {name: len(found) for name, found in rows.items()}
 
 
-def _home_of_round(member: _Member, tensor: Tensor) -> tuple[int, ...]:
+def _home_of_round(member: _Member, tensor: Tensor, own_round: Callable[[Operand], Operand]) -> tuple[int, ...]:
     """The shape of a round's images in scratch."""
-    shapes = [_own_round_of(member, operand).shape for operand in member.operands[tensor.name]]
+    shapes = [own_round(operand).shape for operand in member.operands[tensor.name]]
     return _home(shapes, tensor, tensor.size // member.rounds)
+
+
+def _own_round_of(member: _Member, places: Mapping[str, int], operand: Operand) -> Operand:
+    return _own_rounds(member, operand)[places[operand.tensor]]
 
 
 def _home(shapes: Iterable[tuple[int, ...]], tensor: Tensor, size: int) -> tuple[int, ...]:
@@ -329,17 +347,6 @@ def _home(shapes: Iterable[tuple[int, ...]], tensor: Tensor, size: int) -> tuple
     common = set.intersection(*(set(accumulate(shape, mul)) for shape in shapes))
     rows = [count for count in common if 1 < count < size and size // count * element % WAY == 0]
     return (max(rows), size // max(rows) + PADDING // element) if rows else (size,)
-
-
-def _is_private(member: _Member, tensor: Tensor) -> bool:
-    """Whether every round touches a tensor at its own images alone."""
-    return tensor.size % member.rounds == 0 and _at_own_image(member, tensor.name)
-
-
-def _own_round_of(member: _Member, operand: Operand) -> Operand:
-    own = _in_round(member, operand)
-    assert own is not None
-    return own
 
 
 def _moved(nest: Nest, homes: Mapping[str, tuple[int, ...]], seen: Callable[[Operand], Operand]) -> Nest:
