@@ -467,6 +467,16 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
     assert [panel.operand.tensor for panel in plan.panels] == panels
 
 
+@pytest.mark.parametrize(("rate", "pays"), [(1.0, True), (2.0, False)])
+def test_a_copy_has_to_save_more_where_arithmetic_is_faster(rate: float, pays: bool) -> None:
+    """x enters 576 products as points, w 128 as vectors."""
+    machine = replace(AVX512, fma_rate=rate)
+    (points,) = PLANNED["resnet 56 dw"].lowered(machine).plans
+    assert ("x" in {panel.operand.tensor for panel in points.panels}) == pays
+    (vectors,) = PLANNED["dense"].lowered(machine).plans
+    assert [panel.operand.tensor for panel in vectors.panels] == (["w"] if pays else [])
+
+
 # ---------------------------------------------------------------- prefetching
 @pytest.mark.parametrize(
     ("name", "prefetched"),
@@ -474,7 +484,7 @@ def test_what_serves_many_images_is_copied_though_one_image_uses_it_little(image
         # A tile takes 4 of 128 channels at each step along the columns: 16 bytes of a line, the next one 512 further.
         ("stride 2 dw", ["x"]),
         ("pointwise dw", ["x"]),
-        ("resnet 56 dw", []),  # enough uses for a copy in the order of the tiles
+        ("resnet 56 dw", ["x"]),  # 576 uses do not pay for a copy in the order of the tiles
         ("stem dw", []),  # all channels of 7 columns lie side by side
         ("stride 2", []),
         ("dense", []),

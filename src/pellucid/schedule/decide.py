@@ -42,9 +42,11 @@ from pellucid.schedule.traits import (
 __all__ = ["decide"]
 
 # Multiply-adds that each element of a copied operand must enter, so that the copy pays: of one that is read as points,
-# and of one that is read as vectors. Weight gradients with 256 to 512 of them were slower with a copy of the points (by
-# 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %, and by a
-# third where weights came again for each image. What is copied seldom needs few.
+# and of one that is read as vectors. On a Zen 4 weight gradients with 256 to 512 of them were slower with a copy of the
+# points (by 5 to 12 %), with 576 and more faster (by 5 to 20 %). Vectors: 32 were slower by a fifth, 128 faster by 6 %,
+# and by a third where weights came again for each image. That is with one multiply-add of 64 bytes a cycle; where it
+# is two a copy takes as long and saves half: a Zen 5 was slower by 3 to 5 % with 576 points, and with 128 vectors. What
+# is copied seldom needs few.
 LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
 # Bytes between what is read of a matrix that is read once, in pieces of rows, and what is prefetched: a processor sees
 # one piece of every page alone, and waits for memory at each. With 4 to 64 KiB the dense layers of a VGG for one image
@@ -75,7 +77,7 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     levels = (*outer, *levels)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
-    panels = choose_panels(nest, rounds, vector, across, tile, levels, lanes, machine.l1, element_bytes, options)
+    panels = choose_panels(nest, rounds, vector, across, tile, levels, machine, element_bytes, options)
     # What is prefetched within a block comes first: an operand has one distance.
     prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes)
     prefetched = prefetched or choose_blocks_ahead(
@@ -188,7 +190,7 @@ def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:
 
 def choose_panels(
     nest: Contraction, rounds: Mapping[str, int], vector: str | None, across: bool, tile: RegisterTile,
-    levels: tuple[Level, ...], lanes: int, l1: int, element_bytes: int, options: Options,
+    levels: tuple[Level, ...], machine: Machine, element_bytes: int, options: Options,
 ) -> tuple[Panel, ...]:  # fmt: skip
     """Operands that are copied so that a tile reads them in order.
 
@@ -205,7 +207,7 @@ def choose_panels(
     for operand in nest.loads:
         is_seldom = operand.tensor in options.seldom
         uses = prod(extents.values()) / footprint(operand, extents, extents, 1)
-        axis = _panel_axis(nest, operand, vector, tile, lanes, l1, element_bytes, uses, is_seldom)
+        axis = _panel_axis(nest, operand, vector, tile, machine, element_bytes, uses, is_seldom)
         if (
             axis is None
             or operand.tensor in options.made
@@ -289,7 +291,7 @@ def _is_read_once(nest: Contraction, operand: Operand, vector: str, tile: Regist
 
 
 def _panel_axis(
-    nest: Contraction, operand: Operand, vector: str, tile: RegisterTile, lanes: int, l1: int, element_bytes: int,
+    nest: Contraction, operand: Operand, vector: str, tile: RegisterTile, machine: Machine, element_bytes: int,
     uses: float, is_seldom: bool,
 ) -> str | None:  # fmt: skip
     """The axis by which an operand is worth copying, if any; each of its elements has so many `uses`."""
@@ -298,16 +300,16 @@ def _panel_axis(
     row = abs(stride(operand, inner))
     width = whole_lines((tile.block if step else 1) * element_bytes)
     walk = prod(extent for _, extent in nest.reduced) * width
-    is_far = walk > near_capacity(row * element_bytes, width, l1) // 2
+    is_far = walk > near_capacity(row * element_bytes, width, machine.l1) // 2
     if step not in (0, 1):
         return vector if reuse(nest, operand, vector) >= 4 else None
-    least = LEAST_USES_IF_SELDOM if is_seldom else LEAST_USES_OF_VECTORS if step else LEAST_USES_OF_POINTS
-    if not is_far or uses <= least:
+    least = machine.fma_rate * machine.vector_bytes / 64 * (LEAST_USES_OF_VECTORS if step else LEAST_USES_OF_POINTS)
+    if not is_far or uses <= (LEAST_USES_IF_SELDOM if is_seldom else least):
         return None
     if step == 1:
         return vector if row > tile.block else None
     beside = (axis for axis, size in tile.points if stride(operand, axis) == 1 and size > 1)
-    return next(beside, None) if row >= 4 * lanes else None
+    return next(beside, None) if row >= 4 * machine.lanes(element_bytes) else None
 
 
 def _panel_depth(operand: Operand, axis: str, levels: tuple[Level, ...]) -> int:
