@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from network.steps import step_of
-from pellucid.language.parse import parse
+from pellucid.language.parse import parse, parse_system
 from pellucid.language.syntax import Reduce, walk
+from pellucid.language.system import System
 from pellucid.network import Equation, Graph
+from pellucid.network.graph import Concatenation, Value
 from pellucid.network.images import image_values, images_stay_apart
-from pellucid.network.rounds import LARGEST_PARTS, by_image, parts_of
+from pellucid.network.rounds import LARGEST_PARTS, by_image, group_of, parts_of
 from pellucid.schedule.machine import Machine
 
 MACHINE = Machine("test", vector_bytes=32, registers=16, fma_rate=2, load_rate=2, latency=4, l1=32 << 10, l2=512 << 10)
@@ -92,13 +94,45 @@ def test_images_that_stay_apart_and_images_that_meet():
 
 def test_which_axis_counts_the_images():
     graph = Graph(images=4)
-    known = {"x": graph.input("x", (4, 3, 5), of_images=True), "w": graph.input("w", (3, 3, 5))}
+    known = {"x": graph.input("x", (4, 3, 5), of_images=True), "w": graph.input("w", (4, 3, 5))}
     for text in ("V[a,n,c] = sum(i) w[a,i,c] * x[n,i,c]", "M[a,c,n] = V[a,n,c] + 1", "z[n,a] = sum(c) M[a,c,n]"):
         formula = parse(text)
         known[formula.output.tensor] = graph.formula(formula, known)
-    known["v"] = graph.view(known["V"], (3, 20))
-    known["u"] = graph.view(known["z"], (4, 3, 1))
-    assert image_values(graph) == {"x": 0, "V": 1, "M": 2, "z": 0, known["u"]: 0}
+    graph.view(known["V"], (4, 20))  # its rows are points
+    known["u"] = graph.view(known["z"], (4, 2, 2))
+    expected = {"x": 0, "V": 1, "M": 2, "z": 0, known["u"]: 0}
+    assert image_values(graph) == expected
+    # One behind the other: along another axis than that of the images, which is the same in all.
+    for sources, axis, place in (
+        (("V", "V"), 0, 1),
+        (("V", "V"), 1, None),
+        (("V", "M"), 0, None),
+        (("V", "w"), 0, None),
+    ):
+        joined = graph.replace_nodes(
+            (*graph.nodes, Concatenation("j", sources, axis)), {"j": Value("j", (8, 4, 5), "")}
+        )
+        assert image_values(joined) == expected | ({} if place is None else {"j": place})
+
+
+def test_a_loop_over_points_mixes_images():
+    """The first axis of v counts points, as many as there are images; a loop takes them for its own."""
+    graph = Graph(images=4)
+    graph.input("x", (4,), of_images=True)
+    graph.input("w", (4,))
+    known = {"v": graph.formula(parse("v[a,n] = w[a] * x[n]"), {"x": "x", "w": "w"})}
+    graph.system(System(parse_system("h[n,t] = v[n,t] + h[n,t-1]"), "h"), known)
+    assert image_values(graph) == {"x": 0, "v": 1}
+
+
+def test_groups_fill_the_loops_whichever_axis_counts_the_images():
+    graph = Graph(images=64)
+    graph.input("x", (64, 8, 8, 4), of_images=True)
+    first = graph.formula(parse("y[n,i,j,c] = 2*x[n,i,j,c]"), {"x": "x"})
+    graph.formula(parse("z[i,n,j,c] = 2*y[n,i,j,c]"), {"y": first})
+    graph.formula(parse("u[i,n,j,c] = 2*z[i,n,j,c]"), {"z": "z"})
+    found = image_values(graph)
+    assert [group_of(node, graph, found) for node in graph.nodes if isinstance(node, Equation)] == [4, 4, 4]
 
 
 def test_one_image_and_an_odd_number():

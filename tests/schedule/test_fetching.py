@@ -93,6 +93,16 @@ def test_many_lines_are_fetched_one_by_one():
     np.testing.assert_array_equal(compiled(program, arrays), case.expected(arrays))
 
 
+def test_more_than_a_few_lines_are_spread_over_a_loop_in_steps():
+    """8 lines for each tile: one in each of the first 8 of 16 steps, which take two terms each."""
+    case = Case(parse("m[p,n,l] = sum(c) v[p,n,c] * u[p,c,l]"), {"v": (12, 16, 32), "u": (12, 32, 64)})
+    program = fetching(case, with_second_cache(AVX512, 1 << 15), Options(tile=(("n", 4),), block=64))
+    assert "fetch 1 line of v[8*c + 128*n.tile + 512*p + 512] if 0 <= c < 16" in show(program)
+    check(program, "v", "p")
+    arrays = case.arrays()
+    np.testing.assert_array_equal(compiled(program, arrays), case.expected(arrays))
+
+
 def test_the_rows_of_a_kernel_leave_fetching_to_the_images():
     """A round over `s` reads a whole image, and the next one all of it but a row."""
     options = Options(tile=(("t", 3),), block=8, slabs=(("n", 1),), chain=1000)
@@ -244,8 +254,12 @@ def test_what_is_looked_up_is_not_fetched():
 
 
 def test_as_text():
-    (line, *_) = [line for line in show(fetching(CONVOLUTION, MACHINE)).splitlines() if "fetch" in line]
-    assert line.strip() == "fetch 4 lines of x[128*i + 1280*n + 256]"
+    """Each of the two tiles of a row has its part before it."""
+    lines = [
+        line.strip() for line in show(fetching(CONVOLUTION, MACHINE)).splitlines() if "fetch" in line or "tile" in line
+    ]
+    tile = "tile j < 4, k in 0 .. 7 | 8 .. 15: sum"
+    assert lines == ["fetch 4 lines of x[128*i + 1280*n + 256]", tile, "fetch 4 lines of x[128*i + 1280*n + 320]", tile]
 
 
 @pytest.mark.skipif(not target().is_x86, reason="the instruction's name is x86's")
