@@ -151,6 +151,16 @@ def test_what_is_fetched_in_layers_of_real_sizes(formula, constants, x, others, 
     assert {fetch.operand.tensor for fetch in found} == fetched
 
 
+@pytest.mark.parametrize(("images", "fetched"), [(1, True), (4, False)])
+def test_a_sum_that_slabs_add_to_is_fetched_though_each_comes_back_to_it(images, fetched):
+    case = Case(WEIGHTS.formula, {"x": (4, 12, 12, 32), "g": (4, 12, 12, 32), "dw": (3, 3, 32, 32)})
+    program = fetching(case, with_second_cache(AVX2, 1 << 16), Options(slabs=(("n", images),), chain=1000))
+    wanted = "fetch 1 line of dw[192*c.tile + 16*i + 96*k.block + 3072*s + 1024*t + 192] if 0 <= i < 6"
+    assert (wanted in show(program)) == fetched
+    arrays = case.arrays()
+    np.testing.assert_array_equal(compiled(program, arrays, threads=2), case.expected(arrays))
+
+
 def test_what_the_second_cache_has_no_room_for():
     """Eight images of x are 512 KiB, and as many of g again."""
     case = Case(TOWARDS_W, {"x": (64, 8, 8, 256), "g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"S": 1})

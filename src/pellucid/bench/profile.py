@@ -27,6 +27,7 @@ from pellucid.language.render import to_text
 from pellucid.network import Concatenation, Equation, Graph, Loop, View
 from pellucid.network.build import rewritten
 from pellucid.network.fast import with_fewer_multiplications
+from pellucid.network.images import image_values
 from pellucid.network.prune import prune
 from pellucid.network.short import LIVE, ROWS
 from pellucid.nn.blueprint import Blueprint
@@ -140,12 +141,11 @@ def _values(graph: Graph, parameters: Mapping[str, Array], x: Array, t: Array) -
 
 def _alone(graph: Graph, node: Equation | Loop, values: Mapping[str, Array]) -> Callable[[], None]:
     """A call of the one equation or recurrence, which reads and writes `values`."""
-    part = Graph(graph.dtype, graph.images)
+    part, of_images = Graph(graph.dtype, graph.images), image_values(graph)
     tables = {name: graph.tables[name] for name in node.sources if name in graph.tables}
     for name in node.sources:
         if name not in tables:
-            first = graph.values[name].shape[:1] == (graph.images,)
-            part.input(name, graph.values[name].shape, graph.values[name].dtype, of_images=first)
+            part.input(name, graph.values[name].shape, graph.values[name].dtype, of_images=of_images.get(name) == 0)
     new = {name: graph.values[name] for name in (*node.outputs, *tables)}
     return graph_call(part.replace_nodes((node,), new, tables), list(node.outputs), values)
 

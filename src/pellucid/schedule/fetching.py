@@ -43,7 +43,8 @@ __all__ = ["with_fetches"]
 LEAST_CYCLES = 1000
 # Lines at a time: so few are worth no loop of their own, and so many at most, as a processor has on their way.
 FEW_LINES, MOST_LINES = 4, 20
-# How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time.
+# How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time. Not so a
+# sum that slabs or images add to: each of these goes through all of it.
 MOST_TIMES = 2
 # Steps of a loop that what a round reads reaches over, at most: a kernel of 7 rows does over 7. A loop over the rows of
 # a kernel itself moves a whole map by one row: little of that is new.
@@ -92,16 +93,19 @@ class _Row:
 
 @dataclass
 class _Found:
-    """What stands in a body: what it reads, where there is time to fetch, and the tensors that are fetched."""
+    """What stands in a body: what it reads, where there is time to fetch, and the tensors that are fetched and those
+    whose old content is added to."""
 
     reads: list[_Read] = field(default_factory=list[_Read])
     sites: list[_Site] = field(default_factory=list[_Site])
     fetched: set[str] = field(default_factory=set[str])
+    added: set[str] = field(default_factory=set[str])
 
     def add(self, other: _Found) -> None:
         self.reads += other.reads
         self.sites += other.sites
         self.fetched |= other.fetched
+        self.added |= other.added
 
 
 @dataclass(frozen=True)
@@ -162,14 +166,16 @@ class _Fetcher:
                 found.add(inner)
             elif isinstance(statement, Tile):
                 sites = self._sites(statement, statement.body, loops, len(loops)) if multiplies(statement) else ()
-                found.add(_Found(self._reads(statement, loops), list(sites)))
+                own = {store.operand.tensor for store in statement.stores if store.add is not None}
+                found.add(_Found(self._reads(statement, loops), list(sites), added=own))
         return found
 
     def _reads(self, tile: Tile, loops: tuple[For, ...]) -> list[_Read]:
         inner = [statement for statement in statements(tile.body) if isinstance(statement, For)]
         values = [store.value for store in tile.stores]
         values += [statement.value for statement in statements(tile.body) if isinstance(statement, Update)]
-        found = dict.fromkeys(operand for operand in operands(*values) if operand.tensor in self.far)
+        read = (*operands(*values), *(store.operand for store in tile.stores if store.add is not None))
+        found = dict.fromkeys(operand for operand in read if operand.tensor in self.far)
         spans = {name: (0, count - 1) for name, count in tile.points}
         spans[tile.lane] = tile.groups[0].offset, tile.groups[-1].offset + tile.groups[-1].valid - 1
         for loop in (*loops, *inner):
@@ -212,7 +218,7 @@ class _Fetcher:
             blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
             lines = sum(block.lines for block in blocks)
             size = lines * CACHE_LINE
-            again = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            again = name not in inside.added and size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
             if not blocks or again or size > room:
                 continue
             most = MOST_LINES // len(blocks)
