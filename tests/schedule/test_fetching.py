@@ -137,7 +137,7 @@ TOWARDS_W = parse("dw[s,t,c,k] = sum(n,i,j) x[n,S*i+s-1,S*j+t-1,c] * g[n,i,j,k]"
         # A round is one tile: 768 cycles.
         (FORWARD, {"P": 0}, (8, 56, 56, 64), {"w": (1, 1, 64, 256)}, set()),
         # The second cache holds the next slab of both, beside the one at hand.
-        (TOWARDS_W, {"S": 1}, (64, 8, 8, 256), {"g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"x", "g"}),
+        (TOWARDS_W, {"S": 1}, (64, 8, 8, 256), {"g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"x", "g", "dw"}),
         # The plan has x prefetched.
         (TOWARDS_W, {"S": 2}, (8, 56, 56, 128), {"g": (8, 28, 28, 128), "dw": (3, 3, 128, 128)}, {"g"}),
     ],

@@ -53,11 +53,13 @@ WINDOW = 8
 
 @dataclass(frozen=True)
 class _Read:
-    """A far operand, the loops around the tile that reads it, and the values that every name inside them takes."""
+    """A far operand, the loops around the tile that reads it, and the values that every name inside them takes. Of a
+    sum that is added to, the names of the loops whose later rounds do so."""
 
     operand: Operand
     loops: tuple[For, ...]
     spans: Mapping[str, Reach]
+    added_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,16 @@ class _Row:
 
 @dataclass
 class _Found:
-    """What stands in a body: what it reads, where there is time to fetch, and the tensors that are fetched and those
-    whose old content is added to."""
+    """What stands in a body: what it reads, where there is time to fetch, and the tensors that are fetched."""
 
     reads: list[_Read] = field(default_factory=list[_Read])
     sites: list[_Site] = field(default_factory=list[_Site])
     fetched: set[str] = field(default_factory=set[str])
-    added: set[str] = field(default_factory=set[str])
 
     def add(self, other: _Found) -> None:
         self.reads += other.reads
         self.sites += other.sites
         self.fetched |= other.fetched
-        self.added |= other.added
 
 
 @dataclass(frozen=True)
@@ -166,23 +165,26 @@ class _Fetcher:
                 found.add(inner)
             elif isinstance(statement, Tile):
                 sites = self._sites(statement, statement.body, loops, len(loops)) if multiplies(statement) else ()
-                own = {store.operand.tensor for store in statement.stores if store.add is not None}
-                found.add(_Found(self._reads(statement, loops), list(sites), added=own))
+                found.add(_Found(self._reads(statement, loops), list(sites)))
         return found
 
     def _reads(self, tile: Tile, loops: tuple[For, ...]) -> list[_Read]:
         inner = [statement for statement in statements(tile.body) if isinstance(statement, For)]
         values = [store.value for store in tile.stores]
         values += [statement.value for statement in statements(tile.body) if isinstance(statement, Update)]
-        read = (*operands(*values), *(store.operand for store in tile.stores if store.add is not None))
-        found = dict.fromkeys(operand for operand in read if operand.tensor in self.far)
+        found = dict.fromkeys(operands(*values), frozenset[str]())
+        found |= {store.operand: frozenset(store.add.names) for store in tile.stores if store.add and store.add.names}
         spans = {name: (0, count - 1) for name, count in tile.points}
         spans[tile.lane] = tile.groups[0].offset, tile.groups[-1].offset + tile.groups[-1].valid - 1
         for loop in (*loops, *inner):
             low, high = span(loop)
             if low < high:
                 spans[loop.variable] = low, high - 1
-        return [_Read(operand, loops, spans) for operand in found if not operand.lookups and operand.prefetch is None]
+        return [
+            _Read(operand, loops, spans, added_in)
+            for operand, added_in in found.items()
+            if operand.tensor in self.far and not operand.lookups and operand.prefetch is None
+        ]
 
     def _sites(self, tile: Tile, body: Sequence[Statement], loops: tuple[For, ...], outside: int) -> Iterator[_Site]:
         """The innermost loops of a tile, or what has none inside."""
@@ -212,13 +214,17 @@ class _Fetcher:
         in_sum = loops[-1].variable.endswith(".chain")
         if in_sum or rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
             return
+        # Pieces of one sum come back to it at once.
+        outer = {loop.variable for loop in loops[:-1] if not loop.variable.endswith(".chain")}
         room = 5 * self.machine.l2 // 8  # two blocks of a quarter each, and what lies between their rows
         for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
             own = [read for read in inside.reads if read.operand.tensor == name]
             blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
             lines = sum(block.lines for block in blocks)
             size = lines * CACHE_LINE
-            again = name not in inside.added and size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            again = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            if any(read.added_in for read in own):
+                again = not all(read.added_in <= outer for read in own)
             if not blocks or again or size > room:
                 continue
             most = MOST_LINES // len(blocks)
