@@ -109,10 +109,9 @@ def test_which_axis_counts_the_images():
         (("V", "M"), 0, None),
         (("V", "w"), 0, None),
     ):
-        joined = graph.replace_nodes(
-            (*graph.nodes, Concatenation("j", sources, axis)), {"j": Value("j", (8, 4, 5), "")}
-        )
-        assert image_values(joined) == expected | ({} if place is None else {"j": place})
+        node, value = Concatenation("j", sources, axis), Value("j", (8, 4, 5), "float32")
+        found = image_values(graph.replace_nodes((*graph.nodes, node), {"j": value}))
+        assert found == expected | ({} if place is None else {"j": place})
 
 
 def test_a_loop_over_points_mixes_images():

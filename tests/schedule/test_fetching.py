@@ -43,8 +43,11 @@ def fetching(case: Case, machine, options: Options | None = None) -> Program:
     return replace(program, nests=with_fetches(program.nests, program.tensors, machine))
 
 
-def check(program: Program, tensor: str, watched: str, share: float = 1.0, more: float = 0.25) -> None:
-    """A round fetches `share` of the lines that the next one reads and no round before did, and few `more`."""
+def check(
+    program: Program, tensor: str, watched: str, share: float = 1.0, more: float = 0.25, left_out: int = 0
+) -> None:
+    """A round fetches `share` of the lines that the next one reads and no round before did, and few `more`; of all
+    rounds so many are `left_out`."""
     rounds = by_round(program, tensor, watched)
     before, expected, found, others = None, 0, 0, 0
     known: set[int] = set()
@@ -58,15 +61,16 @@ def check(program: Program, tensor: str, watched: str, share: float = 1.0, more:
         known |= new
         before = number
     assert expected > 10
-    assert found >= share * expected
+    assert found >= share * expected - left_out
     assert others <= more * expected
 
 
 @pytest.mark.parametrize("machine", [TOY, AVX2], ids=lambda machine: machine.name)
 @pytest.mark.parametrize(("case", "size"), [(CONVOLUTION, 4096), (STRIDED, 8192)], ids=["stride 1", "stride 2"])
 def test_a_convolution_fetches_the_rows_that_the_next_round_reads_first(case, size, machine):
-    # Where loops over a kernel's rows fetch, those that leave the map do not.
-    check(fetching(case, with_second_cache(machine, size)), "x", "i", share=0.95 if case is STRIDED else 1.0)
+    # Where each of a kernel's rows fetches a third of 36 lines, the one that leaves an image at its top does not.
+    left_out = 2 * 12 if (case, machine) == (STRIDED, AVX2) else 0
+    check(fetching(case, with_second_cache(machine, size)), "x", "i", left_out=left_out)
 
 
 def test_products_fetch_the_next_rows_of_a_matrix():
@@ -171,7 +175,7 @@ def test_what_the_second_cache_has_no_room_for():
 
 def test_pieces_of_a_sum_leave_fetching_to_the_loop_around_them():
     """Each of the three reads a row of the input, of which the next one's is near; each fetches a part of a new one, a
-    line in each of the first 10 of 64 steps."""
+    line in each of the first 10 of 192 steps."""
     case = Case(FORWARD, {"x": (1, 56, 56, 64), "w": (3, 3, 64, 64)}, {"P": 1}, {"i": 56, "j": 56})
     place = "3584*i + 960*j.tile + 480*k.block + 160*s + 160*s.chain"
     wanted = f"fetch 1 line of x[16*c + {place} + 8128] if 0 <= c < 10"

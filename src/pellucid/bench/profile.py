@@ -62,6 +62,7 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
     model = built(named, 1, accuracy)
     x, t = batch_for(named, batch)
     graph = _step_graph(named, batch, accuracy, fused=fused)
+    of_images = image_values(graph)
     values = _values(graph, model.parameters, x, t)
     calls: list[tuple[Equation | Loop, Callable[[], None]]] = []
     for node in graph.nodes:
@@ -72,7 +73,7 @@ def profile(network: str, batch: int, rounds: int, accuracy: str = "standard", *
             values[node.output] = np.concatenate([values[name] for name in node.sources], node.axis)
         else:
             values |= {value.name: empty(value.shape, value.dtype) for value in made}
-            calls.append((node, _alone(graph, node, values)))
+            calls.append((node, _alone(graph, node, of_images, values)))
     times: dict[str, list[float]] = {node.output: [] for node, _ in calls}
     steps = list[float]()
     for _ in range(rounds + 2):
@@ -139,9 +140,12 @@ def _values(graph: Graph, parameters: Mapping[str, Array], x: Array, t: Array) -
     return found
 
 
-def _alone(graph: Graph, node: Equation | Loop, values: Mapping[str, Array]) -> Callable[[], None]:
-    """A call of the one equation or recurrence, which reads and writes `values`."""
-    part, of_images = Graph(graph.dtype, graph.images), image_values(graph)
+def _alone(
+    graph: Graph, node: Equation | Loop, of_images: Mapping[str, int], values: Mapping[str, Array]
+) -> Callable[[], None]:
+    """A call of the one equation or recurrence, which reads and writes `values`. Of an input only its first axis can
+    count images: products in Winograd's form run as a whole here."""
+    part = Graph(graph.dtype, graph.images)
     tables = {name: graph.tables[name] for name in node.sources if name in graph.tables}
     for name in node.sources:
         if name not in tables:

@@ -79,9 +79,7 @@ def with_tiles(graph: Graph, tiles: Mapping[str, Tile]) -> Graph:
 
     def rewritten(node: Equation, images: str | None) -> _Found:
         (solved,) = solve(node.formula, node.constants, node.extents)
-        correlation = recognise(solved)
-        row = None if isinstance(correlation, str) else _row_of(correlation, images)
-        return _Found(rewrite(solved, tiles, row), _CHAIN, "asked for")
+        return _Found(rewrite(solved, tiles, _row_of(solved, images)), _CHAIN, "asked for")
 
     return _replaced(graph, rewritten, {})
 
@@ -169,7 +167,7 @@ def _with_tiles(
         (_cost(found, machine, images, made_early, early.bandwidth), tiles, found, chain)
         for tiles, chain in (candidates if made_early else [next(candidates)])
         if tiles
-        for found in (rewrite(solved, tiles, _row_of(correlation, images)),)
+        for found in (rewrite(solved, tiles, _row_of(solved, images)),)
     ]
     if not ways:
         return f"no tile of {LARGEST_MAP} points or fewer saves products"
@@ -182,9 +180,9 @@ def _with_tiles(
     return _Found(found, chain, f"Winograd's form, {described}: {cost:.2f} of the cycles")
 
 
-def _row_of(correlation: Correlation, images: str | None) -> int | None:
-    """The length of a row of the transformed taps; those of images stay as they are."""
-    return None if images in names_of(correlation.taps.indices) else _ROW
+def _row_of(solved: Solved, images: str | None) -> int | None:
+    """The length of a row of the transformed taps. Those of images, which are summed over then, stay as they are."""
+    return _ROW if images is None or images in names_of(solved.formula.output.indices) else None
 
 
 def _beside(solved: Solved, correlation: Correlation, lanes: int) -> _Found | None:

@@ -54,7 +54,7 @@ def loop_axis(node: Loop, graph: Graph, of_images: Collection[str]) -> str | Non
 
 
 def batch_axis(node: Equation, graph: Graph, of_images: Mapping[str, int]) -> str | None:
-    """The axis that counts the images, bare, of every value of images that is read."""
+    """The axis that, bare, counts the images of every value of images that is read."""
     axes = set[str | None]()
     for part in walk(node.formula.body):
         if isinstance(part, Access) and node.bindings[part.tensor] in of_images:

@@ -74,7 +74,7 @@ def by_image(node: Equation, graph: Graph, of_images: Mapping[str, int], machine
     """
     axis = batch_axis(node, graph, of_images)
     if graph.images is None or graph.images < 2 or axis is None:
-        return "no axis of images stands in all that it reads of them"
+        return "no axis counts the images of all that it reads of them"
     shape = graph.values[node.output].shape
     again = sum(graph.values[value].size for value in node.sources if value not in of_images)
     parts, group = 1, node.group or group_of(node, graph, of_images)

@@ -5,8 +5,9 @@
 
 Products leave half of a processor's loads unused, and what follows them waits for memory: a processor foresees what is
 read in order, but not across the end of a page, of a map's rows or of a block of weights. So the lines that a round
-reads first are shared out to the register tiles of the round before. Of nested loops the innermost that moves an array
-does it, if there is time enough in its rounds: what it fetches is not driven out again before it is read.
+reads first, and those of sums that it adds to, are shared out to the register tiles of the round before: a few at a
+time, or one in each step of a tile's innermost loop. Of nested loops the innermost that moves an array does it, if
+there is time enough in its rounds: what it fetches is not driven out again before it is read.
 
 No result depends on it, and what is fetched need not exist.
 """
@@ -43,8 +44,8 @@ __all__ = ["with_fetches"]
 LEAST_CYCLES = 1000
 # Lines at a time: so few are worth no loop of their own, and so many at most, as a processor has on their way.
 FEW_LINES, MOST_LINES = 4, 20
-# How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time. Not so a
-# sum that slabs or images add to: each of these goes through all of it.
+# How often a line is fetched in all, at most: what outer loops come back to is near, but for the first time. A sum that
+# slabs or images add to is far each time: each of these goes through all of it.
 MOST_TIMES = 2
 # Steps of a loop that what a round reads reaches over, at most: a kernel of 7 rows does over 7. A loop over the rows of
 # a kernel itself moves a whole map by one row: little of that is new.
@@ -173,7 +174,9 @@ class _Fetcher:
         values = [store.value for store in tile.stores]
         values += [statement.value for statement in statements(tile.body) if isinstance(statement, Update)]
         found = dict.fromkeys(operands(*values), frozenset[str]())
-        found |= {store.operand: frozenset(store.add.names) for store in tile.stores if store.add and store.add.names}
+        # What adds always, or never, is a piece of a sum that straight-line code makes.
+        adding = ((store.operand, store.add.names) for store in tile.stores if store.add is not None)
+        found |= {operand: frozenset(names) for operand, names in adding if names}
         spans = {name: (0, count - 1) for name, count in tile.points}
         spans[tile.lane] = tile.groups[0].offset, tile.groups[-1].offset + tile.groups[-1].valid - 1
         for loop in (*loops, *inner):
@@ -214,18 +217,19 @@ class _Fetcher:
         in_sum = loops[-1].variable.endswith(".chain")
         if in_sum or rounds(loops[-1]) < 2 or work < LEAST_CYCLES * self.machine.fma_rate:
             return
-        # Pieces of one sum come back to it at once.
-        outer = {loop.variable for loop in loops[:-1] if not loop.variable.endswith(".chain")}
+        # Rounds of these add to a sum when it is far again; pieces of one, inside of them, come back to it at once.
+        around = {loop.variable for loop in loops}
         room = 5 * self.machine.l2 // 8  # two blocks of a quarter each, and what lies between their rows
         for name in dict.fromkeys(read.operand.tensor for read in inside.reads):
             own = [read for read in inside.reads if read.operand.tensor == name]
             blocks = [] if name in inside.fetched else _next_blocks(self.far[name], own, depth)
             lines = sum(block.lines for block in blocks)
             size = lines * CACHE_LINE
-            again = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
             if any(read.added_in for read in own):
-                again = not all(read.added_in <= outer for read in own)
-            if not blocks or again or size > room:
+                near = not all(read.added_in <= around for read in own)
+            else:
+                near = size * prod(map(rounds, loops)) > MOST_TIMES * self.far[name].bytes
+            if not blocks or near or size > room:
                 continue
             most = MOST_LINES // len(blocks)
             shares = [share for block in blocks for share in _shares(block, loops, inside.sites, most)]

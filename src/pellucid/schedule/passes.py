@@ -169,8 +169,8 @@ def _may_join(slot: _Slot, member: _Member, reads: set[str], writes: set[str]) -
 
 
 def _before_images(members: Iterable[_Member], tensor: str) -> int | None:
-    """What the dimensions before those that count a tensor's images count, where every operand of the members is a cell
-    of its own round's images if seen so; None where one may be another round's."""
+    """How many cells the dimensions in front of a tensor's images count (1 where images come first), so that every
+    operand of the members is a cell of its own round's images; None where there is no such place for all of them."""
     found: set[int] | None = None
     for member in members:
         for operand in member.operands.get(tensor, ()):
@@ -180,8 +180,8 @@ def _before_images(members: Iterable[_Member], tensor: str) -> int | None:
 
 
 def _own_rounds(member: _Member, operand: Operand) -> Mapping[int, Operand]:
-    """The operand as a cell of its round's images alone, by what `_before_images` gives; none where it may be another
-    round's.
+    """The operand as a cell of its round's images alone, by what dimensions in front of these count; none where it may
+    be another round's.
 
     Neighbouring dimensions count the rounds, and their indices are the own round; or they count the images. The nest
     will be proved in bounds in the first round and in the last: what is added to the first image of a round is then
@@ -198,11 +198,9 @@ def _own_rounds(member: _Member, operand: Operand) -> Mapping[int, Operand]:
             high = low + counts.index(member.rounds * group) + 1
             inside = _flat(operand.shape[low:high], operand.index[low:high]) - own * group
             if inside == Affine() or (group > 1 and set(inside.names).isdisjoint(member.names)):
-                kept = ((group,), (inside,)) if group > 1 else ((), ())
-                shape, index = (
-                    (*entries[:low], *part, *entries[high:])
-                    for entries, part in zip((operand.shape, operand.index), kept, strict=True)
-                )
+                extent, place = ((group,), (inside,)) if group > 1 else ((), ())
+                shape = (*operand.shape[:low], *extent, *operand.shape[high:])
+                index = (*operand.index[:low], *place, *operand.index[high:])
                 found[before] = replace(operand, shape=shape or (1,), index=index or (Affine(),))
     return found
 
@@ -283,7 +281,9 @@ def _with_scratch(nests: list[Nest], tensors: Mapping[str, Tensor]) -> tuple[lis
         }
         if places:
             own_round = partial(_own_round_of, member, places)
-            homes = {name: _home_of_round(member, tensors[name], own_round) for name in places}
+            shapes = {name: [own_round(operand).shape for operand in member.operands[name]] for name in places}
+            sizes = {name: tensors[name].size // member.rounds for name in places}
+            homes = {name: _home(shapes[name], tensors[name], sizes[name]) for name in places}
             result[number] = _moved(nest, homes, own_round)
             scratch += [replace(tensors[name], shape=home, role="scratch") for name, home in homes.items()]
     return result, scratch
@@ -329,13 +329,8 @@ def _rows_together(tile: Tile, homes: Mapping[str, tuple[int, ...]]) -> Mapping[
     return {name: len(found) for name, found in rows.items()}
 
 
-def _home_of_round(member: _Member, tensor: Tensor, own_round: Callable[[Operand], Operand]) -> tuple[int, ...]:
-    """The shape of a round's images in scratch."""
-    shapes = [own_round(operand).shape for operand in member.operands[tensor.name]]
-    return _home(shapes, tensor, tensor.size // member.rounds)
-
-
 def _own_round_of(member: _Member, places: Mapping[str, int], operand: Operand) -> Operand:
+    """The operand as a cell of its round's images, which stand at these `places` of tensors."""
     return _own_rounds(member, operand)[places[operand.tensor]]
 
 
