@@ -477,6 +477,72 @@ def test_a_copy_has_to_save_more_where_arithmetic_is_faster(rate: float, pays: b
     assert [panel.operand.tensor for panel in vectors.panels] == (["w"] if pays else [])
 
 
+# ---------------------------------------------------------------- slabs
+WEIGHT_GRADIENT = "w[c,k] = sum(j) x[j,c] * g[j,k]"
+
+
+def slabs(plan: Plan) -> dict[str, int]:
+    return {level.axis: level.size for level in plan.levels if level.kind == "slab"}
+
+
+@pytest.mark.parametrize(
+    ("channels", "bandwidth", "rate", "length"),
+    [
+        # At each step a tile reads 256 bytes of g and the line of x of which it takes 24: 320 bytes in 12 cycles. 51 of
+        # them are half of a first cache of 32 KiB, and 12544 is nearest to 246 times as many.
+        ((64, 256), 28.0, 2.0, 51),
+        # As much in 24 cycles.
+        ((64, 256), 28.0, 1.0, 349),
+        # Sums of 512 KiB do not stay in the second cache, to be added to so often.
+        ((128, 1024), 28.0, 2.0, 256),
+    ],
+)
+def test_slabs_are_short_where_the_second_cache_holds_tiles_up(
+    channels: tuple[int, int], bandwidth: float, rate: float, length: int
+) -> None:
+    machine = replace(AVX512, l2_bandwidth=bandwidth, fma_rate=rate)
+    inputs, outputs = channels
+    given = case(WEIGHT_GRADIENT, {"x": (12544, inputs), "g": (12544, outputs)})
+    (plan,) = given.lowered(machine, Options(tile=(("c", 6),), block=64, panels=False)).plans
+    assert slabs(plan) == {"j": length}
+
+
+def test_slabs_of_what_is_copied_are_long() -> None:
+    """Of a copy a tile reads no more than it needs: x enters 1088 products."""
+    machine = replace(AVX512, l2_bandwidth=28.0, l2=2 << 20)
+    given = case(WEIGHT_GRADIENT, {"x": (12544, 64), "g": (12544, 1088)})
+    (plan,) = given.lowered(machine, Options(tile=(("c", 6),), block=64)).plans
+    assert {panel.operand.tensor for panel in plan.panels} == {"x"}
+    assert slabs(plan)["j"] > 256
+
+
+@pytest.mark.parametrize(
+    ("columns", "seldom", "found"),
+    [
+        (512, (), {"q": 256}),  # 256 of 2048 bytes: 1024 such pieces meet in an eighth of the sets of the second cache
+        (528, (), {}),  # rows of 2112 bytes lie everywhere in it
+        (512, ("w",), {}),  # what seldom changes passes through it
+    ],
+)
+def test_pieces_of_rows_that_meet_in_few_sets_are_read_in_slabs(
+    columns: int, seldom: tuple[str, ...], found: dict[str, int]
+) -> None:
+    dense = case("z[n,o] = sum(q) x[n,q] * w[q,o]", {"x": (128, 1024), "w": (1024, columns)})
+    options = Options(tile=(("n", 6),), block=64, panels=False, seldom=frozenset(seldom))
+    assert slabs(dense.lowered(AVX512, options).plans[0]) == found
+
+
+@pytest.mark.parametrize(("channels", "found"), [(1024, {"j": 224}), (1008, {})])
+def test_parts_of_lines_that_meet_in_few_sets_are_read_in_slabs(channels: int, found: dict[str, int]) -> None:
+    """1568 lines are 98 KiB; one of every 4096 bytes, they would need all of 4 MiB to stay."""
+    given = case(WEIGHT_GRADIENT, {"x": (1568, channels), "g": (1568, 256)})
+    machine = replace(AVX2, l2=1 << 20)
+    options = Options(tile=(("c", 4),), block=24)
+    (plan,) = given.lowered(machine, options).plans
+    assert "g" in {panel.operand.tensor for panel in plan.panels}
+    assert slabs(plan) == found
+
+
 # ---------------------------------------------------------------- prefetching
 @pytest.mark.parametrize(
     ("name", "prefetched"),

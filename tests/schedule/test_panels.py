@@ -85,6 +85,15 @@ def test_slabs_copy_their_own_rows() -> None:
         check_nest(EQUATIONS[name], with_tiny_caches(AVX2), 2, Options(slabs=((axis, 2),)))
 
 
+def test_squares_are_turned_along_the_rows_that_they_come_from() -> None:
+    """16 rows of w at a time, from one end to the other, as a processor foresees; the next 16 after them."""
+    dense = case("z[n,k] = sum(c) x[n,c] * w[k,c]", {"x": (24, 64), "w": (32, 64)})
+    text = show(
+        next(nest for nest in dense.program(AVX512, Options(vector="k", block=32)).nests if "panel" in show(nest))
+    )
+    assert text.index(".square in 0 .. 2") < text.index(".tile in 0 .. 4")
+
+
 def test_filling_a_shared_panel_is_divided_among_threads() -> None:
     copying, multiplying = APART.program(AVX2).nests
     assert "(parallel)" in show(copying)

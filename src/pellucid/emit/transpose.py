@@ -63,9 +63,8 @@ def _turned(code: Code, rows: Sequence[Register]) -> list[Register]:
     while block < section:
         square = _interleave(code, square, block, section)
         block *= 2
-    while block < width:
-        square = _swap_blocks(code, square, block)
-        block *= 2
+    for place in range(section):
+        square[place::section] = _sections_turned(code, square[place::section], section)
     return square
 
 
@@ -95,15 +94,15 @@ def _interleaved(width: int, section: int, block: int, half: int) -> list[int]:
     return lanes
 
 
-def _swap_blocks(code: Code, rows: list[Register], block: int) -> list[Register]:
-    """Rows i and i + block exchange the block above the diagonal with the one below."""
-    width = len(rows)
+def _sections_turned(code: Code, rows: list[Register], section: int) -> list[Register]:
+    """Register s becomes section s of every row. Of two rows the even sections go to one register and the odd ones to
+    another, which is a single instruction; so do those of the even ones, and of the odd ones."""
+    if len(rows) == 1:
+        return rows
+    lanes = range(2 * rows[0].lanes)
     result = list(rows)
-    for i in range(width):
-        if i & block:
-            continue
-        a, b = rows[i], rows[i + block]
-        low = [lane if not lane & block else width + lane - block for lane in range(width)]
-        high = [lane + block if not lane & block else width + lane for lane in range(width)]
-        result[i], result[i + block] = code.shuffle(a, b, low), code.shuffle(a, b, high)
+    for parity in (0, 1):
+        chosen = [lane for lane in lanes if lane // section % 2 == parity]
+        halves = [code.shuffle(a, b, chosen) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        result[parity::2] = _sections_turned(code, halves, section)
     return result

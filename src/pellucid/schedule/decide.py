@@ -13,12 +13,13 @@ from math import prod
 
 from pellucid.schedule.axes import fuse_axes, split_dimensions
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import CACHE_LINE, Machine, whole_lines
+from pellucid.schedule.machine import Machine, whole_lines
 from pellucid.schedule.nest import IDENTITY, Operand
 from pellucid.schedule.normal import vanishes
-from pellucid.schedule.ordering import chain_levels, choose_slabs, order_levels, order_reductions
+from pellucid.schedule.ordering import chain_levels, order_levels, order_reductions
 from pellucid.schedule.parts import OUTER
 from pellucid.schedule.plan import Ahead, Level, Options, Panel, Plan
+from pellucid.schedule.slabs import choose_slabs
 from pellucid.schedule.tiling import (
     LEAST_PIECE,
     RegisterTile,
@@ -35,6 +36,7 @@ from pellucid.schedule.traits import (
     is_product,
     near_capacity,
     never_holds,
+    reads_parts_of_lines,
     reuse,
     stride,
 )
@@ -52,8 +54,6 @@ LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
 # one piece of every page alone, and waits for memory at each. With 4 to 64 KiB the dense layers of a VGG for one image
 # read 18 GB/s, without 10.
 ONCE_AHEAD = 16 << 10
-# Bytes between two rows from which what is read of each is prefetched.
-LEAST_ROW = 4 * CACHE_LINE
 
 
 def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Options | None = None) -> Plan:
@@ -73,11 +73,15 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         tile = choose_product_tile(nest, vector, lanes, machine, element_bytes, options)
     else:
         tile = choose_pointwise_tile(nest, vector, across, lanes, machine, options)
-    slabs = choose_slabs(nest, tile, vector, machine, element_bytes, options)
+    rounds = {level.axis: whole.extents[level.axis] for level in outer}
+    copied = choose_copied(nest, rounds, vector, across, tile, machine, element_bytes, options)
+    slabs = choose_slabs(nest, tile, vector, copied, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
     levels = (*outer, *levels)
-    rounds = {level.axis: whole.extents[level.axis] for level in outer}
-    panels = choose_panels(nest, rounds, vector, across, tile, levels, machine, element_bytes, options)
+    panels = tuple(
+        Panel(operand, axis, 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels))
+        for operand, axis in copied.items()
+    )
     # What is prefetched within a block comes first: an operand has one distance.
     prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes)
     prefetched = prefetched or choose_blocks_ahead(
@@ -188,19 +192,19 @@ def _reduced_vector(nest: Contraction, barred: set[str]) -> str | None:
     return max(fit)[1] if fit else None
 
 
-def choose_panels(
+def choose_copied(
     nest: Contraction, rounds: Mapping[str, int], vector: str | None, across: bool, tile: RegisterTile,
-    levels: tuple[Level, ...], machine: Machine, element_bytes: int, options: Options,
-) -> tuple[Panel, ...]:  # fmt: skip
-    """Operands that are copied so that a tile reads them in order.
+    machine: Machine, element_bytes: int, options: Options,
+) -> Mapping[Operand, str]:  # fmt: skip
+    """Operands that are copied so that a tile reads them in order, and the axis along which it does.
 
     A vector operand whose lanes or rows lie apart and that many tiles read; a broadcast operand whose points lie
     side by side but whose rows lie apart. The copy stands inside the loops that are its own axes, outside all others;
     outside all loops where the operand seldom changes. `rounds` are the axes that are walked outermost.
     """
     if options.panels is False or vector is None or across or not is_product(nest):
-        return ()
-    panels = list[Panel]()
+        return {}
+    copied = dict[Operand, str]()
     extents = {**nest.extents, **rounds}
     # An index array is read where it stands; a copy of it, too, would be read in whole vectors beyond its end.
     indices = {lookup.operand for operand in nest.loads for lookup in operand.lookups}
@@ -217,9 +221,8 @@ def choose_panels(
         ):
             continue
         if bare_dimension(operand, axis) is not None:
-            depth = 0 if is_seldom else _panel_depth(operand, axis, levels)
-            panels.append(Panel(operand, axis, depth))
-    return tuple(panels)
+            copied[operand] = axis
+    return copied
 
 
 def choose_prefetched(
@@ -244,14 +247,11 @@ def choose_prefetched(
     )
     if once and machine.l2 < sum(footprint(operand, nest.extents, nest.extents, element_bytes) for operand in once):
         return tuple(Ahead(operand, inner, max(1, ONCE_AHEAD // (tile.block * element_bytes))) for operand in once)
-    steps = prod(extent for _, extent in nest.reduced)
-
-    def is_scattered(operand: Operand) -> bool:
-        beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in tile.points)
-        row = abs(stride(operand, inner)) * element_bytes
-        return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
-
-    return tuple(Ahead(operand) for operand in nest.loads if operand not in copied and is_scattered(operand))
+    return tuple(
+        Ahead(operand)
+        for operand in nest.loads
+        if operand not in copied and reads_parts_of_lines(nest, operand, tile.points, machine, element_bytes)
+    )
 
 
 def choose_blocks_ahead(

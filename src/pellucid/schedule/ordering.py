@@ -1,4 +1,4 @@
-"""The order of loops: reductions, slabs for the caches, levels from the outside in, chains for accuracy."""
+"""The order of loops: reductions, levels from the outside in, chains for accuracy."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from pellucid.schedule.machine import FAR, Machine
 from pellucid.schedule.plan import Level, Options
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile
-from pellucid.schedule.traits import footprint, is_product, lead_operand, lines, stride
+from pellucid.schedule.traits import footprint, is_product, lead_operand, stride
 
-__all__ = ["chain_levels", "choose_slabs", "order_levels", "order_reductions"]
+__all__ = ["chain_levels", "order_levels", "order_reductions"]
 
 # The rounding error of a chain of n additions of one sign is about sqrt(n)/4 units; of m such pieces added,
 # (sqrt(n/m) + sqrt(m))/4. Reductions are cut so that this stays below the limit (a 4.5 sigma bound of 15 units).
 CHAIN_ERROR_LIMIT = 3.3
-# No slab for the caches is cut shorter than this: starting and storing a tile must stay a small part of its work.
-SHORTEST_SLAB = 256
 # Cycles that an element costs on its way into the first cache, into the second, and from beyond one core's share of
 # the last one.
 L1_CYCLES, L2_CYCLES, FAR_CYCLES = 0.2, 0.4, 1.0
@@ -53,62 +51,6 @@ def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
     nest = bind_contraction(nest, turned)
     lead = lead.substitute(turned)
     return replace(nest, reduced=tuple(sorted(nest.reduced, key=lambda axis: -abs(lead.coefficient(axis[0])))))
-
-
-def choose_slabs(
-    nest: Contraction, tile: RegisterTile, vector: str | None, machine: Machine, element_bytes: int, options: Options
-) -> tuple[tuple[str, int], ...]:
-    """A reduction whose walk by one tile leaves the second cache is cut, outermost axis first, until what all tiles
-    of a slab read is near: every tile of the slab then finds it there."""
-    if options.slabs is not None:
-        return options.slabs
-    if not is_product(nest):
-        return ()
-    extents, names = nest.extents, [axis for axis, _ in nest.reduced]
-    block = {axis: min(size, extents[axis]) for axis, size in tile.points}
-    if vector is not None:
-        block[vector] = min(tile.block, extents[vector])
-    # Less than half: beside one slab there are the outputs, and what is fetched of the next. With two images of 256 KiB
-    # in a slab, half of 1 MiB, a weight gradient ran at 0.90 of the peak, with one at 0.97.
-    room = machine.l2 * 7 // 16
-    own = [*names, *block]
-    # Where borders cut the tile a slab costs up to a fifth: the second cache may then be filled well, unless what comes
-    # after comes from far. Where borders make the walk jump, it should stay in a small part of that cache.
-    every = [*names, *(axis for axis, _ in nest.free)]
-    whole = sum(footprint(operand, every, extents, element_bytes) for operand in nest.loads if stride(operand, vector))
-    filled = machine.l2 * 3 // 4 if whole <= FAR * machine.l2 else room
-    cut = {axis for axis, _ in tile.points} & {name for guard in nest.guards for name in guard.index.names}
-    near = filled if cut else min(room, 4 * machine.l1) if nest.guards else machine.l2 * 3 // 8
-    if sum(lines(operand, own, {**extents, **block}, element_bytes) for operand in nest.loads) <= near:
-        return ()
-    lengths: dict[str, int] = {}
-
-    def walked() -> int:
-        # A vector operand is copied to a panel, of which one block is in use; the others are read where they are.
-        spans = {**extents, **lengths}
-        free = [axis for axis, _ in nest.free]
-        return sum(
-            footprint(operand, own, {**spans, **block}, element_bytes)
-            if stride(operand, vector)
-            else footprint(operand, [*names, *free], spans, element_bytes)
-            for operand in nest.loads
-        )
-
-    tiled = {axis for axis, _ in tile.points}
-    for axis in names:
-        if any(axis in guard.index.names and tiled & set(guard.index.names) for guard in nest.guards):
-            continue
-        rest = prod(lengths.get(name, extents[name]) for name in names if name != axis)
-        small, large = 1, extents[axis]
-        while small < large:  # the largest size that is near enough, or short enough to stop
-            lengths[axis] = middle = (small + large + 1) // 2
-            fits = walked() <= room or rest * middle <= SHORTEST_SLAB
-            small, large = (middle, large) if fits else (small, middle - 1)
-        lengths[axis] = small
-        lengths[axis] = -(-extents[axis] // -(-extents[axis] // lengths[axis]))
-        if walked() <= room or rest * lengths[axis] <= SHORTEST_SLAB:
-            break
-    return tuple((axis, size) for axis, size in lengths.items() if size < extents[axis])
 
 
 def order_levels(

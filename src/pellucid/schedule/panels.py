@@ -137,7 +137,7 @@ class PlacedPanel:
                     at = {axis: lane + first + (Affine.name(square) * size if count > 1 else 0)}
                     copy = axis, exact_groups(size, side), _bound(read, at), _bound(write, at)
                     inner = [(square, count)] if count > 1 else []
-                    result += _strip((turned[0], start, rows, strips), outer, inner, copy)
+                    result += _strip((turned[0], start, rows, strips), [*outer, *inner], [], copy)
             return result
         groups = exact_groups(width, self.lanes)
         if not loops:

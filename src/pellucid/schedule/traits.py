@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from math import gcd, prod
 
 from pellucid.language.affine import Affine
-from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import CACHE_LINE
+from pellucid.schedule.contraction import Axes, Contraction
+from pellucid.schedule.machine import CACHE_LINE, Machine
 from pellucid.schedule.nest import Apply, Guard, Load, Operand, Value
 from pellucid.schedule.rewrite import names_of
 
@@ -20,10 +20,14 @@ __all__ = [
     "lines",
     "near_capacity",
     "never_holds",
+    "reads_parts_of_lines",
     "reuse",
     "sliding_axis",
     "stride",
 ]
+
+# Bytes between two rows from which a part of each is a part of a line.
+LEAST_ROW = 4 * CACHE_LINE
 
 
 def stride(operand: Operand, axis: str | None) -> int:
@@ -113,11 +117,22 @@ def lines(operand: Operand, names: Iterable[str], extents: dict[str, int], eleme
     return total
 
 
-def near_capacity(step: int, width: int, l1: int) -> int:
-    """Bytes of the first cache that rows of `width` bytes, `step` apart, can fill: rows a power of two apart meet in
-    few of its sets (eight ways assumed)."""
-    way = l1 // 8
-    return min(l1, way // gcd(step, way) * width * 8) if step else l1
+def near_capacity(step: int, width: int, cache: int) -> int:
+    """Bytes of a `cache` of so many that rows of `width` bytes, `step` apart, can fill: rows a power of two apart meet
+    in few of its sets (eight ways assumed)."""
+    way = cache // 8
+    return min(cache, way // gcd(step, way) * width * 8) if step else cache
+
+
+def reads_parts_of_lines(
+    nest: Contraction, operand: Operand, points: Axes, machine: Machine, element_bytes: int
+) -> bool:
+    """Whether the points of a tile lie side by side in an operand and its rows lines apart: each step reads a part of
+    another line, of which the first cache loses some before other tiles read the rest."""
+    beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in points)
+    row = abs(stride(operand, nest.reduced[-1][0])) * element_bytes
+    steps = prod(extent for _, extent in nest.reduced)
+    return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
 
 
 def bare_dimension(operand: Operand, axis: str) -> int | None:
