@@ -143,7 +143,7 @@ TOWARDS_W = parse("dw[s,t,c,k] = sum(n,i,j) x[n,S*i+s-1,S*j+t-1,c] * g[n,i,j,k]"
         # The second cache holds the next slab of both, beside the one at hand.
         (TOWARDS_W, {"S": 1}, (64, 8, 8, 256), {"g": (64, 8, 8, 256), "dw": (3, 3, 256, 256)}, {"x", "g", "dw"}),
         # The plan has x prefetched.
-        (TOWARDS_W, {"S": 2}, (8, 56, 56, 128), {"g": (8, 28, 28, 128), "dw": (3, 3, 128, 128)}, {"g"}),
+        (TOWARDS_W, {"S": 2}, (8, 56, 56, 128), {"g": (8, 28, 28, 128), "dw": (3, 3, 128, 128)}, {"g", "dw"}),
     ],
     ids=["rows", "weights", "short rounds", "slabs", "prefetched"],
 )

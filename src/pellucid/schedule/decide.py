@@ -7,7 +7,7 @@ accuracy. Nothing here knows what a convolution is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -75,15 +75,20 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         tile = choose_pointwise_tile(nest, vector, across, lanes, machine, options)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     copied = choose_copied(nest, rounds, vector, across, tile, machine, element_bytes, options)
-    slabs = choose_slabs(nest, tile, vector, copied, machine, element_bytes, options)
-    levels = order_levels(nest, vector, across, tile, slabs, machine, element_bytes, options)
+    in_parts = {
+        operand
+        for operand in nest.loads
+        if operand not in copied and reads_parts_of_lines(nest, operand, tile.points, machine, element_bytes)
+    }
+    slabs = choose_slabs(nest, tile, vector, copied, in_parts, machine, element_bytes, options)
+    levels = order_levels(nest, vector, across, tile, slabs, in_parts, machine, element_bytes, options)
     levels = (*outer, *levels)
     panels = tuple(
         Panel(operand, axis, 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels))
         for operand, axis in copied.items()
     )
     # What is prefetched within a block comes first: an operand has one distance.
-    prefetched = choose_prefetched(nest, vector, across, tile, panels, machine, element_bytes)
+    prefetched = choose_prefetched(nest, vector, across, tile, copied, in_parts, machine, element_bytes)
     prefetched = prefetched or choose_blocks_ahead(
         nest, vector, across, tile, slabs, levels, machine, element_bytes, options
     )
@@ -226,8 +231,8 @@ def choose_copied(
 
 
 def choose_prefetched(
-    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, panels: tuple[Panel, ...],
-    machine: Machine, element_bytes: int,
+    nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, copied: Container[Operand],
+    in_parts: Container[Operand], machine: Machine, element_bytes: int,
 ) -> tuple[Ahead, ...]:  # fmt: skip
     """Operands that are read in parts of rows, as no processor foresees.
 
@@ -241,17 +246,13 @@ def choose_prefetched(
     if streams(nest, vector) and is_piece:
         ahead = next_rows(nest, machine)
         return tuple(Ahead(operand, ahead) for operand in nest.loads if stride(operand, ahead))
-    inner, copied = nest.reduced[-1][0], {panel.operand for panel in panels}
+    inner = nest.reduced[-1][0]
     once = tuple(
         operand for operand in nest.loads if operand not in copied and _is_read_once(nest, operand, vector, tile)
     )
     if once and machine.l2 < sum(footprint(operand, nest.extents, nest.extents, element_bytes) for operand in once):
         return tuple(Ahead(operand, inner, max(1, ONCE_AHEAD // (tile.block * element_bytes))) for operand in once)
-    return tuple(
-        Ahead(operand)
-        for operand in nest.loads
-        if operand not in copied and reads_parts_of_lines(nest, operand, tile.points, machine, element_bytes)
-    )
+    return tuple(Ahead(operand) for operand in nest.loads if operand in in_parts)
 
 
 def choose_blocks_ahead(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod, sqrt
 from operator import le, mul
@@ -11,11 +11,12 @@ from typing import NamedTuple
 from pellucid.language.affine import Affine
 from pellucid.schedule.axes import bind_contraction
 from pellucid.schedule.contraction import Contraction
-from pellucid.schedule.machine import FAR, Machine
+from pellucid.schedule.machine import CACHE_LINE, FAR, Machine
+from pellucid.schedule.nest import Operand
 from pellucid.schedule.plan import Level, Options
 from pellucid.schedule.rewrite import names_of
 from pellucid.schedule.tiling import RegisterTile
-from pellucid.schedule.traits import footprint, is_product, lead_operand, stride
+from pellucid.schedule.traits import footprint, is_product, lead_operand, lines, near_capacity, stride
 
 __all__ = ["chain_levels", "order_levels", "order_reductions"]
 
@@ -55,11 +56,12 @@ def order_reductions(nest: Contraction, vector: str | None) -> Contraction:
 
 def order_levels(
     nest: Contraction, vector: str | None, across: bool, tile: RegisterTile, slabs: tuple[tuple[str, int], ...],
-    machine: Machine, element_bytes: int, options: Options,
+    in_parts: Container[Operand], machine: Machine, element_bytes: int, options: Options,
 ) -> tuple[Level, ...]:  # fmt: skip
     """Slabs outermost, then the output's axes in the order that moves the fewest bytes into the near caches; their
     own order where it does not matter. Of a given order those axes count that are left (one of extent 1 is not, nor one
-    that is walked together with another); axes that it does not name stand inside."""
+    that is walked together with another); axes that it does not name stand inside. Of operands `in_parts` a tile reads
+    parts of lines."""
     extents = {**nest.extents, **dict(slabs)}
     sizes = {axis: ("tile", size) for axis, size in tile.points}
     if vector is not None and not across:
@@ -69,7 +71,7 @@ def order_levels(
         order = tuple(dict.fromkeys((*(axis for axis in options.order if axis in order), *order)))
     elif is_product(nest) and len(order) > 1:
         tiles = {axis: min(size, extents[axis]) for axis, (_, size) in sizes.items()}
-        order = _Traffic(nest, tiles, extents, machine, element_bytes).cheapest_order()
+        order = _Traffic(nest, tiles, extents, in_parts, machine, element_bytes).cheapest_order()
     levels = [Level(axis, "slab", size) for axis, size in slabs]
     levels += [Level(axis, *sizes.get(axis, ("loop", 1))) for axis in order]
     return tuple(_block_moving_tile(nest, levels, machine, element_bytes, extents))
@@ -99,17 +101,24 @@ class _Traffic:
     """What each order of the loops moves into the caches, and the order that moves least."""
 
     def __init__(
-        self, nest: Contraction, tile: dict[str, int], extents: dict[str, int], machine: Machine, element_bytes: int
-    ) -> None:
+        self, nest: Contraction, tile: dict[str, int], extents: dict[str, int], in_parts: Container[Operand],
+        machine: Machine, element_bytes: int,
+    ) -> None:  # fmt: skip
         self.loads, self.tile, self.extents = nest.loads, tile, extents
+        self.in_parts, self.element_bytes = in_parts, element_bytes
         self.reduced = [axis for axis, _ in nest.reduced]
         self.axes = [axis for axis, _ in nest.free]
         self.rounds = [-(-extents[axis] // tile.get(axis, 1)) for axis in self.axes]
         self.changing = _changing_loops(nest, tile, extents)
         self.uses = [names_of(operand) for operand in nest.loads]
         caches = ((machine.l1, L1_CYCLES), (machine.l2 * 3 // 4, L2_CYCLES), (FAR * machine.l2, FAR_CYCLES))
-        self.rooms = [size // element_bytes for size, _ in caches]
         self.weights = [weight for _, weight in caches for _ in nest.loads]
+        # By cache what it holds of each operand: the first one little of lines that lie a power of two apart.
+        self.rooms = [[size // element_bytes for _ in nest.loads] for size, _ in caches]
+        for place, operand in enumerate(nest.loads):
+            if operand in in_parts:
+                row = abs(stride(operand, nest.reduced[-1][0])) * element_bytes
+                self.rooms[0][place] = near_capacity(row, CACHE_LINE, machine.l1) // element_bytes
         self._touched: dict[frozenset[int], tuple[int, ...]] = {}
 
     def cheapest_order(self) -> tuple[str, ...]:
@@ -136,12 +145,17 @@ class _Traffic:
         return tuple(self.axes[place] for place in best.places)
 
     def touched(self, inside: frozenset[int]) -> tuple[int, ...]:
-        """Elements of each operand that the loops `inside` touch, with one tile of all other axes."""
+        """Elements of each operand that the loops `inside` move, with one tile of all other axes."""
         if inside not in self._touched:
             whole = {self.axes[place] for place in inside}
             spans = {**self.extents, **{axis: size for axis, size in self.tile.items() if axis not in whole}}
             names = {*self.reduced, *self.tile, *whole}
-            self._touched[inside] = tuple(footprint(operand, names, spans, 1) for operand in self.loads)
+            self._touched[inside] = tuple(
+                lines(operand, names, spans, self.element_bytes) // self.element_bytes
+                if operand in self.in_parts
+                else footprint(operand, names, spans, 1)
+                for operand in self.loads
+            )
         return self._touched[inside]
 
     def _surrounded(self, inside: frozenset[int], place: int, orders: Sequence[_Inner]) -> Iterator[_Inner]:
@@ -161,8 +175,8 @@ class _Traffic:
         axis, rounds = self.axes[place], self.rounds[place]
         before, after = self.touched(inside), self.touched(inside | {place})
         growth = list[float]()
-        for room in self.rooms:
-            for uses, old, new in zip(self.uses, before, after, strict=True):
+        for rooms in self.rooms:
+            for uses, old, new, room in zip(self.uses, before, after, rooms, strict=True):
                 if axis in uses:
                     growth.append(new / old if old <= room else rounds)
                 else:

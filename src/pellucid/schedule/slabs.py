@@ -10,7 +10,7 @@ from pellucid.schedule.machine import CACHE_LINE, FAR, Machine
 from pellucid.schedule.nest import Operand
 from pellucid.schedule.plan import Options
 from pellucid.schedule.tiling import RegisterTile
-from pellucid.schedule.traits import footprint, is_product, lines, near_capacity, reads_parts_of_lines, stride
+from pellucid.schedule.traits import footprint, is_product, lines, near_capacity, stride
 
 __all__ = ["choose_slabs"]
 
@@ -21,18 +21,19 @@ HELD_UP = 0.9
 
 
 def choose_slabs(
-    nest: Contraction, tile: RegisterTile, vector: str | None, copied: Container[Operand], machine: Machine,
-    element_bytes: int, options: Options,
+    nest: Contraction, tile: RegisterTile, vector: str | None, copied: Container[Operand],
+    in_parts: Container[Operand], machine: Machine, element_bytes: int, options: Options,
 ) -> tuple[tuple[str, int], ...]:  # fmt: skip
     """A reduction whose walk by one tile leaves the second cache is cut, outermost axis first, until what all tiles
     of a slab read is near: every tile of the slab then finds it there. Near is the first cache, where tiles read parts
-    of lines and the second one would hold them up."""
+    of lines and the second one would hold them up: for what a tile reads as vectors, and, if other vectors go with the
+    same lines and the sums are small enough to be added to so often, for these lines, too."""
     if options.slabs is not None:
         return options.slabs
     if not is_product(nest):
         return ()
     extents = nest.extents
-    reads = _Reads(nest, tile, vector, copied, options.seldom, machine, element_bytes)
+    reads = _Reads(nest, tile, vector, copied, in_parts, options.seldom, machine, element_bytes)
     # Less than half: beside one slab there are the outputs, and what is fetched of the next. With two images of 256 KiB
     # in a slab, half of 1 MiB, a weight gradient ran at 0.90 of the peak, with one at 0.97.
     room = machine.l2 * 7 // 16
@@ -46,17 +47,23 @@ def choose_slabs(
     near = filled if cut else min(room, 4 * machine.l1) if nest.guards else machine.l2 * 3 // 8
     if reads.room_of_tile(extents) <= near:
         return ()
-    sums = footprint(nest.output, extents, extents, element_bytes)
-    is_short = sums <= machine.l2 // 4 and reads.hold_up_tiles()
+    has_small_sums = footprint(nest.output, extents, extents, element_bytes) <= machine.l2 // 4
+    has_blocks = vector is not None and tile.block < extents[vector]
+    is_held_up = reads.hold_up_tiles()
+    shortest = SHORTEST_SLAB // 2 if is_held_up else SHORTEST_SLAB
     lengths: dict[str, int] = {}
 
     def is_near(axis: str, length: int) -> bool:
         """Whether slabs of so many values of an axis are near enough, or short enough to stop."""
         lengths[axis] = length
         spans = {**extents, **lengths}
-        if is_short:
+        if is_held_up and has_small_sums and has_blocks:
             return reads.bytes_of_tile(spans) <= machine.l1 // 2
-        return reads.room_of_slab(spans) <= room or prod(spans[name] for name, _ in nest.reduced) <= SHORTEST_SLAB
+        is_short = prod(spans[name] for name, _ in nest.reduced) <= shortest
+        return is_short or (
+            reads.room_of_slab(spans) <= room
+            and not (is_held_up and reads.vectors_of_tile(spans) > machine.l1 * 3 // 4)
+        )
 
     tiled = {axis for axis, _ in tile.points}
     for axis, extent in nest.reduced:
@@ -76,9 +83,10 @@ class _Reads:
 
     def __init__(
         self, nest: Contraction, tile: RegisterTile, vector: str | None, copied: Container[Operand],
-        seldom: Container[str], machine: Machine, element_bytes: int,
+        in_parts: Container[Operand], seldom: Container[str], machine: Machine, element_bytes: int,
     ) -> None:  # fmt: skip
-        self.nest, self.tile, self.vector, self.copied, self.seldom = nest, tile, vector, copied, seldom
+        self.nest, self.tile, self.vector = nest, tile, vector
+        self.copied, self.in_parts, self.seldom = copied, in_parts, seldom
         self.machine, self.element_bytes = machine, element_bytes
         self.block = {axis: min(size, nest.extents[axis]) for axis, size in tile.points}
         self.lanes = 1 if vector is None else min(tile.block, nest.extents[vector])
@@ -88,6 +96,10 @@ class _Reads:
     def bytes_of_tile(self, spans: Mapping[str, int]) -> int:
         """What one tile reads."""
         return sum(self._of_tile(operand, spans) for operand in self.nest.loads)
+
+    def vectors_of_tile(self, spans: Mapping[str, int]) -> int:
+        """What it reads as vectors."""
+        return sum(self._of_tile(operand, spans) for operand in self.nest.loads if stride(operand, self.vector))
 
     def room_of_tile(self, spans: Mapping[str, int]) -> int:
         """What that takes up in the second cache."""
@@ -106,7 +118,7 @@ class _Reads:
         """Whether tiles read parts of lines where they stand, of which others read the rest, and wait for the second
         cache about as long as they multiply."""
         nest, machine = self.nest, self.machine
-        in_parts = any(self._is_in_parts(operand) for operand in nest.loads)
+        in_parts = any(operand in self.in_parts for operand in nest.loads)
         steps = prod(extent for _, extent in nest.reduced)
         vectors = -(-self.lanes // machine.lanes(self.element_bytes))
         multiply_adds = prod(size for _, size in self.tile.points) * vectors * (len(nest.loads) - 1)
@@ -117,16 +129,11 @@ class _Reads:
         names = [*(axis for axis, _ in self.nest.reduced), *self.block]
         return lines(operand, names, {**spans, **self.block}, self.element_bytes)
 
-    def _is_in_parts(self, operand: Operand) -> bool:
-        """Whether other tiles read the rest of the lines of which one reads parts."""
-        parts = reads_parts_of_lines(self.nest, operand, self.tile.points, self.machine, self.element_bytes)
-        return parts and operand not in self.copied
-
     def _crowding(self, operand: Operand) -> int:
         """How much more room than bytes: pieces of rows a power of two apart meet in few sets of the second cache.
         What changes seldom passes through it."""
         row = abs(stride(operand, self.nest.reduced[-1][0])) * self.element_bytes
-        if self._is_in_parts(operand):
+        if operand in self.in_parts:
             width = CACHE_LINE
         elif stride(operand, self.vector) == 1 and operand not in self.copied:
             width = self.lanes * self.element_bytes

@@ -129,6 +129,8 @@ def reads_parts_of_lines(
 ) -> bool:
     """Whether the points of a tile lie side by side in an operand and its rows lines apart: each step reads a part of
     another line, of which the first cache loses some before other tiles read the rest."""
+    if not nest.reduced:
+        return False
     beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in points)
     row = abs(stride(operand, nest.reduced[-1][0])) * element_bytes
     steps = prod(extent for _, extent in nest.reduced)
