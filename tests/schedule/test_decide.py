@@ -7,7 +7,7 @@ from math import ceil, prod, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import pellucid
@@ -365,9 +365,13 @@ def chain_length(sizes: list[int]) -> int:
 
 @given(st.lists(st.integers(2, 4096), min_size=1, max_size=4).filter(lambda sizes: prod(sizes) <= 100_000))
 @settings(max_examples=200, deadline=None)
+@example([104, 938])  # 938 at a time come to 3.3003, and no cut comes nearer
+@example([53, 269, 7])
 def test_chains_keep_the_estimated_error_below_its_limit(sizes: list[int]) -> None:
-    chain = chain_length(sizes)
-    assert estimated(prod(sizes), chain) <= 3.3 or chain <= 128
+    total, chain = prod(sizes), chain_length(sizes)
+    pieces = ((axis, ceil(extent / count)) for axis, extent in enumerate(sizes) for count in range(1, extent + 1))
+    cuts = (size * prod(sizes[axis + 1 :]) for axis, size in pieces)
+    assert chain <= 128 or estimated(total, chain) <= max(3.3, min(estimated(total, cut) for cut in cuts))
 
 
 @pytest.mark.parametrize("sizes", [[150_000], [1_000_000], [64, 112, 112], [10, 100_000], [100_000, 10], [1009, 991]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import prod, sqrt
+from math import ceil, prod, sqrt
 from operator import le, mul
 from typing import NamedTuple
 
@@ -251,12 +251,12 @@ def chain_levels(
         if error(chain) <= CHAIN_ERROR_LIMIT or chain <= 128 or axis in (across or {}):
             break
         rest = chain // lengths[axis]
-        best = max(
-            1, round((total / 2) ** (2 / 3) / rest)
-        )  # where the estimate is least, should none be below the limit
-        size = next((n for n in range(lengths[axis], best, -1) if error(rest * n) <= CHAIN_ERROR_LIMIT), best)
-        count = -(-lengths[axis] // size)
-        size = -(-lengths[axis] // count)
+        # Pieces as equal as possible: the longest that stay below the limit, or those with the least error, which is
+        # least of all where a chain has (total / 2)^(2/3) terms.
+        most = ceil(2 * lengths[axis] * rest / (total / 2) ** (2 / 3))
+        sizes = [-(-lengths[axis] // count) for count in range(1, min(most, lengths[axis]) + 1)]
+        size = next((n for n in sizes if error(rest * n) <= CHAIN_ERROR_LIMIT), None)
+        size = size or min(sizes, key=lambda n: error(rest * n))
         if size < lengths[axis]:
             levels.append(Level(axis, "chain", size))
             chain = rest * size
