@@ -481,6 +481,26 @@ def test_a_copy_has_to_save_more_where_arithmetic_is_faster(rate: float, pays: b
     assert [panel.operand.tensor for panel in vectors.panels] == (["w"] if pays else [])
 
 
+# ---------------------------------------------------------------- turned copies
+@pytest.mark.parametrize(
+    ("text", "size", "channels", "order"),
+    [
+        # Lines of 128 rows of 12544 bytes stay in the first cache, so a pixel's channels are read one after the other.
+        ("y[n,c,i,j] = x[n,i,j,c]", 56, 128, "njc"),
+        ("y[n,c,i,j] = x[n,i,j,c]", 32, 64, "ncj"),  # rows of 4096 bytes meet in one set: eight of their lines stay
+        ("y[n,i,j,c] = x[n,c,i,j]", 56, 128, "njc"),  # 3136 pixels are written one after the other
+        ("y[n,i,j,c] = x[n,i,j,c]", 56, 128, "c"),  # walked as one axis
+    ],
+)
+def test_a_turned_copy_reads_in_order_where_the_lines_that_it_writes_stay(
+    text: str, size: int, channels: int, order: str
+) -> None:
+    shape = (4, channels, size, size) if "x[n,c" in text else (4, size, size, channels)
+    given = case(text, {"x": shape})
+    (plan,) = given.lowered(replace(AVX512, l1=48 << 10)).plans
+    assert "".join(level.axis for level in plan.levels) == order
+
+
 # ---------------------------------------------------------------- slabs
 WEIGHT_GRADIENT = "w[c,k] = sum(j) x[j,c] * g[j,k]"
 

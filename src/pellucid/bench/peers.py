@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
@@ -10,7 +12,7 @@ from typing import Any
 
 from pellucid.errors import ArgumentError
 
-__all__ = ["INSTALL", "load", "set_threads"]
+__all__ = ["INSTALL", "keep_freed_memory", "load", "set_threads"]
 
 # How each is installed: what a message says where it is missing.
 INSTALL: Mapping[str, str] = MappingProxyType(
@@ -47,3 +49,13 @@ def set_threads(peers: Sequence[str], threads: int) -> None:
         load("jax")
     if "torch" in peers:
         load("torch").set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep memory that is freed, where it can be told to (glibc): a peer that allocates each of its
+    results anew does not pay for fresh pages, which cost more than what it computes."""
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_threshold = -1, -3
+        library = ctypes.CDLL(None)
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(mmap_threshold, 2**30)

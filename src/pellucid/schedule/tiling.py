@@ -22,6 +22,7 @@ __all__ = [
     "choose_product_tile",
     "next_rows",
     "streams",
+    "turned_axis",
 ]
 
 # Cycles to start and finish a tile, beside its stores: loop control, pointer arithmetic, pipeline drain.
@@ -221,7 +222,7 @@ def choose_pointwise_tile(
     cells = prod(extent for _, extent in nest.free) * prod(extent for _, extent in nest.reduced)
     if across:
         return _rows_tile(nest, vector, lanes)
-    turned = _turned_axis(nest, vector, lanes)
+    turned = turned_axis(nest, vector, lanes)
     if turned is not None:
         return RegisterTile(((turned, lanes),), lanes, cells / lanes * 2)
     sliding = sliding_axis(nest)
@@ -283,7 +284,7 @@ def _windows_tile(nest: Contraction, vector: str, lanes: int, sliding: str, step
     return RegisterTile(points, min(vectors, -(-nest.extents[vector] // lanes)) * lanes, cells / lanes)
 
 
-def _turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
+def turned_axis(nest: Contraction, vector: str, lanes: int) -> str | None:
     """An axis along which a copy's source is contiguous where it is not along the vector axis: squares are turned
     in registers."""
     if nest.reduction is not None or nest.extents[vector] < lanes:
