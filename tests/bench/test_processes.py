@@ -1,5 +1,7 @@
 """Benchmarks that run in processes of their own, the curves, and the profile."""
 
+import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,24 @@ def test_a_failing_process_is_told_of():
     with pytest.raises(ArgumentError) as caught:
         run_alone(Request("ours", "", 0, channels=0, size=8, rounds=1))
     assert str(caught.value).startswith("ours with , batch 0, failed: pellucid.errors.")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries cannot be told to keep memory")
+def test_freed_memory_is_kept_when_asked():
+    """An array that comes after another one of its size finds its pages, 4,096 of them, present."""
+    counted = """
+import resource
+from pellucid.bench.peers import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(16 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fresh = faults(), faults()
+keep_freed_memory()
+faults()
+assert faults() < 100 < min(fresh), fresh
+"""
+    subprocess.run([sys.executable, "-c", counted], check=True)
 
 
 def test_the_better_figures_of_both_formats_count(monkeypatch: pytest.MonkeyPatch):

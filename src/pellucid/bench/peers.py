@@ -52,8 +52,9 @@ def set_threads(peers: Sequence[str], threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep memory that is freed, where it can be told to (glibc): a peer that allocates each of its
-    results anew does not pay for fresh pages, which cost more than what it computes."""
+    """Has the C library keep memory that is freed, where it can be told to (glibc), for the whole process and for good:
+    a peer that allocates each of its results anew does not pay for fresh pages, which cost more than what it computes.
+    """
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold = -1, -3
         library = ctypes.CDLL(None)

@@ -1,7 +1,7 @@
 """Squares transposed in registers: a strided copy becomes loads and stores of whole vectors.
 
-For w rows of w lanes, log2(w) stages of w shuffles. The stages inside 128 bits interleave neighbours, which is what
-processors have single instructions for; the stages across swap blocks of lanes.
+For w rows of w lanes, log2(w) stages of w shuffles, each of which is one instruction. The stages inside sections of
+128 bits interleave neighbours; those across take the even sections of two rows, and the odd ones.
 
 A large square is a function of the module, with rows and columns in registers: LLVM takes 10 ms for one of 16 rows, and
 a training step turns dozens.

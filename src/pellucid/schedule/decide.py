@@ -1,8 +1,9 @@
 """Contraction + machine -> plan. Each decision is one function; together they are the scheduler's judgement.
 
 The order: axes are fused; a vector axis is chosen; reductions are ordered; the register tile is chosen by an
-estimate of cycles; reductions are cut for the caches; loops are ordered; panels are placed; long chains are cut for
-accuracy. Nothing here knows what a convolution is.
+estimate of cycles; what it reads in order is copied, from panels; reductions are cut for the caches; loops are
+ordered; panels are placed among them; what comes from afar is prefetched; long chains are cut for accuracy. Nothing
+here knows what a convolution is.
 """
 
 from __future__ import annotations
@@ -75,18 +76,11 @@ def decide(nest: Contraction, machine: Machine, element_bytes: int, options: Opt
         tile = choose_pointwise_tile(nest, vector, across, lanes, machine, options)
     rounds = {level.axis: whole.extents[level.axis] for level in outer}
     copied = choose_copied(nest, rounds, vector, across, tile, machine, element_bytes, options)
-    in_parts = {
-        operand
-        for operand in nest.loads
-        if operand not in copied and reads_parts_of_lines(nest, operand, tile.points, machine, element_bytes)
-    }
+    in_parts = read_in_parts(nest, tile, copied, machine, element_bytes)
     slabs = choose_slabs(nest, tile, vector, copied, in_parts, machine, element_bytes, options)
     levels = order_levels(nest, vector, across, tile, slabs, in_parts, machine, element_bytes, options)
     levels = (*outer, *levels)
-    panels = tuple(
-        Panel(operand, axis, 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels))
-        for operand, axis in copied.items()
-    )
+    panels = place_panels(copied, levels, options)
     # What is prefetched within a block comes first: an operand has one distance.
     prefetched = choose_prefetched(nest, vector, across, tile, copied, in_parts, machine, element_bytes)
     prefetched = prefetched or choose_blocks_ahead(
@@ -204,8 +198,7 @@ def choose_copied(
     """Operands that are copied so that a tile reads them in order, and the axis along which it does.
 
     A vector operand whose lanes or rows lie apart and that many tiles read; a broadcast operand whose points lie
-    side by side but whose rows lie apart. The copy stands inside the loops that are its own axes, outside all others;
-    outside all loops where the operand seldom changes. `rounds` are the axes that are walked outermost.
+    side by side but whose rows lie apart. `rounds` are the axes that are walked outermost.
     """
     if options.panels is False or vector is None or across or not is_product(nest):
         return {}
@@ -228,6 +221,26 @@ def choose_copied(
         if bare_dimension(operand, axis) is not None:
             copied[operand] = axis
     return copied
+
+
+def read_in_parts(
+    nest: Contraction, tile: RegisterTile, copied: Container[Operand], machine: Machine, element_bytes: int
+) -> frozenset[Operand]:
+    """Operands of which a step of a tile reads a part of a line where it stands, and other tiles the rest."""
+    return frozenset(
+        operand
+        for operand in nest.loads
+        if operand not in copied and reads_parts_of_lines(nest, operand, tile.points, machine.l1, element_bytes)
+    )
+
+
+def place_panels(copied: Mapping[Operand, str], levels: tuple[Level, ...], options: Options) -> tuple[Panel, ...]:
+    """A copy stands inside the loops that are its own axes, outside all others; outside all loops where the operand
+    seldom changes."""
+    return tuple(
+        Panel(operand, axis, 0 if operand.tensor in options.seldom else _panel_depth(operand, axis, levels))
+        for operand, axis in copied.items()
+    )
 
 
 def choose_prefetched(

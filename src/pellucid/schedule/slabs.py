@@ -16,6 +16,8 @@ __all__ = ["choose_slabs"]
 
 # No slab for the second cache is cut shorter than this: starting and storing a tile must stay a small part of its work.
 SHORTEST_SLAB = 256
+# Where tiles would wait otherwise it may be shorter.
+SHORTEST_IF_HELD_UP = 128
 # The part of its time from which a tile's loads from the second cache hold it up: they do not come evenly.
 HELD_UP = 0.9
 
@@ -47,23 +49,21 @@ def choose_slabs(
     near = filled if cut else min(room, 4 * machine.l1) if nest.guards else machine.l2 * 3 // 8
     if reads.room_of_tile(extents) <= near:
         return ()
-    has_small_sums = footprint(nest.output, extents, extents, element_bytes) <= machine.l2 // 4
-    has_blocks = vector is not None and tile.block < extents[vector]
-    is_held_up = reads.hold_up_tiles()
-    shortest = SHORTEST_SLAB // 2 if is_held_up else SHORTEST_SLAB
+    shortest, limits = SHORTEST_SLAB, [(reads.room_of_slab, room)]
+    if reads.hold_up_tiles():
+        has_small_sums = footprint(nest.output, extents, extents, element_bytes) <= machine.l2 // 4
+        if has_small_sums and vector is not None and tile.block < extents[vector]:
+            shortest, limits = 1, [(reads.bytes_of_tile, machine.l1 // 2)]
+        else:
+            shortest, limits = SHORTEST_IF_HELD_UP, [*limits, (reads.vectors_of_tile, machine.l1 * 3 // 4)]
     lengths: dict[str, int] = {}
 
     def is_near(axis: str, length: int) -> bool:
         """Whether slabs of so many values of an axis are near enough, or short enough to stop."""
         lengths[axis] = length
         spans = {**extents, **lengths}
-        if is_held_up and has_small_sums and has_blocks:
-            return reads.bytes_of_tile(spans) <= machine.l1 // 2
         is_short = prod(spans[name] for name, _ in nest.reduced) <= shortest
-        return is_short or (
-            reads.room_of_slab(spans) <= room
-            and not (is_held_up and reads.vectors_of_tile(spans) > machine.l1 * 3 // 4)
-        )
+        return is_short or all(size(spans) <= limit for size, limit in limits)
 
     tiled = {axis for axis, _ in tile.points}
     for axis, extent in nest.reduced:

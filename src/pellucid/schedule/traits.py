@@ -7,7 +7,7 @@ from math import gcd, prod
 
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Axes, Contraction
-from pellucid.schedule.machine import CACHE_LINE, Machine
+from pellucid.schedule.machine import CACHE_LINE
 from pellucid.schedule.nest import Apply, Guard, Load, Operand, Value
 from pellucid.schedule.rewrite import names_of
 
@@ -26,7 +26,8 @@ __all__ = [
     "stride",
 ]
 
-# Bytes between two rows from which a part of each is a part of a line.
+# Bytes between two rows from which steps that take a part of each take a part of another line each time, and leave most
+# of what lies between to other tiles. Rows nearer together share lines, or are soon read whole.
 LEAST_ROW = 4 * CACHE_LINE
 
 
@@ -124,17 +125,15 @@ def near_capacity(step: int, width: int, cache: int) -> int:
     return min(cache, way // gcd(step, way) * width * 8) if step else cache
 
 
-def reads_parts_of_lines(
-    nest: Contraction, operand: Operand, points: Axes, machine: Machine, element_bytes: int
-) -> bool:
+def reads_parts_of_lines(nest: Contraction, operand: Operand, points: Axes, l1: int, element_bytes: int) -> bool:
     """Whether the points of a tile lie side by side in an operand and its rows lines apart: each step reads a part of
-    another line, of which the first cache loses some before other tiles read the rest."""
+    another line, of which a first cache of `l1` bytes loses some before other tiles read the rest."""
     if not nest.reduced:
         return False
     beside = any(stride(operand, axis) == 1 and size < nest.extents[axis] for axis, size in points)
     row = abs(stride(operand, nest.reduced[-1][0])) * element_bytes
     steps = prod(extent for _, extent in nest.reduced)
-    return beside and row >= LEAST_ROW and steps * CACHE_LINE > machine.l1
+    return beside and row >= LEAST_ROW and steps * CACHE_LINE > l1
 
 
 def bare_dimension(operand: Operand, axis: str) -> int | None:
