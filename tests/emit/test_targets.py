@@ -97,6 +97,20 @@ def test_no_function_is_called_from_a_library(name: str, dtype: str, called: str
     assert [call for call in calls if not call[-1].strip('"').removesuffix("@PLT").startswith(own)] == []
 
 
+@pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v4"])
+def test_no_spilled_register_crosses_a_cache_line(name: str) -> None:
+    """The entry aligns the stack for all."""
+    chosen = target(name)
+    program = pointwise_program(function("erf"), ("float32",), "float32", 512, 16 * chosen.machine.lanes(4))
+    text = assembly_text(program, chosen)
+    spills = [line.split() for line in text.splitlines() if "(%rsp)" in line and "mm" in line]
+    moves = {parts[0] for parts in spills if parts[0].startswith("vmov")}
+    assert moves
+    assert not any(move.startswith(("vmovu", "vmovdqu")) for move in moves)
+    entry = text[text.index("\nprogram:") :]
+    assert f"andq\t$-{chosen.machine.vector_bytes}, %rsp" in entry
+
+
 def test_threads_measure_at_once() -> None:
     """Code is loaded and released by one while the other runs its own."""
     with ThreadPoolExecutor(2) as pool:
