@@ -103,6 +103,19 @@ def test_error_in_units_of_the_last_place(name: str, dtype: str, chosen: str) ->
     assert off[worst] <= bound, f"{name}({x[worst]!r}) = {got[worst]!r} is {off[worst]:.2f} units off"
 
 
+@pytest.mark.skipif(not target().looks_up, reason="this processor has no table of erf")
+def test_erf_by_a_table() -> None:
+    """The same numbers in scalars and in vectors of any width; no more than 1.5 units off, and never beyond 1."""
+    middles = np.arange(17, dtype="float32") * np.float32(17 / 64)
+    borders = middles[:-1] + np.float32(17 / 128)
+    x = np.concatenate([np.nextafter(borders, 0), borders, middles, np.linspace(0, 4.5, 100_000)]).astype("float32")
+    found = [pointwise(function("erf"), x, width=width) for width in (1, 3, 8, 16, 48, 64)]
+    assert {array.tobytes() for array in found} == {found[0].tobytes()}
+    assert units_off(found[0], erf_of(x.astype(LONG)), "float32").max() <= 1.5
+    assert np.all(found[0] <= 1)
+    assert np.all(found[0][x >= 3.95] == 1)
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(
     ("name", "at_minus_infinity", "at_infinity"),

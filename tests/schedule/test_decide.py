@@ -176,6 +176,7 @@ def test_sums_over_rows_read_them_as_whole_as_registers_allow(
     ("y[n,i,s,j,t,c] = d[n,i,j,c] * p[n,i,s,j,t,c]", (3, 3), (), 64),  # too many
     ("y[n,i,s,j,t,c] = d[c] * p[n,i,s,j,t,c]", (1, 1), (), 64),  # all axes but c are one long one
     ("y[n,i,s,j,t,c] = p[n,i,s,j,t,c] * 2", (2, 2), (), 64),
+    ("y[n,i,s,j,t,c] = 2 * (1 + erf(p[n,i,s,j,t,c]))", (2, 2), (), 128),  # one operation waits for the other
 ])  # fmt: skip
 def test_cells_that_share_what_they_read(
     text: str, window: tuple[int, int], tile: tuple[tuple[str, int], ...], block: int

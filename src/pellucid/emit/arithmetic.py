@@ -30,9 +30,10 @@ DOUBLE = Format("double", "i64", 64, 52, 1023, 1.5 * 2.0**52)
 class Arithmetic:
     """Operations on registers of equal type. Numbers are spread to the lanes of what they meet."""
 
-    def __init__(self, code: Code, has_fma: bool) -> None:
+    def __init__(self, code: Code, has_fma: bool, looks_up: bool = False) -> None:
         self.code = code
         self.has_fma = has_fma
+        self.looks_up = looks_up
 
     @staticmethod
     def format(value: Register) -> Format:
@@ -140,6 +141,25 @@ class Arithmetic:
         for part in (half, self.integer("sub", whole, half)):
             a = self.mul(a, self.power_of_two(self.floating(part)))
         return a
+
+    def looked_up(self, table: Sequence[float], held: Register) -> Register:
+        """`table[n]`, of 16 numbers in float32, for an n held by `rounded`; where the processor `looks_up`."""
+        code, lanes = self.code, held.lanes
+        entries, index = code.vector(table, "float"), code.splat(self.bits(held), max(2, lanes))
+        name = "@llvm.x86.avx512.permvar.sf.512"
+        code.declare(f"{entries.type} {name}({entries.type}, <{entries.lanes} x i32>)")
+        found = list[Register]()
+        for start in range(0, lanes, entries.lanes):
+            part = code.shuffle(index, index, [min(start + lane, lanes - 1) for lane in range(entries.lanes)])
+            found.append(
+                code.pure("float", entries.lanes, f"call {entries.type} {name}({entries.typed}, {part.typed})")
+            )
+        joined, *others = found
+        for part in others:
+            size = joined.lanes
+            widened = code.shuffle(part, part, [lane % part.lanes for lane in range(size)])
+            joined = code.shuffle(joined, widened, range(size + part.lanes))
+        return code.extract(joined, 0) if lanes == 1 else code.shuffle(joined, joined, range(lanes))
 
     # Pairs of numbers whose sum is meant
 

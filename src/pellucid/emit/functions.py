@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from math import inf, log, nan
 
 from pellucid.emit.arithmetic import Arithmetic, split_exponent
+from pellucid.emit.error_function import erf
 from pellucid.emit.ir import Code, Register
 from pellucid.emit.powers import power
+from pellucid.emit.targets import Target
 from pellucid.emit.trigonometry import cosine, sine
 from pellucid.errors import CompileError
 
@@ -45,42 +47,17 @@ _LOG = {
     ),
 }  # fmt: skip
 
-# log(erfc(-x))/x - 1 in x, from 0 down to where erf(x) rounds to -1; weighted by what its error does to erf.
-_LOG_ERFC = (
-    0.128379171611, -0.636619381968, 0.102777830497, 0.0191530638706, -0.000160396117797, -0.00166702750824,
-    -0.000632836879578, -0.000117641277965, -9.25626588836e-06,
-)  # fmt: skip
-
-# erf(x)/x - 1 in x^2, for x up to 1.
-_ERF = (
-    _H("0x1.06eba8214db69p-3"), _H("-0x1.812746b0379e6p-2"), _H("0x1.ce2f21a042b30p-4"),
-    _H("-0x1.b82ce31284e00p-6"), _H("0x1.565bcd0dbaa38p-8"), _H("-0x1.c02db3dac435fp-11"),
-    _H("0x1.f9a321d5b8e1ep-14"), _H("-0x1.f4d1e3183f7aep-17"), _H("0x1.b9df224ca4b97p-20"),
-    _H("-0x1.5f1ecb6f0764cp-23"), _H("0x1.f7b4bf3b13964p-27"), _H("-0x1.389d4f2641625p-30"),
-    _H("0x1.05ffd737fb32ep-34"),
-)  # fmt: skip
-
-# erfc(x) * exp(x^2) in t = 1/(x + 2), for x from 1 to where erf(x) rounds to 1.
-_ERFC = (
-    _H("0x1.5ccce7983ea5ap-23"), _H("0x1.20dbd3ad45fd5p-1"), _H("0x1.20fa627a1aef8p+0"), _H("0x1.f70cbc11fe46fp+0"),
-    _H("0x1.7b872be925988p+1"), _H("0x1.1ce8cceee0799p+0"), _H("0x1.8f0441e18093fp+3"), _H("-0x1.581816b53d9a0p+6"),
-    _H("0x1.640682e54e569p+8"), _H("-0x1.4637da8270982p+10"), _H("0x1.a837046bf6150p+11"),
-    _H("-0x1.677beeb9077d4p+12"), _H("0x1.7fd3eb69b9152p+12"), _H("-0x1.db4a380864d43p+11"),
-    _H("0x1.06de90fce20e3p+10"),
-)  # fmt: skip
-
-# Arguments of exp beyond which the result is 0 or infinite, those at which exp - 1, tanh and erf have reached -1 or 1.
+# Arguments of exp beyond which the result is 0 or infinite, those at which exp - 1 and tanh have reached -1 or 1.
 _EXP_RANGE = {"float": (-104.5, 89.0), "double": (-746.0, 710.0)}
 _EXPM1_LOW = {"float": -20.0, "double": -40.0}
 _TANH_ONE = {"float": 10.0, "double": 20.0}
-_ERF_ONE = {"float": 4.0, "double": 6.0}
 
 
 class Maths:
     """The elementwise functions over registers of the program's floating type."""
 
-    def __init__(self, code: Code, has_fma: bool) -> None:
-        self.do = Arithmetic(code, has_fma)
+    def __init__(self, code: Code, target: Target) -> None:
+        self.do = Arithmetic(code, target.machine.has_fma, target.looks_up)
 
     def function(self, name: str, arguments: Sequence[Register]) -> Register:
         """The function called `name` in `VALUE_FUNCTIONS`."""
@@ -101,7 +78,7 @@ class Maths:
             case "softplus":
                 return self.softplus(first)
             case "erf":
-                return self.erf(first)
+                return erf(self.do, self.exp, self._exp_minus_one_near_0, first)
             case "sin":
                 return sine(self.do, first)
             case "cos":
@@ -207,31 +184,3 @@ class Maths:
         low = do.mul(k, second) if correction is None else do.fma(k, second, correction)
         inner = do.fma(s, do.add(half_square, r), low)
         return do.fma(k, first, do.sub(f, do.sub(half_square, inner)))
-
-    # The error function
-
-    def erf(self, x: Register) -> Register:
-        """erf|x| with the sign of x: float32 by one formula, float64 by two that are shorter together."""
-        do = self.do
-        a = do.at_most(do.magnitude(x), _ERF_ONE[x.kind])
-        return do.with_sign(self._erf_by_logarithm(do.negative(a)) if x.kind == "float" else self._erf_by_parts(a), x)
-
-    def _erf_by_logarithm(self, b: Register) -> Register:
-        """erf(-b) = 1 - e^y with y = log(erfc(-b)), for b from -4 to 0; y = n*log(2) + r and e^r = 1 + t make that
-        (1 - 2^n) - 2^n*t. Nothing cancels near 0, where n is 0; and log(2) needs no second part, since what n takes
-        from r is multiplied by 2^n."""
-        do = self.do
-        y = do.fma(b, do.polynomial(b, _LOG_ERFC), b)
-        n, held = do.rounded(y, 1.0 / log(2.0))
-        t = self._exp_minus_one_near_0(do.fma(n, -log(2.0), y))
-        scale = do.power_of_two(held)
-        return do.fma(do.negative(scale), t, do.sub(1.0, scale))
-
-    def _erf_by_parts(self, a: Register) -> Register:
-        """By a polynomial below 1, and by 1 - erfc(a) above."""
-        do = self.do
-        square = do.mul(a, a)
-        near = do.fma(a, do.polynomial(square, _ERF), a)
-        t = do.div(1.0, do.add(a, 2.0))
-        far = do.sub(1.0, do.mul(self.exp(do.negative(square)), do.polynomial(t, _ERFC)))
-        return do.select(do.compare("olt", a, 1.0), near, far)

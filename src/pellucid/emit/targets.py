@@ -56,6 +56,11 @@ class Target:
         return _is_x86(self.triple)
 
     @property
+    def looks_up(self) -> bool:
+        """Whether one instruction picks each lane from a register of 16 floats: VPERMPS of AVX-512."""
+        return self.is_x86 and self.machine.vector_bytes == 64
+
+    @property
     def convention(self) -> str:
         """LLVM's name of the calling convention that hands over most vectors in registers, both ways."""
         return "x86_regcallcc" if self.is_x86 else "ccc"

@@ -36,7 +36,7 @@ class Values:
 
     def __init__(self, code: Code, access: Access, target: Target) -> None:
         self.code, self.access, self.target = code, access, target
-        self.maths = functions.Maths(code, target.machine.has_fma)
+        self.maths = functions.Maths(code, target)
         self._sharing = ""
 
     def begin_stores(self, number: int, stores: Sequence[Store]) -> None:

@@ -39,6 +39,7 @@ from pellucid.language.affine import Affine
 
 __all__ = [
     "COMPARISONS",
+    "COMPUTED_FUNCTIONS",
     "ELEMENT_BYTES",
     "IDENTITY",
     "VALUE_FUNCTIONS",
@@ -65,6 +66,7 @@ __all__ = [
     "Value",
     "operands",
     "statements",
+    "values_in",
 ]
 
 ELEMENT_BYTES = {"float32": 4, "float64": 8, "int64": 8}
@@ -73,12 +75,14 @@ IDENTITY = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
+# To within a few units of rounding, by a polynomial: some 20 instructions and more, each waiting for the one before.
+COMPUTED_FUNCTIONS = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "pow")
+
 VALUE_FUNCTIONS = (
     # exact, one rounding
     "add", "sub", "mul", "div", "neg", "abs", "max", "min", "sqrt", "sign", "floor", "floordiv", "mod",
     "fma",  # a * b + c, rounded once where the processor can
-    # to within a few units of rounding
-    "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "pow",
+    *COMPUTED_FUNCTIONS,
     # choice
     "where", "and", "or", "not", *COMPARISONS,
 )  # fmt: skip
@@ -369,8 +373,8 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
             yield from statements(statement.body)
 
 
-def operands(*values: Value) -> Iterator[Operand]:
-    """Every operand that values load, lookups included; what is one object is walked once."""
+def values_in(*values: Value) -> Iterator[Value]:
+    """Values and all that they are made of, outer ones first; what is one object comes once."""
     seen = set[int]()
     open_ = list(reversed(values))
     while open_:
@@ -378,9 +382,15 @@ def operands(*values: Value) -> Iterator[Operand]:
         if id(value) in seen:
             continue
         seen.add(id(value))
+        yield value
+        if isinstance(value, Apply):
+            open_ += reversed(value.arguments)
+
+
+def operands(*values: Value) -> Iterator[Operand]:
+    """Every operand that values load, lookups included."""
+    for value in values_in(*values):
         if isinstance(value, Load):
             yield value.operand
             for lookup in value.operand.lookups:
                 yield from operands(Load(lookup.operand))
-        elif isinstance(value, Apply):
-            open_ += reversed(value.arguments)

@@ -12,7 +12,15 @@ from pellucid.schedule.machine import FAR, Machine
 from pellucid.schedule.nest import Operand
 from pellucid.schedule.plan import Options, near_equal
 from pellucid.schedule.rewrite import names_of
-from pellucid.schedule.traits import footprint, guarded_names, lead_operand, near_capacity, sliding_axis, stride
+from pellucid.schedule.traits import (
+    computes,
+    footprint,
+    guarded_names,
+    lead_operand,
+    near_capacity,
+    sliding_axis,
+    stride,
+)
 
 __all__ = [
     "LEAST_PIECE",
@@ -45,6 +53,9 @@ LONG_ROW = 8
 NEIGHBOURS = 12
 # Points of an elementwise tile that share what they read, at most.
 SHARED = 4
+# Vectors of an elementwise tile; and of one with functions that are long chains of operations, which so wait for each
+# other less: from memory a sigmoid takes 0.87 of the time, GELU 0.81.
+AT_ONCE, COMPUTED_AT_ONCE = 4, 8
 
 
 @dataclass(frozen=True)
@@ -228,8 +239,11 @@ def choose_pointwise_tile(
     sliding = sliding_axis(nest)
     if sliding is not None and sliding[0] != vector:
         return _windows_tile(nest, vector, lanes, *sliding)
-    # Rows that are read whole are read in the order of memory: a part of every row comes half as fast.
-    widest = machine.registers // (4 if nest.position is not None else 2) if nest.reduction is not None else 4
+    if nest.reduction is None:
+        widest = COMPUTED_AT_ONCE if computes(nest) else AT_ONCE
+    else:
+        # Rows that are read whole are read in the order of memory: a part of every row comes half as fast.
+        widest = machine.registers // (4 if nest.position is not None else 2)
     points = _shared_points(nest, vector)
     return RegisterTile(points, min(1 if points else widest, -(-extents[vector] // lanes)) * lanes, cells / lanes)
 

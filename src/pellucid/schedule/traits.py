@@ -8,11 +8,12 @@ from math import gcd, prod
 from pellucid.language.affine import Affine
 from pellucid.schedule.contraction import Axes, Contraction
 from pellucid.schedule.machine import CACHE_LINE
-from pellucid.schedule.nest import Apply, Guard, Load, Operand, Value
+from pellucid.schedule.nest import COMPUTED_FUNCTIONS, Apply, Guard, Load, Operand, Value, values_in
 from pellucid.schedule.rewrite import names_of
 
 __all__ = [
     "bare_dimension",
+    "computes",
     "footprint",
     "guarded_names",
     "is_product",
@@ -88,6 +89,11 @@ def reuse(nest: Contraction, operand: Operand, vector: str | None) -> int:
     """How many times the nest walks the operand's cells with other values of the remaining output axes."""
     used = names_of(operand)
     return prod(extent for axis, extent in nest.free if axis not in used and axis != vector)
+
+
+def computes(nest: Contraction) -> bool:
+    """Whether a result takes a function that is computed by many operations, one after the other."""
+    return any(isinstance(part, Apply) and part.function in COMPUTED_FUNCTIONS for part in values_in(nest.result))
 
 
 def lead_operand(nest: Contraction, vector: str | None) -> Operand:
