@@ -27,6 +27,7 @@ from pellucid.reference import evaluate_parts
 from pellucid.schedule.fetching import with_fetches
 from pellucid.schedule.lower import Lowered, lower, lower_alone
 from pellucid.schedule.machine import Machine
+from pellucid.schedule.merging import with_merged_loops
 from pellucid.schedule.nest import Nest, Program, Tensor
 from pellucid.schedule.plan import Options, Plan
 from pellucid.schedule.recurrent import lower_recurrence, recurrence_options
@@ -257,7 +258,7 @@ class Equation:
             new += lowered.tensors
             plans += lowered.plans
         streamed = with_streamed((*known.values(), *new), nests)
-        return LoopNest(Program(streamed, with_fetches(nests, streamed, machine)), tuple(plans))
+        return LoopNest(Program(streamed, with_fetches(map(with_merged_loops, nests), streamed, machine)), tuple(plans))
 
     def _lowered(
         self,

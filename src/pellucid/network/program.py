@@ -19,6 +19,7 @@ from pellucid.schedule.bounds import prove
 from pellucid.schedule.fetching import with_fetches
 from pellucid.schedule.lower import Part
 from pellucid.schedule.machine import Machine
+from pellucid.schedule.merging import with_merged_loops
 from pellucid.schedule.nest import ELEMENT_BYTES, Nest, Program, Tensor
 from pellucid.schedule.passes import form_passes
 from pellucid.schedule.plan import Options, Plan
@@ -114,7 +115,8 @@ def assemble(
     early = [nest for nest in copies if fixed and loaded(nest.body) and loaded(nest.body) <= fixed]
     panels = {name: table[name] for nest in early for name in sorted(stored(nest.body))}
     table |= {name: replace(tensor, role="input") for name, tensor in panels.items()}
-    nests, scratch = form_passes((nest for nest in nests if nest not in early), table)
+    formed, scratch = form_passes((nest for nest in nests if nest not in early), table)
+    nests = [with_merged_loops(nest) for nest in formed]
     for number, names in enumerate(_made_in_passes(nests, places, inside, list(plans))):
         for name in names:
             notes[name].append(f"pass {number + 1}")

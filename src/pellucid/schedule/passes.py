@@ -33,7 +33,7 @@ from pellucid.schedule.nest import (
     Update,
     statements,
 )
-from pellucid.schedule.rewrite import bind_stores, bind_value, map_operands, map_stores
+from pellucid.schedule.rewrite import bind_statements, map_operands, map_stores
 from pellucid.schedule.touched import loaded, stored, touched
 
 __all__ = ["form_passes"]
@@ -220,43 +220,19 @@ def _joined(members: list[_Member]) -> Nest:
     body = list[Statement]()
     if parted is None:
         for entry in members:
-            body += _bound(entry.body, {entry.names[0]: Affine.name(ROUND)})
+            body += bind_statements(entry.body, {entry.names[0]: Affine.name(ROUND)})
         loop = For(ROUND, Bound.of(0), Bound.of(members[0].rounds), 1, tuple(body), parallel=True)
         return Nest(members[0].nest.name, (loop,), (ROUND,), members[0].nest.group)
     parts, rounds = parted.counts
     number = Affine.name(PART) * rounds + Affine.name(IMAGE)
     for entry in members:
         if entry.has_parts:
-            body += _bound(entry.body, {entry.names[0]: Affine.name(PART), entry.names[1]: Affine.name(IMAGE)})
+            body += bind_statements(entry.body, {entry.names[0]: Affine.name(PART), entry.names[1]: Affine.name(IMAGE)})
         else:
-            body += _bound(entry.body, {entry.names[0]: number})
+            body += bind_statements(entry.body, {entry.names[0]: number})
     inner = For(IMAGE, Bound.of(0), Bound.of(rounds), 1, tuple(body))
     loop = For(PART, Bound.of(0), Bound.of(parts), 1, (inner,), parallel=True)
     return Nest(members[0].nest.name, (loop,), (PART, IMAGE), members[0].nest.group)
-
-
-def _bound(body: tuple[Statement, ...], names: Mapping[str, Affine]) -> list[Statement]:
-    """Statements with loop variables replaced; whatever was parallel inside is so no more."""
-
-    def bound(limit: Bound) -> Bound:
-        return Bound(tuple((form.substitute(names), divisor) for form, divisor in limit.terms))
-
-    def visit(statement: Statement) -> Statement:
-        match statement:
-            case For():
-                inside = tuple(visit(entry) for entry in statement.body)
-                low, high = bound(statement.low), bound(statement.high)
-                return replace(statement, low=low, high=high, body=inside, parallel=False)
-            case Tile():
-                stores = bind_stores(statement.stores, names)
-                return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
-            case Update():
-                position = None if statement.position is None else statement.position.substitute(names)
-                return replace(statement, value=bind_value(statement.value, names), position=position)
-            case Fetch():
-                raise AssertionError("what is fetched is found in passes")
-
-    return [visit(statement) for statement in body]
 
 
 # ---------------------------------------------------------------- scratch, and rows apart

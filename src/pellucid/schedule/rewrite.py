@@ -8,6 +8,7 @@ from dataclasses import replace
 from pellucid.language.affine import Affine
 from pellucid.schedule.nest import (
     Apply,
+    Bound,
     Fetch,
     For,
     Guard,
@@ -22,7 +23,16 @@ from pellucid.schedule.nest import (
     Value,
 )
 
-__all__ = ["bind_operand", "bind_stores", "bind_value", "map_operands", "map_stores", "names_of", "renamed"]
+__all__ = [
+    "bind_operand",
+    "bind_statements",
+    "bind_stores",
+    "bind_value",
+    "map_operands",
+    "map_stores",
+    "names_of",
+    "renamed",
+]
 
 Bindings = Mapping[str, "Affine | int"]
 
@@ -69,6 +79,30 @@ def bind_stores(stores: Iterable[Store], bindings: Bindings) -> tuple[Store, ...
         )
         for store in stores
     )
+
+
+def bind_statements(body: Iterable[Statement], bindings: Bindings) -> list[Statement]:
+    """Statements with names of loops around them replaced; whatever was parallel inside is so no more."""
+
+    def bound(limit: Bound) -> Bound:
+        return Bound(tuple((form.substitute(bindings), divisor) for form, divisor in limit.terms))
+
+    def visit(statement: Statement) -> Statement:
+        match statement:
+            case For():
+                inside = tuple(visit(entry) for entry in statement.body)
+                low, high = bound(statement.low), bound(statement.high)
+                return replace(statement, low=low, high=high, body=inside, parallel=False)
+            case Tile():
+                stores = bind_stores(statement.stores, bindings)
+                return replace(statement, body=tuple(visit(entry) for entry in statement.body), stores=stores)
+            case Update():
+                position = None if statement.position is None else statement.position.substitute(bindings)
+                return replace(statement, value=bind_value(statement.value, bindings), position=position)
+            case Fetch():
+                raise AssertionError("what is fetched is found in passes")
+
+    return [visit(statement) for statement in body]
 
 
 def map_stores(stores: Iterable[Store], function: Callable[[Operand], Operand]) -> tuple[Store, ...]:

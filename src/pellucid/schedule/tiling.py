@@ -290,8 +290,10 @@ def _neighbours(nest: Contraction) -> tuple[tuple[str, int], ...]:
 
 def _windows_tile(nest: Contraction, vector: str, lanes: int, sliding: str, step: int) -> RegisterTile:
     """Neighbouring windows together read what they share once; axes in borders are tiles too, of one point, so that
-    the interior is free of tests. Windows that move by more than a cell share less."""
-    rows, vectors = (4, 1) if step == 1 else (2, 4)
+    the interior is free of tests. Windows that move by more than a cell share less; those of a residue are near anyway,
+    since the loops of all residues become one (`merging.py`)."""
+    is_residue = any(abs(index.coefficient(sliding)) > 1 for index in nest.output.index)
+    rows, vectors = (1, 4) if is_residue else (4, 1) if step == 1 else (2, 4)
     bordered = [axis for axis, _ in nest.free if axis in guarded_names(nest) and axis not in (sliding, vector)]
     points = ((sliding, min(rows, nest.extents[sliding])), *((axis, 1) for axis in bordered))
     cells = prod(extent for _, extent in (*nest.free, *nest.reduced))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from pellucid.schedule.nest import For, Load, Operand, Statement, Store, Tile, Update, Value, operands, statements
 
-__all__ = ["loaded", "read_of", "stored", "touched"]
+__all__ = ["loaded", "loads", "read_of", "stored", "targets", "touched"]
 
 _Range: TypeAlias = tuple[float, float]
 
@@ -24,11 +24,12 @@ def touched(body: tuple[Statement, ...]) -> Iterator[Operand]:
 
 
 def loaded(body: tuple[Statement, ...]) -> set[str]:
-    """The tensors that statements load from, also to know where a store goes, or to add to what stands there."""
-    return {operand.tensor for operand in _loads(body)}
+    """The tensors that statements load from."""
+    return {operand.tensor for operand in loads(body)}
 
 
-def _loads(body: tuple[Statement, ...]) -> Iterator[Operand]:
+def loads(body: tuple[Statement, ...]) -> Iterator[Operand]:
+    """Every operand that statements load, also to know where a store goes, or to add to what stands there."""
     values = list[Value]()
     for statement in statements(body):
         values += _values(statement)
@@ -38,21 +39,26 @@ def _loads(body: tuple[Statement, ...]) -> Iterator[Operand]:
     return operands(*values)
 
 
+def targets(body: tuple[Statement, ...]) -> Iterator[Operand]:
+    """Every operand that statements store to."""
+    return (store.operand for statement in statements(body) for store in _stores(statement))
+
+
 def stored(body: tuple[Statement, ...]) -> set[str]:
     """The tensors that statements store to."""
-    return {store.operand.tensor for statement in statements(body) for store in _stores(statement)}
+    return {operand.tensor for operand in targets(body)}
 
 
 def read_of(writer: Statement, reader: Statement) -> set[str]:
     """The tensors of which `reader` loads cells that `writer` stores to, as far as boxes around the cells tell: those
     that loops and tiles reach in every dimension."""
     reached, written = _ranges(reader), _ranges(writer)
-    targets = [store.operand for statement in statements((writer,)) for store in _stores(statement)]
+    cells = list(targets((writer,)))
     return {
         load.tensor
-        for load in _loads((reader,))
-        for store in targets
-        if load.tensor == store.tensor and _meet(load, reached, store, written)
+        for load in loads((reader,))
+        for cell in cells
+        if load.tensor == cell.tensor and _meet(load, reached, cell, written)
     }
 
 
