@@ -686,6 +686,11 @@ def test_a_window_of_sums_is_kept_whole_and_rows_ahead_are_prefetched() -> None:
     }
 
 
+def test_a_window_of_sums_is_cut_where_the_second_cache_gives_its_rows_again() -> None:
+    (plan,) = depthwise_gradient(28, 128).lowered(replace(AVX512, l2_bandwidth=28.0)).plans
+    assert (dict(plan.tile), plan.block, plan.prefetched) == ({"t": 3}, 128, ())
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "stride"),
     [
