@@ -55,6 +55,21 @@ assert faults() < 100 < min(fresh), fresh
     subprocess.run([sys.executable, "-c", counted], check=True)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries cannot be told to give memory back")
+def test_freed_memory_goes_back():
+    """60 MB in small pieces below one that stays."""
+    script = """
+from pellucid.bench.alone import resident
+from pellucid.emit.allocation import give_back_freed
+pieces = [bytes(1000) for _ in range(60_000)]
+del pieces[:-1]
+before = resident()[0]
+give_back_freed()
+assert before - resident()[0] > 50e6, (before, resident())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_better_figures_of_both_formats_count(monkeypatch: pytest.MonkeyPatch):
     asked = list[tuple[str, str]]()
 

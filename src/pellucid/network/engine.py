@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pellucid.emit.allocation import check_begin, cleared
+from pellucid.emit.allocation import check_begin, cleared, give_back_freed
 from pellucid.emit.cache import ObjectCache, cache_folder
 from pellucid.emit.entry import Arguments, Entry, LoadedCode, llvm_version, load_object
 from pellucid.emit.targets import check_runnable, target
@@ -91,6 +91,7 @@ def _load(
 
                 built = build(graph, outputs, updates, kept, chosen, tuned)
             cache.store(key, to_bytes(built))
+            give_back_freed()
         else:
             built = from_bytes(content)
         parts = (built,) if built.before is None else (built.before, built)
