@@ -124,6 +124,17 @@ def test_loops_through_other_rows():
     assert merged(*body) == body
 
 
+def test_loops_that_read_one_row_alone():
+    """It is near in any case."""
+
+    def loop(variable: str, first: int) -> For:
+        store = Store(cells("a", Affine.name(variable) * 2 + first), Load(cells("x", Affine(3))))
+        return For(variable, Bound.of(0), Bound.of(8), 1, (Tile((), "c", LANES, None, (), (store,)),))
+
+    body = [loop("i", 0), loop("j", 1)]
+    assert merged(*body) == body
+
+
 def column() -> Operand:
     return Operand("x", SHAPES["x"], (Affine(0), Affine.name("j")))
 
