@@ -169,3 +169,12 @@ def test_gradients_of_pools_go_through_the_residues_row_by_row(size, channels, m
     plain = Equation(POOL).gradient("x")
     assert ".row" not in show(plain.loop_nest(extents=given, x=x, g=g).program)
     assert plain(x=x, g=g, extents=given).tobytes() == found.tobytes()
+
+
+def test_tiles_of_residues_are_whole_rows_of_lanes():
+    """What they share is near when its loops are one, and arrays are then written in order."""
+    x, g = np.zeros((2, 8, 8, 64), "float32"), np.zeros((2, 4, 4, 64), "float32")
+    _, *residues = Equation(POOL).gradient("x").loop_nest(extents={"s": 3, "t": 3}, x=x, g=g).plans
+    assert len(residues) == 4
+    assert {size for plan in residues for _, size in plan.tile} <= {1}
+    assert {plan.block // plan.lanes for plan in residues} == {4}
