@@ -145,6 +145,7 @@ class Arithmetic:
     def looked_up(self, table: Sequence[float], held: Register) -> Register:
         """`table[n]`, of 16 numbers in float32, for an n held by `rounded`; where the processor `looks_up`."""
         code, lanes = self.code, held.lanes
+        # A scalar stands in two lanes, for there is no vector of one.
         entries, index = code.vector(table, "float"), code.splat(self.bits(held), max(2, lanes))
         name = "@llvm.x86.avx512.permvar.sf.512"
         code.declare(f"{entries.type} {name}({entries.type}, <{entries.lanes} x i32>)")

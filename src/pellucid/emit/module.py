@@ -67,8 +67,9 @@ def emit_module(program: Program, target: Target, *, checked: bool = False) -> M
 
 
 def _stack(vector_bytes: int) -> list[str]:
-    """The stack's alignment: what spills a register would cross a cache line otherwise, in three of four processes, and
-    take twice as long. The entry sees to it, so that no function gives up a register for a frame of its own."""
+    """The stack's alignment: a register that is spilled would cross a cache line otherwise, unless the stack happens to
+    begin at one. The entry sees to it, so that no function gives up a register for a frame of its own."""
+    # `!0` is that of streamed stores.
     flag = f'!1 = !{{i32 1, !"override-stack-alignment", i32 {vector_bytes}}}'
     aligned = ["!llvm.module.flags = !{!1}", flag] if vector_bytes > STACK_ALIGNMENT else []
     return ['attributes #1 = { nounwind "stackrealign" }', *aligned]

@@ -1,7 +1,7 @@
 """Contraction + machine -> plan. Each decision is one function; together they are the scheduler's judgement.
 
 The order: axes are fused; a vector axis is chosen; reductions are ordered; the register tile is chosen by an
-estimate of cycles; what it reads in order is copied, from panels; reductions are cut for the caches; loops are
+estimate of cycles; what it should read in order is copied into panels; reductions are cut for the caches; loops are
 ordered; panels are placed among them; what comes from afar is prefetched; long chains are cut for accuracy. Nothing
 here knows what a convolution is.
 """

@@ -48,13 +48,15 @@ def _merged(body: Sequence[Statement]) -> list[Statement]:
         if place is None:
             result.append(statement)
         else:
-            result[place : place + 1] = _one(result[place], statement)
+            result[place : place + 1] = _joined(result[place], statement)
     return result
 
 
 def _place(before: Sequence[Statement], statement: Statement) -> int | None:
     """Where the loop stands that takes a statement; None where there is none, or where something between them has to
     come first."""
+    if not _rounds(statement):
+        return None
     for place in reversed(range(len(before))):
         if _match(before[place], statement):
             return place
@@ -113,7 +115,7 @@ def _lie_apart(one: Operand, other: Operand) -> bool:
     return False
 
 
-def _one(one: Statement, other: Statement) -> list[Statement]:
+def _joined(one: Statement, other: Statement) -> list[Statement]:
     """One loop for what both do in the rounds that both have, and what is left of the longer one."""
     assert isinstance(one, For)
     assert isinstance(other, For)

@@ -46,7 +46,8 @@ SURPLUS_SLOT = 0.005
 # A row that is read from memory in pieces shorter than so many bytes costs so many cycles an element more: with 128 of
 # 256 bytes a gradient towards the weights of a network's first layer took a tenth longer.
 LEAST_PIECE, PIECE_CYCLES = 256, 1.0
-# How much longer memory takes to give pieces of two lines of many rows than whole rows.
+# How much longer memory takes to give pieces of two lines of many rows than whole rows: so that it tells a Zen 4, where
+# pieces were the faster, from a Zen 5, where whole rows are.
 IN_PIECES = 1.5
 # Vectors of a row from which rows are reduced one after the other: memory is then read in order, as it is fetched
 # ahead; several rows at once read half as fast. Shorter rows are too short to hide how lanes are combined at the end.
@@ -137,9 +138,11 @@ def _window(nest: Contraction, vector: str | None, machine: Machine, element_byt
     step = max(abs(stride(operand, inner)) for operand in nest.loads) * element_bytes
     cells = prod(size for _, size in window) + len(nest.loads) - 1
     is_near = cells * LINE_PAIR <= near_capacity(step, LINE_PAIR, machine.l1)
-    again = prod(size for _, size in window[:-1]) - 1
-    is_slower = (IN_PIECES - 1) / machine.memory_bandwidth > again / machine.l2_bandwidth
-    return window if is_near and next_rows(nest, machine) and not is_slower else ()
+    # A byte costs so many cycles more in pieces from memory, or in whole rows from the second cache for all rows of
+    # sums but the first.
+    in_pieces = (IN_PIECES - 1) / machine.memory_bandwidth
+    again = (prod(size for _, size in window[:-1]) - 1) / machine.l2_bandwidth
+    return window if is_near and next_rows(nest, machine) and in_pieces <= again else ()
 
 
 def _point_shapes(nest: Contraction, vector: str | None, machine: Machine) -> Iterator[tuple[tuple[str, int], ...]]:
