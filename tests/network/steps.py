@@ -52,7 +52,7 @@ def step_of(name: str, batch: int, accuracy: str = "standard", dtype: str = "flo
     blueprint: Blueprint = model._blueprint
     kept, programs.compile_graph = programs.compile_graph, capture
     try:
-        programs.training_step(blueprint, batch, Target((batch,), "int64"), norms=False)
+        programs.training_step(blueprint, batch, Target((), "int64"), norms=False)
     except InterruptedError:
         pass
     finally:

@@ -227,6 +227,23 @@ def test_bound_state_changes_from_call_to_call(backend):
     np.testing.assert_array_equal(w, np.full((2, 3), -6.0))
 
 
+@pytest.mark.parametrize("backend", ["reference", "compiled"])
+def test_outputs_lie_over_those_of_the_call_before_where_asked(backend):
+    graph, new = step_graph()
+    run = compile_graph(graph, [new], backend=backend)
+    w, g = np.zeros((2, 3)), np.ones((2, 3))
+    fresh, reused = run.bind({"w": w}), run.bind({"w": w}, reuse=True)
+    first, second = fresh({"g": g})[new], fresh({"g": 2 * g})[new]
+    assert not np.shares_memory(first, second)
+    np.testing.assert_array_equal(first, np.full(6, -2.0))
+    again = reused.bind({})
+    for own in (reused, again):
+        first = own({"g": g})[new]
+        np.testing.assert_array_equal(first, np.full(6, -2.0))
+        assert own({"g": 2 * g})[new] is first
+        np.testing.assert_array_equal(first, np.full(6, -4.0))
+
+
 def test_call_contract():
     graph, new = step_graph()
     run = compile_graph(graph, [], backend="reference", updates={"w": new})

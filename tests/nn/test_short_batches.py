@@ -9,6 +9,7 @@ import pytest
 from pellucid import nn, optim
 from pellucid.errors import ShapeError, TrainingError
 from pellucid.network import engine
+from pellucid.network.short import ROWS
 from pellucid.nn import programs
 from pellucid.nn.kept import SETTLED
 from pellucid.train import Dataset, Part, fit
@@ -225,6 +226,25 @@ def test_short_then_long_then_long_enough_in_a_row(builds):
     assert model._programs.values() == []
     close(model.gradients(x[:4], t[:4])[1], expected)
     assert len(builds) == 4
+
+
+def test_an_interrupt_while_a_program_is_told_its_rows_has_them_told_again():
+    class Interrupted(dict[str, np.ndarray]):
+        def __getitem__(self, name):
+            if name == ROWS:
+                raise KeyboardInterrupt
+            return super().__getitem__(name)
+
+    model = made()
+    x, t = batch(6)
+    expected = model.gradients(x, t)[1]
+    (program,) = model._programs.values()
+    told, program._live = program._live, Interrupted(program._live)
+    with pytest.raises(KeyboardInterrupt):
+        model.gradients(x[:3], t[:3])
+    program._live = told
+    for name, gradient in model.gradients(x, t)[1].items():
+        np.testing.assert_array_equal(gradient, expected[name])
 
 
 def test_same_bits_on_any_number_of_threads():

@@ -119,7 +119,7 @@ def _step_graph(named: Named, batch: int, accuracy: str, *, fused: bool) -> Grap
         optimizer=optim.SGD(RATE),
         accuracy=accuracy,
     )
-    step = step_graph(blueprint, batch, Target((batch,), "int64"), norms=False)
+    step = step_graph(blueprint, batch, Target((), "int64"), norms=False)
     pruned = prune(step.graph, (*step.outputs.values(), *step.updates.values()))
     outputs = [pruned.names[name] for name in step.outputs.values()]
     updates = {state: pruned.names[name] for state, name in step.updates.items()}

@@ -86,7 +86,7 @@ def _tune(model: str, batch: int, shape: tuple[int, ...], threads: int, seconds:
     click.echo(f"{model}, {batch} images of {'x'.join(map(str, shape))}, {threads} threads")
     click.echo(f"{'equation':<40}{'default':>12}{'best':>12}{'gain':>8}  choice")
     found: list[Measured] = []
-    for measured in tune_step(before, batch, Target(t.shape, str(t.dtype)), seconds=seconds):
+    for measured in tune_step(before, batch, Target(t.shape[1:], str(t.dtype)), seconds=seconds):
         found.append(measured)
         click.echo(_row(measured))
     winners = sum(bool(measured.choice) for measured in found)

@@ -22,12 +22,8 @@ class Spans:
     all: tuple[tuple[int, int, str], ...] = ()
     updated: tuple[tuple[int, int, str], ...] = ()
 
-    def check(self, arrays: Mapping[str, NDArray[Any]], updated: Container[str]) -> None:
-        """Raises ArgumentError where one of `arrays` overlaps an updated array here, or is itself `updated` and
-        overlaps any, here or among the others."""
-        if any(name in updated for name in arrays):
-            spans(arrays, updated, self)
-            return
+    def check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Raises ArgumentError where one of `arrays`, which are only read, overlaps an updated array."""
         for name, array in arrays.items():
             start = address(array)
             place = bisect_right(self.updated, (start + array.nbytes,)) - 1

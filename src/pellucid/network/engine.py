@@ -169,9 +169,10 @@ class CompiledEngine:
         """Notes on each equation and the plans of its nests, printed, by the equation's output."""
         return self.built.plans
 
-    def bound(self, arrays: Mapping[str, NDArray[Any]]) -> CompiledEngine:
+    def bound(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> CompiledEngine:
         """See `Engine`."""
-        fixed = {**self._fixed, **arrays}
+        written = {tensor: outputs[name] for tensor, name in self._written.items() if name in outputs}
+        fixed = {**self._fixed, **arrays, **written}
         return CompiledEngine(self.built, self._entry, self.memory, self._written, self._copied, self._threads, fixed)
 
     @property
@@ -184,11 +185,13 @@ class CompiledEngine:
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """See `Engine`."""
-        given = {place: address(arrays[name]) for place, name in self._given}
-        given |= {place: address(outputs[name]) for place, name in self._made}
-        for place, name in self._streamed:
-            check_begin(name, given[place])
-        self._entry.run(self._arguments, given.items(), self._threads)
+        given = [(place, address(arrays[name])) for place, name in self._given]
+        given += [(place, address(outputs[name])) for place, name in self._made]
+        if self._streamed:
+            addresses = dict(given)
+            for place, name in self._streamed:
+                check_begin(name, addresses[place])
+        self._entry.run(self._arguments, given, self._threads)
         for name, source in self._copied.items():
             array = next(held[source] for held in (arrays, self._fixed, outputs) if source in held)
             outputs[name][...] = array.reshape(outputs[name].shape)
@@ -205,7 +208,7 @@ class EngineInTwo:
             tensor.name: memory[start : start + tensor.bytes].view(tensor.dtype).reshape(tensor.shape)
             for tensor, start in zip(between, ends[:-1], strict=True)
         }
-        self._first, self._then, self._between = first.bound(arrays), then.bound(arrays), between
+        self._first, self._then, self._between = first.bound(arrays, {}), then.bound(arrays, {}), between
         self._stale = True
 
     @property
@@ -218,9 +221,9 @@ class EngineInTwo:
         """The plans of the nests of each equation, printed, by the equation's output."""
         return self.built.plans
 
-    def bound(self, arrays: Mapping[str, NDArray[Any]]) -> EngineInTwo:
+    def bound(self, arrays: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> EngineInTwo:
         """See `Engine`."""
-        return EngineInTwo(self._first.bound(arrays), self._then.bound(arrays), self._between)
+        return EngineInTwo(self._first.bound(arrays, {}), self._then.bound(arrays, outputs), self._between)
 
     def refresh(self) -> None:
         """See `Engine`."""

@@ -32,8 +32,8 @@ BACKENDS = ("compiled", "reference")
 class Engine(Protocol):
     """What executes a graph: gets checked input arrays, fills the outputs and overwrites what is updated."""
 
-    def bound(self, arrays: Mapping[str, Array]) -> Engine:
-        """An engine that has these inputs already, and keeps them."""
+    def bound(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> Engine:
+        """An engine that has these inputs already, and keeps them; and writes these outputs at each call."""
         ...
 
     def refresh(self) -> None:
@@ -41,7 +41,7 @@ class Engine(Protocol):
         ...
 
     def run(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        """Fills `outputs` (C-contiguous arrays by value name) from `arrays`, the inputs not yet bound."""
+        """Fills `outputs` (C-contiguous arrays by value name, all of them) from `arrays`, the inputs not yet bound."""
         ...
 
 
@@ -56,11 +56,14 @@ class CompiledGraph:
         engine: Engine,
         fixed: Mapping[str, Array] | None = None,
         fixed_spans: Spans | None = None,
+        own: Mapping[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.engine = engine
         self._outputs = {wish: graph.values[name] for wish, name in outputs.items()}
         self._made = {value.name: value for value in self._outputs.values()}
+        self._own = dict(own or {})
+        self._fresh = [value for name, value in self._made.items() if name not in self._own]
         # Two outputs may have been found to be one value; each of them is an array of its own.
         self._first = {value.name: wish for wish, value in reversed(self._outputs.items())}
         self._all_as_made = all(wish == value.name for wish, value in self._outputs.items())
@@ -74,6 +77,7 @@ class CompiledGraph:
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
         )
         self._needed = frozenset(self.required)
+        self._takes_updated = not self._needed.isdisjoint(updates)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -85,18 +89,20 @@ class CompiledGraph:
         """The inputs that are updated in place, with the value that each of them becomes."""
         return self._updates
 
-    def bind(self, arrays: Mapping[str, Array]) -> CompiledGraph:
+    def bind(self, arrays: Mapping[str, Array], *, reuse: bool = False) -> CompiledGraph:
         """The same graph with some inputs given once and for all: parameters, and what is updated in place.
 
         The arrays themselves are kept, so they must be C-contiguous and of the exact type. Names that the graph does
-        not read are ignored. Raises as the call does.
+        not read are ignored. `reuse`: each call writes its outputs over those of the one before.
+        Raises as the call does.
         """
         given = {name: self._take_exactly(name, arrays[name]) for name in self.required if name in arrays}
         apart = spans(given, self._updates, self._fixed_spans)
+        own = {value.name: _empty(value) for value in self._fresh} if reuse else {}
+        own |= self._own
         wishes = {wish: value.name for wish, value in self._outputs.items()}
-        return CompiledGraph(
-            self.graph, wishes, self._updates, self.engine.bound(given), {**self._fixed, **given}, apart
-        )
+        engine = self.engine.bound(given, own)
+        return CompiledGraph(self.graph, wishes, self._updates, engine, {**self._fixed, **given}, apart, own)
 
     def refresh(self) -> None:
         """To be called when the contents of arrays have changed that are bound to inputs `kept`."""
@@ -111,11 +117,17 @@ class CompiledGraph:
         indexes, ShapeError and DtypeError for arrays of another shape or kind, and for an array to be updated that
         is not C-contiguous, of the exact type, writeable, and apart from all others.
         """
-        given = self._take(arrays)
+        return self.run(self._take(arrays))
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """As a call, of arrays that are known to fit: all that are `required`, C-contiguous, of the exact type, and
+        apart from what is updated. Index arrays alone are checked."""
         if self._lookups:
-            check_lookups(self._lookups, {**self._fixed, **given})
-        made = {name: _empty(value) for name, value in self._made.items()}
-        self.engine.run(given, made)
+            check_lookups(self._lookups, {**self._fixed, **arrays})
+        made = dict(self._own)
+        for value in self._fresh:
+            made[value.name] = _empty(value)
+        self.engine.run(arrays, made)
         if self._all_as_made:
             return made
         return {
@@ -132,8 +144,10 @@ class CompiledGraph:
             )
             for name in self.required
         }
-        if self._updates:
-            self._fixed_spans.check(given, self._updates)
+        if self._takes_updated:
+            spans(given, self._updates, self._fixed_spans)
+        elif self._updates:
+            self._fixed_spans.check(given)
         return given
 
     def _check_names(self, arrays: Mapping[str, Array]) -> None:
@@ -222,8 +236,9 @@ class ReferenceEngine:
         self._updates = updates
         self._fixed = dict(fixed or {})
 
-    def bound(self, arrays: Mapping[str, Array]) -> ReferenceEngine:
-        """See `Engine`."""
+    def bound(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array]) -> ReferenceEngine:
+        """See `Engine`; outputs are written where each call says."""
+        del outputs
         return ReferenceEngine(self._graph, self._updates, {**self._fixed, **arrays})
 
     def refresh(self) -> None:

@@ -18,9 +18,9 @@ from pellucid.errors import ArgumentError, DtypeError, ShapeError
 from pellucid.nn import programs
 from pellucid.nn.blueprint import DRY_BATCH, Blueprint, Outline, outline
 from pellucid.nn.diagnosis import not_finite
-from pellucid.nn.kept import KeptPrograms, filled, with_rows
+from pellucid.nn.kept import KeptProgram, KeptPrograms
 from pellucid.nn.losses import Loss
-from pellucid.nn.programs import Program, Target
+from pellucid.nn.programs import Target
 from pellucid.nn.state import ParameterView, State, draw_mask
 from pellucid.nn.summary import summary_text
 from pellucid.nn.targets import is_labels
@@ -68,7 +68,12 @@ class Model:
             f"loss.{local}": array
             for local, array in (blueprint.loss.weights(blueprint.dtype) if blueprint.loss else {}).items()
         }
-        self._programs = KeptPrograms({**self._state.arrays, **self._constants})
+        # What changes from step to step has its place, too, so that a call carries a batch and nothing else.
+        names = blueprint.optimizer.scalars(0, 1.0) if blueprint.optimizer is not None else ()
+        self._scalars = {name: np.zeros((), blueprint.dtype) for name in names}
+        scalars = {scalar_name(name): array for name, array in self._scalars.items()}
+        self._programs = KeptPrograms({**self._state.arrays, **self._constants, **scalars})
+        self._takes = blueprint.input_shape, np.dtype(blueprint.dtype)
         self._lock = RLock()
         _locks.add(self._lock)
         self._closed = False
@@ -200,19 +205,17 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             program = self._programs.get(
-                ("step", target.each, gradient_norms),
+                ("step", target, gradient_norms),
                 len(x),
                 lambda rows: programs.training_step(self._blueprint, rows, target, norms=gradient_norms),
             )
-            rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, self.steps)
-            scalars = {
-                scalar_name(name): np.asarray(value, self.dtype)
-                for name, value in optimizer.scalars(self.steps, rate).items()
-            }
-            batch = {"x": x, "t": t, **self._masks(program, len(x))}
+            steps = self._state.steps
+            rate = learning_rate if learning_rate is not None else rate_at(optimizer.lr, steps)
+            for name, value in optimizer.scalars(steps, rate).items():
+                self._scalars[name][...] = value
             # Before the step, so that no interrupt behind it leaves predictions with what was.
             self._programs.refresh()
-            found = program.compiled({**with_rows(program, batch, self.dtype), **scalars})
+            found = program({"x": x, "t": t, **self._masks(program, len(x))})
             loss = float(found[program.outputs["loss"]])
             squares = float(found[program.outputs["squares"]]) if "squares" in program.outputs else 0.0
             if not (isfinite(loss) and isfinite(squares)):
@@ -236,10 +239,9 @@ class Model:
         with self._lock:
             x, t, target = self._take(x, t)
             program = self._programs.get(
-                ("gradients", target.each), len(x), lambda rows: programs.gradients(self._blueprint, rows, target)
+                ("gradients", target), len(x), lambda rows: programs.gradients(self._blueprint, rows, target)
             )
-            batch = {"x": x, "t": t, **self._masks(program, len(x))}
-            found = program.compiled(with_rows(program, batch, self.dtype))
+            found = program({"x": x, "t": t, **self._masks(program, len(x))})
             names = {name: value for name, value in program.outputs.items() if name != "loss"}
             return float(found[program.outputs["loss"]]), {name: found[value] for name, value in names.items()}
 
@@ -278,11 +280,11 @@ class Model:
                 raise ShapeError(f"`y` has shape {y.shape}; the model gives ({wanted})")
             t, target = self._take_target(t, len(y), "y")
             program = self._programs.get(
-                ("scoring", target.each),
+                ("scoring", target),
                 len(y),
                 lambda rows: programs.scoring(self._blueprint, rows, self.output_shape, target),
             )
-            found = program.compiled(with_rows(program, {"y": y, "t": t}, self.dtype))
+            found = program({"y": y, "t": t})
             measures = {"loss": float(found[program.outputs["loss"]])}
             correct = self._loss.correct(y, t)
             if correct is not None and correct.size:
@@ -360,16 +362,16 @@ class Model:
     def _rows_independent(self) -> bool:
         return programs.rows_stay_apart(self._blueprint)
 
-    def _inference(self, batch: int) -> Program:
+    def _inference(self, batch: int) -> KeptProgram:
         return self._programs.get("inference", batch, lambda rows: programs.inference(self._blueprint, rows))
 
     def _predicted(self, x: Array, rows: int) -> Array:
         """The prediction for `x`, made by the program for `rows` rows."""
         program = self._inference(rows)
-        y = program.compiled({"x": filled(x, rows)})[program.outputs["y"]]
+        y = program({"x": x})[program.outputs["y"]]
         return y if len(x) == rows else y[: len(x)]
 
-    def _masks(self, program: Program, rows: int) -> dict[str, Array]:
+    def _masks(self, program: KeptProgram, rows: int) -> dict[str, Array]:
         return {
             name: draw_mask(
                 (rows, *mask.shape[1:]),
@@ -384,9 +386,9 @@ class Model:
 
     def _diagnose(self, x: Array, t: Array, target: Target) -> dict[str, Array]:
         program = self._programs.get(
-            ("diagnosis", target.each), len(x), lambda rows: programs.diagnosis(self._blueprint, rows, target)
+            ("diagnosis", target), len(x), lambda rows: programs.diagnosis(self._blueprint, rows, target)
         )
-        found = program.compiled({"x": x, "t": t, **self._masks(program, len(x))})
+        found = program({"x": x, "t": t, **self._masks(program, len(x))})
         return {"input": x, **{name: found[value] for name, value in program.outputs.items()}}
 
     def _take(self, x: Array, t: Array) -> tuple[Array, Array, Target]:
@@ -398,7 +400,7 @@ class Model:
         if t.ndim and len(t) != rows:
             raise ShapeError(f"`{beside}` has {rows} rows and `t` has {len(t)}")
         t = self._loss.take(t, (rows, *self.output_shape), self.dtype)
-        return t, Target(t.shape, "int64" if is_labels(t) else self.dtype)
+        return t, Target(t.shape[1:], "int64" if is_labels(t) else self.dtype)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -406,6 +408,10 @@ class Model:
 
     def _take_input(self, x: Array) -> Array:
         self._check_open()
+        row, kind = self._takes
+        # What fits as it is, as nearly every batch, costs no call of NumPy's.
+        if type(x) is np.ndarray and x.dtype is kind and x.shape[1:] == row and len(x) and x.flags.c_contiguous:
+            return x
         x = np.asarray(x)
         if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
             wanted = ", ".join(("batch", *(str(extent) for extent in self.input_shape)))

@@ -6,7 +6,8 @@ One that computes a loss also serves fewer rows than it was compiled for, where 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from pellucid.language.parse import parse
 from pellucid.language.system import System
@@ -34,24 +35,19 @@ __all__ = [
 ONE = parse("one = 1")
 
 
-@dataclass(frozen=True)
-class Target:
-    """The form of a target: its shape, batch first, and its dtype."""
+class Target(NamedTuple):
+    """The form of a target: the shape of one row's, and the dtype."""
 
     shape: Shape
     dtype: str
-
-    @property
-    def each(self) -> tuple[Shape, str]:
-        """The same for one row."""
-        return self.shape[1:], self.dtype
 
 
 @dataclass(frozen=True)
 class Program:
     """A compiled graph; `outputs` says under which name of the graph each wanted thing comes back.
 
-    `masks` are its inputs for dropout. It takes `rows` rows, and fewer where `serves` says so.
+    `masks` are its inputs for dropout. It takes `rows` rows, and fewer where `serves` says so. What comes back is
+    `read_at_once`: the next call may write over it.
     """
 
     compiled: CompiledGraph
@@ -59,6 +55,7 @@ class Program:
     rows: int
     masks: Mapping[str, Mask] = field(default_factory=dict[str, Mask])
     shared: _Shared | None = None
+    read_at_once: bool = False
 
     def serves(self, rows: int) -> bool:
         """Whether it gives what a program for `rows` rows would give, told which rows are there.
@@ -128,7 +125,8 @@ def scoring(blueprint: Blueprint, rows: int, prediction: Shape, target: Target) 
     graph, loss = scored(rows)
     shared = _shared(graph, rows, lambda rows: scored(rows)[0])
     own = shared.fewer if shared is not None else graph
-    return Program(_compiled(blueprint, own, {"loss": loss}), {"loss": loss}, rows, shared=shared)
+    compiled = _compiled(blueprint, own, {"loss": loss})
+    return Program(compiled, {"loss": loss}, rows, shared=shared, read_at_once=True)
 
 
 def gradients(blueprint: Blueprint, batch: int, target: Target) -> Program:
@@ -157,7 +155,7 @@ def training_step(blueprint: Blueprint, batch: int, target: Target, *, norms: bo
     NAME`. Nothing changes where the loss or `squares` is not finite.
     """
     step = step_graph(blueprint, batch, target, norms=norms)
-    return _program(blueprint, batch, step.derived, step.outputs, step.updates)
+    return replace(_program(blueprint, batch, step.derived, step.outputs, step.updates), read_at_once=True)
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _add_loss(blueprint: Blueprint, graph: Graph, prediction: str, target: Targe
     loss = blueprint.loss
     assert loss is not None  # checked by the model before it asks for a loss
     shape = graph.values[prediction].shape
-    targets = (shape[0], *target.shape[1:])
+    targets = (shape[0], *target.shape)
     bindings = {"y": prediction, "t": graph.input("t", targets, target.dtype, of_images=True)}
     for local, array in loss.weights(blueprint.dtype).items():
         bindings[local] = graph.input(f"loss.{local}", array.shape)

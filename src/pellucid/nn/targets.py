@@ -13,6 +13,8 @@ __all__ = ["Array", "check_labels", "elementwise", "floats", "is_labels", "one_h
 
 Array: TypeAlias = NDArray[Any]
 
+INT64 = np.dtype(np.int64)
+
 
 def is_labels(target: Array) -> bool:
     """Whether a target is of an integer type."""
@@ -32,7 +34,8 @@ def check_labels(target: Array, rows: tuple[int, ...], classes: int, ignored: in
             position = ", ".join(str(int(part)) for part in place)
             position = position if len(place) == 1 else f"({position})"
             raise ArgumentError(f"label {target[place]} at position {position} is outside 0 .. {classes - 1}")
-    return np.asarray(target, np.int64, order="C")
+    is_taken = target.dtype is INT64 and target.flags.c_contiguous
+    return target if is_taken else np.asarray(target, np.int64, order="C")
 
 
 def _all_within(target: Array, classes: int) -> bool:
