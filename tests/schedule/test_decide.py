@@ -302,6 +302,17 @@ def test_the_estimate_is_no_less_than_the_work(name: str) -> None:
             assert plan.cycles >= steps / AVX512.fma_rate
 
 
+@pytest.mark.parametrize(("terms", "chain", "unroll"), [(512, 256, 2), (510, 255, 1)])
+def test_long_loops_do_two_steps_a_round_whatever_the_accumulators(terms: int, chain: int, unroll: int) -> None:
+    dense = case("z[n,k] = sum(c) x[n,c] * w[c,k]", {"x": (24, terms), "w": (terms, 64)})
+    options = Options(tile=(("n", 6),), block=64)
+    plan = dense.lowered(AVX512, options).plans[0]
+    assert accumulators(plan) == 24
+    assert [level.size for level in plan.levels if level.kind == "chain"] == [chain]
+    assert plan.unroll == unroll
+    assert dense.lowered(AVX512, replace(options, unroll=1)).plans[0].unroll == 1
+
+
 # ---------------------------------------------------------------- panels
 def test_a_kernel_whose_lanes_lie_apart_is_copied() -> None:
     plan = case("z[n,k] = sum(c) x[n,c] * w[k,c]", {"x": (32, 64), "w": (48, 64)}).lowered(

@@ -87,10 +87,10 @@ def test_loops_in_a_tile_fetch_where_it_takes_long():
 
 
 def test_many_lines_are_fetched_one_by_one():
-    """96 lines for each tile: one in each of the first 96 of 256 steps."""
+    """96 lines for each tile: one in each of the first 96 of 128 rounds, of two steps each."""
     case = Case(parse("z[n,q] = sum(o) x[n,o] * w[q,o]"), {"x": (64, 512), "w": (480, 512)})
     program = fetching(case, replace(AVX512, l2=1 << 19))
-    wanted = "fetch 1 line of w[3072*n.tile + 16*o + 1536*o.chain + 24576*q.block + 24576] if 0 <= o < 96"
+    wanted = "fetch 1 line of w[3072*n.tile + 8*o + 1536*o.chain + 24576*q.block + 24576] if 0 <= o < 192"
     assert wanted in show(program)
     check(program, "w", "q.block")
     arrays = case.arrays()
