@@ -244,6 +244,15 @@ def test_outputs_lie_over_those_of_the_call_before_where_asked(backend):
         np.testing.assert_array_equal(first, np.full(6, -4.0))
 
 
+@pytest.mark.parametrize("backend", ["reference", "compiled"])
+def test_what_is_read_overlaps_no_bound_array_that_is_updated(backend):
+    graph, new = step_graph()
+    w = np.zeros((2, 3))
+    bound = compile_graph(graph, [], backend=backend, updates={"w": new}).bind({"w": w})
+    with pytest.raises(ArgumentError, match=r"^w is updated in place and overlaps g$"):
+        bound({"g": w})
+
+
 def test_call_contract():
     graph, new = step_graph()
     run = compile_graph(graph, [], backend="reference", updates={"w": new})

@@ -43,6 +43,28 @@ def test_names_and_copies():
     assert repr(model.parameters).startswith("<8 parameters: 0.weight (3, 3, 2, 3), 0.bias (3,), ")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda x, t: (np.repeat(x, 2, 0)[::2], np.repeat(t, 2)[::2]),
+        lambda x, t: (np.asfortranarray(x), t.astype(np.int32)),
+        lambda x, t: (x.astype(x.dtype.newbyteorder()), t.astype(np.uint8)),
+        lambda x, t: (x.tolist(), t.tolist()) if x.dtype == np.float64 else (x.astype(np.float64), t.astype(">i8")),
+    ],
+    ids=["every other row", "another order", "other bytes", "other types"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batches_as_they_come(given, dtype):
+    model = classifier(backend="compiled", dtype=dtype)
+    x, t = batch()
+    x = x.astype(dtype)
+    loss, gradients = model.gradients(x, t)
+    found, others = model.gradients(*given(x, t))
+    assert found == loss
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(others[name], gradient)
+
+
 def test_round_trip():
     model, other = classifier(seed=1), classifier(seed=2)
     x, t = batch()

@@ -247,6 +247,19 @@ def test_an_interrupt_while_a_program_is_told_its_rows_has_them_told_again():
         np.testing.assert_array_equal(gradient, expected[name])
 
 
+def test_rows_that_are_not_there_are_copies_of_the_first(monkeypatch):
+    model, seen = made(), {}
+    x, t = batch(6)
+    model.gradients(x, t)
+    (program,) = model._programs.values()
+    run = program.compiled.run
+    monkeypatch.setattr(program.compiled, "run", lambda given: seen.update(given) or run(given))
+    model.gradients(x[:4], t[:4])
+    np.testing.assert_array_equal(seen["x"], np.concatenate([x[:4], x[:1], x[:1]]))
+    np.testing.assert_array_equal(seen["t"], np.concatenate([t[:4], t[:1], t[:1]]))
+    assert all(array.flags.c_contiguous for array in seen.values())
+
+
 def test_same_bits_on_any_number_of_threads():
     x, t = batch(7)
 
