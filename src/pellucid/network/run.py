@@ -77,7 +77,6 @@ class CompiledGraph:
             name for name in graph.inputs if (name in read or name in updates) and name not in self._fixed
         )
         self._needed = frozenset(self.required)
-        self._takes_updated = not self._needed.isdisjoint(updates)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -98,8 +97,7 @@ class CompiledGraph:
         """
         given = {name: self._take_exactly(name, arrays[name]) for name in self.required if name in arrays}
         apart = spans(given, self._updates, self._fixed_spans)
-        own = {value.name: _empty(value) for value in self._fresh} if reuse else {}
-        own |= self._own
+        own = self._own | ({value.name: _empty(value) for value in self._fresh} if reuse else {})
         wishes = {wish: value.name for wish, value in self._outputs.items()}
         engine = self.engine.bound(given, own)
         return CompiledGraph(self.graph, wishes, self._updates, engine, {**self._fixed, **given}, apart, own)
@@ -124,9 +122,7 @@ class CompiledGraph:
         apart from what is updated. Index arrays alone are checked."""
         if self._lookups:
             check_lookups(self._lookups, {**self._fixed, **arrays})
-        made = dict(self._own)
-        for value in self._fresh:
-            made[value.name] = _empty(value)
+        made = self._own | {value.name: _empty(value) for value in self._fresh}
         self.engine.run(arrays, made)
         if self._all_as_made:
             return made
@@ -144,7 +140,7 @@ class CompiledGraph:
             )
             for name in self.required
         }
-        if self._takes_updated:
+        if not self._needed.isdisjoint(self._updates):
             spans(given, self._updates, self._fixed_spans)
         elif self._updates:
             self._fixed_spans.check(given)

@@ -73,7 +73,7 @@ class Model:
         self._scalars = {name: np.zeros((), blueprint.dtype) for name in names}
         scalars = {scalar_name(name): array for name, array in self._scalars.items()}
         self._programs = KeptPrograms({**self._state.arrays, **self._constants, **scalars})
-        self._takes = blueprint.input_shape, np.dtype(blueprint.dtype)
+        self._kind = np.dtype(blueprint.dtype)
         self._lock = RLock()
         _locks.add(self._lock)
         self._closed = False
@@ -408,9 +408,9 @@ class Model:
 
     def _take_input(self, x: Array) -> Array:
         self._check_open()
-        row, kind = self._takes
         # What fits as it is, as nearly every batch, costs no call of NumPy's.
-        if type(x) is np.ndarray and x.dtype is kind and x.shape[1:] == row and len(x) and x.flags.c_contiguous:
+        fits = type(x) is np.ndarray and x.dtype is self._kind and x.shape[1:] == self.input_shape and len(x)
+        if fits and x.flags.c_contiguous:
             return x
         x = np.asarray(x)
         if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:

@@ -52,8 +52,8 @@ __all__ = ["decide"]
 # is copied seldom needs few.
 LEAST_USES_OF_POINTS, LEAST_USES_OF_VECTORS, LEAST_USES_IF_SELDOM = 512, 100, 16
 # Steps of an innermost loop from which it does two of them a round even with many accumulators: dense layers then reach
-# 1 to 2 % more of the peak. A network has many shorter ones: from 64 steps on one of residual blocks took 1 % less a
-# step, and 0.3 s more to compile.
+# 1 to 2 % more of the peak. A network has many shorter ones: from 64 steps on one of residual blocks took 1 to 2 %
+# less a step, and 0.3 s more to compile.
 LONG_LOOP = 256
 # Bytes between what is read of a matrix that is read once, in pieces of rows, and what is prefetched: a processor sees
 # one piece of every page alone, and waits for memory at each. With 4 to 64 KiB the dense layers of a VGG for one image
